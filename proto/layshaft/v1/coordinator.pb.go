@@ -499,6 +499,143 @@ func (x *DropRequest) GetKeepReport() bool {
 	return false
 }
 
+// PlanRequest is how far the planning of a job is. The client repeats it every second.
+type PlanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the ID of the planned job until its submission. It has a random part.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// header has the options of the submission that will follow.
+	Header *SubmitHeader `protobuf:"bytes,2,opt,name=header,proto3" json:"header,omitempty"`
+	// name is the name of the plan.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// phase is one line for people, such as: listing dataset://logs: 1200 files.
+	Phase string `protobuf:"bytes,4,opt,name=phase,proto3" json:"phase,omitempty"`
+	// took_nanos is the time since planning began.
+	TookNanos int64 `protobuf:"varint,5,opt,name=took_nanos,json=tookNanos,proto3" json:"took_nanos,omitempty"`
+	// ended means that planning has ended: the job is no longer shown.
+	Ended         bool `protobuf:"varint,6,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRequest) Reset() {
+	*x = PlanRequest{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRequest) ProtoMessage() {}
+
+func (x *PlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
+func (*PlanRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PlanRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PlanRequest) GetHeader() *SubmitHeader {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PlanRequest) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *PlanRequest) GetTookNanos() int64 {
+	if x != nil {
+		return x.TookNanos
+	}
+	return 0
+}
+
+func (x *PlanRequest) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+// PlanResponse is the coordinator's answer.
+type PlanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// cancelled_reason is set if somebody cancelled the job: the client must stop.
+	CancelledReason string `protobuf:"bytes,1,opt,name=cancelled_reason,json=cancelledReason,proto3" json:"cancelled_reason,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *PlanResponse) Reset() {
+	*x = PlanResponse{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanResponse) ProtoMessage() {}
+
+func (x *PlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
+func (*PlanResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PlanResponse) GetCancelledReason() string {
+	if x != nil {
+		return x.CancelledReason
+	}
+	return ""
+}
+
 // DropResponse means that the job was dropped.
 type DropResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -508,7 +645,7 @@ type DropResponse struct {
 
 func (x *DropResponse) Reset() {
 	*x = DropResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[7]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +657,7 @@ func (x *DropResponse) String() string {
 func (*DropResponse) ProtoMessage() {}
 
 func (x *DropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[7]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +670,7 @@ func (x *DropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropResponse.ProtoReflect.Descriptor instead.
 func (*DropResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{7}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{9}
 }
 
 // WatchRequest names the job to watch.
@@ -552,7 +689,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[8]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +701,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[8]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +714,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{8}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchRequest) GetJob() string {
@@ -612,7 +749,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[9]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +761,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[9]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +774,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{9}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchResponse) GetStatus() *JobStatus {
@@ -685,7 +822,7 @@ type JobStatus struct {
 
 func (x *JobStatus) Reset() {
 	*x = JobStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[10]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +834,7 @@ func (x *JobStatus) String() string {
 func (*JobStatus) ProtoMessage() {}
 
 func (x *JobStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[10]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +847,7 @@ func (x *JobStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobStatus.ProtoReflect.Descriptor instead.
 func (*JobStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{10}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *JobStatus) GetId() string {
@@ -862,7 +999,7 @@ type StageStatus struct {
 
 func (x *StageStatus) Reset() {
 	*x = StageStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[11]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1011,7 @@ func (x *StageStatus) String() string {
 func (*StageStatus) ProtoMessage() {}
 
 func (x *StageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[11]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1024,7 @@ func (x *StageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageStatus.ProtoReflect.Descriptor instead.
 func (*StageStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{11}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StageStatus) GetName() string {
@@ -1041,7 +1178,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[12]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1190,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[12]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1203,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{12}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListJobsRequest) GetLimit() int32 {
@@ -1087,7 +1224,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1236,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1249,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{13}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListJobsResponse) GetJobs() []*JobStatus {
@@ -1135,7 +1272,7 @@ type GetSpecRequest struct {
 
 func (x *GetSpecRequest) Reset() {
 	*x = GetSpecRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1284,7 @@ func (x *GetSpecRequest) String() string {
 func (*GetSpecRequest) ProtoMessage() {}
 
 func (x *GetSpecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1297,7 @@ func (x *GetSpecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSpecRequest.ProtoReflect.Descriptor instead.
 func (*GetSpecRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{14}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetSpecRequest) GetJob() string {
@@ -1188,7 +1325,7 @@ type GetSpecResponse struct {
 
 func (x *GetSpecResponse) Reset() {
 	*x = GetSpecResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1337,7 @@ func (x *GetSpecResponse) String() string {
 func (*GetSpecResponse) ProtoMessage() {}
 
 func (x *GetSpecResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1350,7 @@ func (x *GetSpecResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSpecResponse.ProtoReflect.Descriptor instead.
 func (*GetSpecResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{15}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetSpecResponse) GetData() []byte {
@@ -1238,7 +1375,7 @@ type JobCode struct {
 
 func (x *JobCode) Reset() {
 	*x = JobCode{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1387,7 @@ func (x *JobCode) String() string {
 func (*JobCode) ProtoMessage() {}
 
 func (x *JobCode) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1400,7 @@ func (x *JobCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCode.ProtoReflect.Descriptor instead.
 func (*JobCode) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{16}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *JobCode) GetSpec() *Spec {
@@ -1300,7 +1437,7 @@ type CommitsRequest struct {
 
 func (x *CommitsRequest) Reset() {
 	*x = CommitsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1449,7 @@ func (x *CommitsRequest) String() string {
 func (*CommitsRequest) ProtoMessage() {}
 
 func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1462,7 @@ func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsRequest.ProtoReflect.Descriptor instead.
 func (*CommitsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{17}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommitsRequest) GetJob() string {
@@ -1358,7 +1495,7 @@ type CommitsResponse struct {
 
 func (x *CommitsResponse) Reset() {
 	*x = CommitsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1507,7 @@ func (x *CommitsResponse) String() string {
 func (*CommitsResponse) ProtoMessage() {}
 
 func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1520,7 @@ func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsResponse.ProtoReflect.Descriptor instead.
 func (*CommitsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{18}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CommitsResponse) GetCommits() []*Producer {
@@ -1422,7 +1559,7 @@ type ReportLostRequest struct {
 
 func (x *ReportLostRequest) Reset() {
 	*x = ReportLostRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1571,7 @@ func (x *ReportLostRequest) String() string {
 func (*ReportLostRequest) ProtoMessage() {}
 
 func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1584,7 @@ func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostRequest.ProtoReflect.Descriptor instead.
 func (*ReportLostRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{19}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReportLostRequest) GetAttempt() *Attempt {
@@ -1473,7 +1610,7 @@ type ReportLostResponse struct {
 
 func (x *ReportLostResponse) Reset() {
 	*x = ReportLostResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1485,7 +1622,7 @@ func (x *ReportLostResponse) String() string {
 func (*ReportLostResponse) ProtoMessage() {}
 
 func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1498,7 +1635,7 @@ func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostResponse.ProtoReflect.Descriptor instead.
 func (*ReportLostResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
 }
 
 // ListWorkersRequest requests a list of workers.
@@ -1510,7 +1647,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1659,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1672,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
 }
 
 // ListWorkersResponse lists workers by name.
@@ -1551,7 +1688,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1700,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1713,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerStatus {
@@ -1606,7 +1743,7 @@ type AwayWorker struct {
 
 func (x *AwayWorker) Reset() {
 	*x = AwayWorker{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1755,7 @@ func (x *AwayWorker) String() string {
 func (*AwayWorker) ProtoMessage() {}
 
 func (x *AwayWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1768,7 @@ func (x *AwayWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwayWorker.ProtoReflect.Descriptor instead.
 func (*AwayWorker) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AwayWorker) GetId() string {
@@ -1674,7 +1811,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1823,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1836,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WorkerStatus) GetHello() *Hello {
@@ -1769,7 +1906,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1918,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1931,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DetachRequest) GetJob() string {
@@ -1813,7 +1950,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1962,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1975,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
 }
 
 // DrainWorkerRequest names a worker. If it is away, the coordinator no longer waits for its files.
@@ -1852,7 +1989,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2001,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2014,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -1896,7 +2033,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2045,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2058,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 // FindFilesRequest requests a list of a dataset's files.
@@ -1937,7 +2074,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2086,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2099,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -1990,7 +2127,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2139,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2152,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -2041,7 +2178,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2190,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2203,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PutCodeRequest) GetBody() isPutCodeRequest_Body {
@@ -2121,7 +2258,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2270,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2283,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 // GetCodeRequest names a program.
@@ -2160,7 +2297,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2309,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2322,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2206,7 +2343,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2355,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2368,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2250,7 +2387,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2399,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2412,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2289,7 +2426,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2438,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2451,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2346,7 +2483,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2358,7 +2495,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2371,7 +2508,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WorkRequest) GetBody() isWorkRequest_Body {
@@ -2571,7 +2708,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2720,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2733,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Hello) GetWorker() string {
@@ -2759,7 +2896,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2908,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2921,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -2818,7 +2955,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2830,7 +2967,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +2980,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -2890,7 +3027,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +3039,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3052,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -2952,7 +3089,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3101,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3114,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -3005,7 +3142,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3017,7 +3154,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3030,7 +3167,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -3049,7 +3186,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3198,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3211,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 // WorkResponse is a message to a worker.
@@ -3101,7 +3238,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3250,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3263,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WorkResponse) GetBody() isWorkResponse_Body {
@@ -3315,7 +3452,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3327,7 +3464,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3340,7 +3477,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -3368,7 +3505,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3380,7 +3517,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3393,7 +3530,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -3422,7 +3559,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3434,7 +3571,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3447,7 +3584,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -3487,7 +3624,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +3636,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +3649,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
 }
 
 // Drained means that a draining worker can leave.
@@ -3524,7 +3661,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3673,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3686,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
 }
 
 // Fault is a detail of the status of a failed RPC, so that both ends see the same error.
@@ -3565,7 +3702,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3714,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3727,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Fault) GetReason() string {
@@ -3641,7 +3778,17 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\vDropRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1f\n" +
 	"\vkeep_report\x18\x02 \x01(\bR\n" +
-	"keepReport\"\x0e\n" +
+	"keepReport\"\xaf\x01\n" +
+	"\vPlanRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
+	"\x06header\x18\x02 \x01(\v2\x19.layshaft.v1.SubmitHeaderR\x06header\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05phase\x18\x04 \x01(\tR\x05phase\x12\x1d\n" +
+	"\n" +
+	"took_nanos\x18\x05 \x01(\x03R\ttookNanos\x12\x14\n" +
+	"\x05ended\x18\x06 \x01(\bR\x05ended\"9\n" +
+	"\fPlanResponse\x12)\n" +
+	"\x10cancelled_reason\x18\x01 \x01(\tR\x0fcancelledReason\"\x0e\n" +
 	"\fDropResponse\"P\n" +
 	"\fWatchRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
@@ -3845,9 +3992,10 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aDrained\"O\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\x8e\t\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\xcb\t\n" +
 	"\x12CoordinatorService\x12C\n" +
-	"\x06Submit\x12\x1a.layshaft.v1.SubmitRequest\x1a\x1b.layshaft.v1.SubmitResponse(\x01\x12A\n" +
+	"\x06Submit\x12\x1a.layshaft.v1.SubmitRequest\x1a\x1b.layshaft.v1.SubmitResponse(\x01\x12;\n" +
+	"\x04Plan\x12\x18.layshaft.v1.PlanRequest\x1a\x19.layshaft.v1.PlanResponse\x12A\n" +
 	"\x06Cancel\x12\x1a.layshaft.v1.CancelRequest\x1a\x1b.layshaft.v1.CancelResponse\x12;\n" +
 	"\x04Drop\x12\x18.layshaft.v1.DropRequest\x1a\x19.layshaft.v1.DropResponse\x12@\n" +
 	"\x05Watch\x12\x19.layshaft.v1.WatchRequest\x1a\x1a.layshaft.v1.WatchResponse0\x01\x12G\n" +
@@ -3877,7 +4025,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -3886,148 +4034,153 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*CancelRequest)(nil),       // 4: layshaft.v1.CancelRequest
 	(*CancelResponse)(nil),      // 5: layshaft.v1.CancelResponse
 	(*DropRequest)(nil),         // 6: layshaft.v1.DropRequest
-	(*DropResponse)(nil),        // 7: layshaft.v1.DropResponse
-	(*WatchRequest)(nil),        // 8: layshaft.v1.WatchRequest
-	(*WatchResponse)(nil),       // 9: layshaft.v1.WatchResponse
-	(*JobStatus)(nil),           // 10: layshaft.v1.JobStatus
-	(*StageStatus)(nil),         // 11: layshaft.v1.StageStatus
-	(*ListJobsRequest)(nil),     // 12: layshaft.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),    // 13: layshaft.v1.ListJobsResponse
-	(*GetSpecRequest)(nil),      // 14: layshaft.v1.GetSpecRequest
-	(*GetSpecResponse)(nil),     // 15: layshaft.v1.GetSpecResponse
-	(*JobCode)(nil),             // 16: layshaft.v1.JobCode
-	(*CommitsRequest)(nil),      // 17: layshaft.v1.CommitsRequest
-	(*CommitsResponse)(nil),     // 18: layshaft.v1.CommitsResponse
-	(*ReportLostRequest)(nil),   // 19: layshaft.v1.ReportLostRequest
-	(*ReportLostResponse)(nil),  // 20: layshaft.v1.ReportLostResponse
-	(*ListWorkersRequest)(nil),  // 21: layshaft.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil), // 22: layshaft.v1.ListWorkersResponse
-	(*AwayWorker)(nil),          // 23: layshaft.v1.AwayWorker
-	(*WorkerStatus)(nil),        // 24: layshaft.v1.WorkerStatus
-	(*DetachRequest)(nil),       // 25: layshaft.v1.DetachRequest
-	(*DetachResponse)(nil),      // 26: layshaft.v1.DetachResponse
-	(*DrainWorkerRequest)(nil),  // 27: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 28: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 29: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 30: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 31: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 32: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 33: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 34: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 35: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 36: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 37: layshaft.v1.WorkRequest
-	(*Hello)(nil),               // 38: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 39: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 40: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 41: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 42: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 43: layshaft.v1.Moved
-	(*Leaving)(nil),             // 44: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 45: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 46: layshaft.v1.Producer
-	(*Peers)(nil),               // 47: layshaft.v1.Peers
-	(*Welcome)(nil),             // 48: layshaft.v1.Welcome
-	(*Drain)(nil),               // 49: layshaft.v1.Drain
-	(*Drained)(nil),             // 50: layshaft.v1.Drained
-	(*Fault)(nil),               // 51: layshaft.v1.Fault
-	nil,                         // 52: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 53: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 54: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 55: layshaft.v1.Outcome
-	(*Failure)(nil),             // 56: layshaft.v1.Failure
-	(*Summary)(nil),             // 57: layshaft.v1.Summary
-	(*Spec)(nil),                // 58: layshaft.v1.Spec
-	(*Attempt)(nil),             // 59: layshaft.v1.Attempt
-	(*FileInfo)(nil),            // 60: layshaft.v1.FileInfo
-	(*Launch)(nil),              // 61: layshaft.v1.Launch
+	(*PlanRequest)(nil),         // 7: layshaft.v1.PlanRequest
+	(*PlanResponse)(nil),        // 8: layshaft.v1.PlanResponse
+	(*DropResponse)(nil),        // 9: layshaft.v1.DropResponse
+	(*WatchRequest)(nil),        // 10: layshaft.v1.WatchRequest
+	(*WatchResponse)(nil),       // 11: layshaft.v1.WatchResponse
+	(*JobStatus)(nil),           // 12: layshaft.v1.JobStatus
+	(*StageStatus)(nil),         // 13: layshaft.v1.StageStatus
+	(*ListJobsRequest)(nil),     // 14: layshaft.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),    // 15: layshaft.v1.ListJobsResponse
+	(*GetSpecRequest)(nil),      // 16: layshaft.v1.GetSpecRequest
+	(*GetSpecResponse)(nil),     // 17: layshaft.v1.GetSpecResponse
+	(*JobCode)(nil),             // 18: layshaft.v1.JobCode
+	(*CommitsRequest)(nil),      // 19: layshaft.v1.CommitsRequest
+	(*CommitsResponse)(nil),     // 20: layshaft.v1.CommitsResponse
+	(*ReportLostRequest)(nil),   // 21: layshaft.v1.ReportLostRequest
+	(*ReportLostResponse)(nil),  // 22: layshaft.v1.ReportLostResponse
+	(*ListWorkersRequest)(nil),  // 23: layshaft.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil), // 24: layshaft.v1.ListWorkersResponse
+	(*AwayWorker)(nil),          // 25: layshaft.v1.AwayWorker
+	(*WorkerStatus)(nil),        // 26: layshaft.v1.WorkerStatus
+	(*DetachRequest)(nil),       // 27: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 28: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 29: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 30: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 31: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 32: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 33: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 34: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 35: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 36: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 37: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 38: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 39: layshaft.v1.WorkRequest
+	(*Hello)(nil),               // 40: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 41: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 42: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 43: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 44: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 45: layshaft.v1.Moved
+	(*Leaving)(nil),             // 46: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 47: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 48: layshaft.v1.Producer
+	(*Peers)(nil),               // 49: layshaft.v1.Peers
+	(*Welcome)(nil),             // 50: layshaft.v1.Welcome
+	(*Drain)(nil),               // 51: layshaft.v1.Drain
+	(*Drained)(nil),             // 52: layshaft.v1.Drained
+	(*Fault)(nil),               // 53: layshaft.v1.Fault
+	nil,                         // 54: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 55: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 56: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 57: layshaft.v1.Outcome
+	(*Failure)(nil),             // 58: layshaft.v1.Failure
+	(*Summary)(nil),             // 59: layshaft.v1.Summary
+	(*Spec)(nil),                // 60: layshaft.v1.Spec
+	(*Attempt)(nil),             // 61: layshaft.v1.Attempt
+	(*FileInfo)(nil),            // 62: layshaft.v1.FileInfo
+	(*Launch)(nil),              // 63: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
-	10, // 2: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	55, // 3: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	56, // 4: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
-	11, // 5: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
-	57, // 6: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
-	10, // 7: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	58, // 8: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
-	2,  // 9: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	46, // 10: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
-	52, // 11: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	59, // 12: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
-	24, // 13: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	23, // 14: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
-	38, // 15: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	60, // 16: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
-	2,  // 17: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	38, // 18: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	39, // 19: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	41, // 20: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	42, // 21: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
-	19, // 22: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	44, // 23: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	43, // 24: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	49, // 25: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	59, // 26: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
-	59, // 27: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	40, // 28: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	59, // 29: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	59, // 30: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	57, // 31: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	59, // 32: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	56, // 33: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	59, // 34: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	48, // 35: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	61, // 36: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	59, // 37: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	59, // 38: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	59, // 39: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	49, // 40: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	46, // 41: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
-	47, // 42: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	50, // 43: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	59, // 44: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	53, // 45: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	54, // 46: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	56, // 47: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
-	0,  // 48: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
-	4,  // 49: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
-	6,  // 50: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
-	8,  // 51: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
-	12, // 52: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
-	14, // 53: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
-	17, // 54: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	19, // 55: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	21, // 56: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	25, // 57: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	27, // 58: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	29, // 59: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	31, // 60: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	33, // 61: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	35, // 62: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	37, // 63: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 64: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	5,  // 65: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	7,  // 66: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	9,  // 67: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	13, // 68: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	15, // 69: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	18, // 70: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	20, // 71: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	22, // 72: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	26, // 73: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	28, // 74: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	30, // 75: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	32, // 76: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	34, // 77: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	36, // 78: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	45, // 79: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	64, // [64:80] is the sub-list for method output_type
-	48, // [48:64] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	1,  // 2: layshaft.v1.PlanRequest.header:type_name -> layshaft.v1.SubmitHeader
+	12, // 3: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
+	57, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	58, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	13, // 6: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
+	59, // 7: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	12, // 8: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
+	60, // 9: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	2,  // 10: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
+	48, // 11: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
+	54, // 12: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	61, // 13: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	26, // 14: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
+	25, // 15: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
+	40, // 16: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	62, // 17: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	2,  // 18: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
+	40, // 19: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	41, // 20: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	43, // 21: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	44, // 22: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	21, // 23: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
+	46, // 24: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	45, // 25: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	51, // 26: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	61, // 27: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
+	61, // 28: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	42, // 29: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	61, // 30: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	61, // 31: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	59, // 32: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	61, // 33: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	58, // 34: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	61, // 35: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	50, // 36: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	63, // 37: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	61, // 38: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	61, // 39: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	61, // 40: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	51, // 41: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	48, // 42: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
+	49, // 43: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	52, // 44: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	61, // 45: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	55, // 46: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	56, // 47: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	58, // 48: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	0,  // 49: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
+	7,  // 50: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
+	4,  // 51: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
+	6,  // 52: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
+	10, // 53: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
+	14, // 54: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
+	16, // 55: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
+	19, // 56: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	21, // 57: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	23, // 58: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	27, // 59: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	29, // 60: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	31, // 61: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	33, // 62: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	35, // 63: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	37, // 64: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	39, // 65: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 66: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	8,  // 67: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
+	5,  // 68: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	9,  // 69: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	11, // 70: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	15, // 71: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	17, // 72: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	20, // 73: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	22, // 74: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	24, // 75: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	28, // 76: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	30, // 77: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	32, // 78: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	34, // 79: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	36, // 80: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	38, // 81: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	47, // 82: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	66, // [66:83] is the sub-list for method output_type
+	49, // [49:66] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_coordinator_proto_init() }
@@ -4041,11 +4194,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[31].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[33].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[37].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[39].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -4055,7 +4208,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Moved)(nil),
 		(*WorkRequest_Drain)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[45].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[47].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -4073,7 +4226,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   55,
+			NumMessages:   57,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	CoordinatorService_Submit_FullMethodName      = "/layshaft.v1.CoordinatorService/Submit"
+	CoordinatorService_Plan_FullMethodName        = "/layshaft.v1.CoordinatorService/Plan"
 	CoordinatorService_Cancel_FullMethodName      = "/layshaft.v1.CoordinatorService/Cancel"
 	CoordinatorService_Drop_FullMethodName        = "/layshaft.v1.CoordinatorService/Drop"
 	CoordinatorService_Watch_FullMethodName       = "/layshaft.v1.CoordinatorService/Watch"
@@ -49,6 +50,9 @@ type CoordinatorServiceClient interface {
 	// Spec. The job is in the journal when Submit returns. Submitting a known job again changes
 	// nothing.
 	Submit(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SubmitRequest, SubmitResponse], error)
+	// Plan reports a job whose input is being listed. The coordinator shows it with outcome PLANNING
+	// until ended, or until 10 seconds without a report. It has another ID than the job that follows.
+	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 	// Cancel ends a job. It does not change a job that has ended.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	// Drop forgets a job and releases its outputs. It cancels a job that has not ended.
@@ -107,6 +111,16 @@ func (c *coordinatorServiceClient) Submit(ctx context.Context, opts ...grpc.Call
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_SubmitClient = grpc.ClientStreamingClient[SubmitRequest, SubmitResponse]
+
+func (c *coordinatorServiceClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanResponse)
+	err := c.cc.Invoke(ctx, CoordinatorService_Plan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *coordinatorServiceClient) Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -328,6 +342,9 @@ type CoordinatorServiceServer interface {
 	// Spec. The job is in the journal when Submit returns. Submitting a known job again changes
 	// nothing.
 	Submit(grpc.ClientStreamingServer[SubmitRequest, SubmitResponse]) error
+	// Plan reports a job whose input is being listed. The coordinator shows it with outcome PLANNING
+	// until ended, or until 10 seconds without a report. It has another ID than the job that follows.
+	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	// Cancel ends a job. It does not change a job that has ended.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	// Drop forgets a job and releases its outputs. It cancels a job that has not ended.
@@ -376,6 +393,9 @@ type UnimplementedCoordinatorServiceServer struct{}
 
 func (UnimplementedCoordinatorServiceServer) Submit(grpc.ClientStreamingServer[SubmitRequest, SubmitResponse]) error {
 	return status.Error(codes.Unimplemented, "method Submit not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
@@ -449,6 +469,24 @@ func _CoordinatorService_Submit_Handler(srv interface{}, stream grpc.ServerStrea
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_SubmitServer = grpc.ClientStreamingServer[SubmitRequest, SubmitResponse]
+
+func _CoordinatorService_Plan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoordinatorServiceServer).Plan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoordinatorService_Plan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoordinatorServiceServer).Plan(ctx, req.(*PlanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _CoordinatorService_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CancelRequest)
@@ -663,6 +701,10 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "layshaft.v1.CoordinatorService",
 	HandlerType: (*CoordinatorServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Plan",
+			Handler:    _CoordinatorService_Plan_Handler,
+		},
 		{
 			MethodName: "Cancel",
 			Handler:    _CoordinatorService_Cancel_Handler,

@@ -174,6 +174,8 @@ const (
 	Outcome_OUTCOME_FAILED Outcome = 2
 	// OUTCOME_CANCELLED: a client cancelled the job.
 	Outcome_OUTCOME_CANCELLED Outcome = 3
+	// OUTCOME_PLANNING: the job's client lists its input and has not submitted it.
+	Outcome_OUTCOME_PLANNING Outcome = 4
 )
 
 // Enum value maps for Outcome.
@@ -183,12 +185,14 @@ var (
 		1: "OUTCOME_DONE",
 		2: "OUTCOME_FAILED",
 		3: "OUTCOME_CANCELLED",
+		4: "OUTCOME_PLANNING",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
 		"OUTCOME_DONE":        1,
 		"OUTCOME_FAILED":      2,
 		"OUTCOME_CANCELLED":   3,
+		"OUTCOME_PLANNING":    4,
 	}
 )
 
@@ -1351,12 +1355,13 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x17FAILURE_KIND_INPUT_LOST\x10\x03\x12\x1a\n" +
 	"\x16FAILURE_KIND_CANCELLED\x10\x04\x12\x1c\n" +
 	"\x18FAILURE_KIND_WORKER_LOST\x10\x05\x12\x17\n" +
-	"\x13FAILURE_KIND_POISON\x10\x06*_\n" +
+	"\x13FAILURE_KIND_POISON\x10\x06*u\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_DONE\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_FAILED\x10\x02\x12\x15\n" +
-	"\x11OUTCOME_CANCELLED\x10\x03B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
+	"\x11OUTCOME_CANCELLED\x10\x03\x12\x14\n" +
+	"\x10OUTCOME_PLANNING\x10\x04B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
 
 var (
 	file_layshaft_v1_job_proto_rawDescOnce sync.Once
