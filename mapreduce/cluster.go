@@ -120,7 +120,14 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 }
 
 // start prepares the job for the present workers, submits it, and follows it.
-func (e *cluster) start(ctx context.Context, t *settings, name string, params []byte, build func(context.Context) (*compiled, error)) (*Job, error) {
+func (e *cluster) start(ctx context.Context, t *settings, name string, params []byte, build func(context.Context) (*compiled, error)) (started *Job, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer func() {
+		if err != nil {
+			err = planError(ctx, err)
+			cancel(nil)
+		}
+	}()
 	workers, err := e.workers(ctx, t)
 	if err != nil {
 		return nil, err
@@ -132,6 +139,8 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	}
 	lent := e.lender
 	ctx = filesys.WithSet(ctx, files)
+	endPlanning := sync.OnceFunc(e.reportPlanning(ctx, t, name, cancel))
+	defer endPlanning()
 	c, err := build(ctx)
 	if err != nil {
 		return nil, err
@@ -165,9 +174,13 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		})
 	}
 	missing := func(ended time.Time) (string, error) { return c.missingOutput(ctx, string(e.spec.ID), ended) }
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
 	if err := e.submit(ctx, t, lent.Volume(), missing); err != nil {
 		return nil, err
 	}
+	endPlanning()
 	// the spec of an earlier submission may have other tiers
 	if err := c.adoptStages(e.spec); err != nil {
 		return nil, err
@@ -190,7 +203,10 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	e.group.Go(func() { e.follow(t) })
 	e.group.Go(func() { _ = lent.Run(e.ctx, e.workerNames, e.openLend) })
 	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{})}
-	e.group.Go(func() { j.watch(ctx) })
+	e.group.Go(func() {
+		defer cancel(nil)
+		j.watch(ctx)
+	})
 	return j, nil
 }
 

@@ -46,14 +46,19 @@ func formatTook(v *report.JobView) string {
 		return "-"
 	case v.Ended != nil:
 		return formatSince(v.Ended.Sub(*v.Submitted))
-	case v.Outcome != report.JobRunning.String():
+	case v.Outcome != report.JobRunning.String() && v.Outcome != report.JobPlanning.String():
 		return "-"
 	}
 	return formatSince(time.Since(*v.Submitted))
 }
 
-// formatDone formats the number of finished tasks.
-func formatDone(v *report.JobView) string { return fmt.Sprintf("%d/%d", v.Done, v.Tasks) }
+// formatDone formats the number of finished tasks. In planning it is unknown.
+func formatDone(v *report.JobView) string {
+	if v.Outcome == report.JobPlanning.String() {
+		return "-"
+	}
+	return fmt.Sprintf("%d/%d", v.Done, v.Tasks)
+}
 
 func jobTable(w io.Writer, jobs []report.JobView) {
 	row(w, "JOB", "OUTCOME", "DONE", "TOOK", "OWNER", "NOTE")
@@ -145,7 +150,11 @@ func writeHead(w io.Writer, v *report.JobView) {
 	row(w, "outcome", v.Outcome)
 	row(w, "tasks done", formatDone(v))
 	row(w, "took", formatTook(v))
-	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {"waits", v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
+	reason := "waits"
+	if v.Outcome == report.JobPlanning.String() {
+		reason = "planning"
+	}
+	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {reason, v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
 		if l.value != "" {
 			name := l.name
 			for line := range strings.SplitSeq(strings.TrimSpace(l.value), "\n") {

@@ -42,6 +42,11 @@ func (d *Dashboard) status() Status {
 	tasks := d.cfg.Tasks.Overview()
 	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
+	for _, r := range d.cfg.Server.Planning() {
+		if len(out.Jobs) < maxJobs {
+			out.Jobs = append(out.Jobs, report.ViewJob(&r))
+		}
+	}
 	for _, id := range slices.Backward(d.cfg.Coordinator.Jobs()) {
 		if len(out.Jobs) == maxJobs {
 			break

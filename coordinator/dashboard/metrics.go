@@ -18,7 +18,7 @@ import (
 var (
 	workersDesc    = desc("workers", "Workers that have a lease, and those that are away.", "state")
 	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")
-	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs.", "state")
+	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs. The client of a planning one lists its input.", "state")
 	tasksDesc      = desc("tasks", "Tasks: of the stages of those jobs (kind stage), and queued tasks (kind queued), ended ones that are forgotten too.", "kind", "state")
 	attemptsDesc   = desc("attempts_total", "Attempts of stages that have ended, by kind of stage and how.", "stage", "outcome")
 	runningDesc    = desc("attempts", "Attempts of stages that workers have.", "stage")
@@ -81,6 +81,7 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 	ch.gauge(slotsDesc, max(slots-busy, 0), "free")
 
 	sums := d.cfg.Coordinator.Sums()
+	ch.gauge(jobsDesc, len(d.cfg.Server.Planning()), "planning")
 	ch.gauge(jobsDesc, sums.Waiting, "waiting")
 	ch.gauge(jobsDesc, sums.Jobs[report.JobRunning]-sums.Waiting, "running")
 	for _, o := range []report.Outcome{report.JobDone, report.JobFailed, report.JobCancelled} {

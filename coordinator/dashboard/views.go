@@ -50,7 +50,7 @@ func cutTo(n, p int, base string) (from, to int, at pager) {
 // jobRow is a job in a listing.
 type jobRow struct {
 	report.Job
-	State   string // running, waiting, done, failed or cancelled
+	State   string // planning, running, waiting, done, failed or cancelled
 	Took    time.Duration
 	Known   bool // Took
 	Counts  report.Counts
@@ -70,7 +70,7 @@ func rowOf(st report.Job) jobRow {
 	if st.Outcome == report.JobRunning && attempts == 0 {
 		r.State = "waiting"
 	}
-	if from := st.Options.Submitted; !from.IsZero() && (st.Outcome == report.JobRunning || !st.Ended.IsZero()) {
+	if from := st.Options.Submitted; !from.IsZero() && (!st.Outcome.IsEnd() || !st.Ended.IsZero()) {
 		r.Known, r.Took = true, time.Since(from)
 		if !st.Ended.IsZero() {
 			r.Took = st.Ended.Sub(from)
@@ -90,6 +90,14 @@ func (d *Dashboard) rows(ids []job.ID) (out []jobRow) {
 		if st, ok := d.cfg.Coordinator.Status(id); ok {
 			out = append(out, rowOf(st))
 		}
+	}
+	return out
+}
+
+// planning returns the jobs whose clients list their input.
+func (d *Dashboard) planning() (out []jobRow) {
+	for _, st := range d.cfg.Server.Planning() {
+		out = append(out, rowOf(st))
 	}
 	return out
 }
@@ -121,6 +129,7 @@ type overview struct {
 	StagesBar         page.Bar
 	Jobs              []jobRow
 	MoreJobs          int
+	Planning          int // jobs whose clients list their input
 	QueuedTasks       report.TaskCounts
 	QueuedBar         page.Bar
 	Functions         []functionRow
@@ -174,6 +183,10 @@ func (d *Dashboard) overview() view {
 		if j := &o.Jobs[i]; j.Reason != "" {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("job %s waits: %s", j.ID, j.Reason), URL: "/jobs/" + string(j.ID)})
 		}
+	}
+	planning := d.planning()
+	if o.Planning = len(planning); o.Planning > 0 {
+		o.Jobs = append(planning[:min(few, o.Planning)], o.Jobs...)
 	}
 	if len(o.Jobs) == 0 { // show what was last
 		ids, total := c.JobPage(0, few, report.JobDone, report.JobFailed, report.JobCancelled)
@@ -234,10 +247,20 @@ func (d *Dashboard) jobs(state string, n int) view {
 		}
 		v.Tabs = append(v.Tabs, page.Link{Text: o.String() + " " + page.Num(v.Sums.Jobs[o]), URL: at, Here: state == o.String()})
 	}
+	planning := d.planning()
+	if n := len(planning); n > 0 || state == report.JobPlanning.String() {
+		v.Tabs = append(v.Tabs, page.Link{Text: "planning " + page.Num(n), URL: "/jobs?state=planning", Here: state == report.JobPlanning.String()})
+		if state == report.JobPlanning.String() {
+			v.Jobs = planning[:min(n, perPage)]
+			return view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
+		}
+	}
 	v.Tabs[0].Here = len(want) == len(all)
 	from, to, at := cutTo(total, n, base)
 	ids, _ := d.cfg.Coordinator.JobPage(from, to-from, want...)
-	v.Jobs, v.At = d.rows(ids), at
+	if v.Jobs, v.At = d.rows(ids), at; from == 0 && len(want) == len(all) {
+		v.Jobs = append(planning[:min(len(planning), few)], v.Jobs...)
+	}
 	return view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
 }
 
@@ -281,7 +304,7 @@ func (d *Dashboard) job(id string) view {
 	if !ok {
 		return missing(fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", id))
 	}
-	v := jobView{jobRow: rowOf(r), Troubles: c.Troubles(r.ID), Ended: r.Outcome != report.JobRunning}
+	v := jobView{jobRow: rowOf(r), Troubles: c.Troubles(r.ID), Ended: r.Outcome.IsEnd()}
 	slices.Reverse(v.Troubles)
 	spec, _ := c.Spec(r.ID)
 	sums, running := map[string]int64{}, 0

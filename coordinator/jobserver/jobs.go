@@ -108,6 +108,9 @@ func (s *Server) Watch(r *layshaftv1.WatchRequest, stream grpc.ServerStreamingSe
 	if r.GetAttached() {
 		defer s.attend(id)()
 	}
+	if _, ok := s.planned(id); ok {
+		return s.watchPlan(id, r.GetOnce(), stream)
+	}
 	var last *layshaftv1.JobStatus
 	look := time.NewTicker(watchLook)
 	defer look.Stop()
@@ -161,6 +164,11 @@ func (s *Server) ListJobs(_ context.Context, r *layshaftv1.ListJobsRequest) (*la
 		limit = 100
 	}
 	out := &layshaftv1.ListJobsResponse{}
+	for _, st := range s.Planning() {
+		if len(out.Jobs) < limit {
+			out.Jobs = append(out.Jobs, wire.JobToProto(&st))
+		}
+	}
 	ids := s.c.Jobs()
 	for _, id := range slices.Backward(ids) {
 		if len(out.Jobs) == limit {

@@ -116,6 +116,7 @@ type Server struct {
 	// present are the streams by worker ID; of several workers with one ID, the last to join.
 	present  map[string]*workerStream
 	progress progress
+	plans    map[job.ID]*plan
 	// clients are those of unfinished jobs that are not detached.
 	clients map[job.ID]*attendance
 }
@@ -126,7 +127,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), streams: map[string]*workerStream{}, present: map[string]*workerStream{}, clients: map[job.ID]*attendance{}}
+	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), streams: map[string]*workerStream{}, present: map[string]*workerStream{}, clients: map[job.ID]*attendance{}, plans: map[job.ID]*plan{}}
 	if cfg.Data.Dir != "" {
 		if err := s.listed.open(filepath.Join(cfg.Data.Dir, "listed"), cfg.Log); err != nil {
 			return nil, err
@@ -238,6 +239,9 @@ func (s *Server) audit(ctx context.Context, action string, attrs ...any) {
 // Cancel ends a job.
 func (s *Server) Cancel(ctx context.Context, r *layshaftv1.CancelRequest) (*layshaftv1.CancelResponse, error) {
 	s.audit(ctx, "cancel", "job", r.GetJob(), "why", r.GetReason())
+	if s.cancelPlan(job.ID(r.GetJob()), r.GetReason()) {
+		return &layshaftv1.CancelResponse{}, nil
+	}
 	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetReason())
 }
 

@@ -107,12 +107,12 @@ func (s *Server) DrainWorker(ctx context.Context, r *layshaftv1.DrainWorkerReque
 	return &layshaftv1.DrainWorkerResponse{}, err
 }
 
-// Report returns the state of a job with the progress of its attempts; ok is false when the job is
-// unknown.
+// Report returns the state of a job with the progress of its attempts, or of its planning; ok is
+// false when the job is unknown.
 func (s *Server) Report(id job.ID) (r report.Job, ok bool) {
 	st, ok := s.c.Status(id)
 	if !ok {
-		return r, false
+		return s.planned(id)
 	}
 	return s.report(st), true
 }

@@ -217,6 +217,14 @@ func (c *Client) Submit(ctx context.Context, spec *job.Spec, opt report.Options)
 	return out, err
 }
 
+// Plan reports a job whose input is being listed: Name, Options and, as Reason, the progress. Until
+// it has ended, the coordinator shows it. The result is a reason to stop, empty without one.
+func (c *Client) Plan(ctx context.Context, j *report.Job, ended bool) (cancelled string, err error) {
+	out, err := call(ctx, c, c.rpc.Plan, &layshaftv1.PlanRequest{Id: string(j.ID), Name: j.Name, Phase: j.Reason, Header: wire.OptionsToProto(&j.Options),
+		TookNanos: int64(time.Since(j.Options.Submitted)), Ended: ended})
+	return out.GetCancelledReason(), err
+}
+
 // PutCode uploads a program. It reads r from the start, again for each try.
 func (c *Client) PutCode(ctx context.Context, code report.Code, r io.ReadSeeker) error {
 	var local error // of r
@@ -376,7 +384,7 @@ func (c *Client) Wait(ctx context.Context, id job.ID) error {
 			return err
 		case st.Outcome == report.JobDone:
 			return nil
-		case st.Outcome != report.JobRunning:
+		case st.Outcome.IsEnd():
 			e := &report.JobError{ID: id, Outcome: st.Outcome}
 			if st.Failure != nil {
 				e.Failure = *st.Failure

@@ -19,6 +19,7 @@ const (
 	JobDone                     // with a result
 	JobFailed                   // a task failed for good
 	JobCancelled                // by a client, or because its client was away for too long
+	JobPlanning                 // its client lists the input and has not submitted it
 )
 
 // String returns the outcome in the words of the status page.
@@ -32,9 +33,14 @@ func (o Outcome) String() string {
 		return "failed"
 	case JobCancelled:
 		return "cancelled"
+	case JobPlanning:
+		return "planning"
 	}
 	return fmt.Sprintf("outcome %d", int(o))
 }
+
+// IsEnd reports whether a job with the outcome has ended.
+func (o Outcome) IsEnd() bool { return o != JobRunning && o != JobPlanning }
 
 // Options are a client's wishes beside the Spec at the submit of a job.
 type Options struct {
@@ -81,7 +87,8 @@ type Job struct {
 	Ended time.Time
 	// Released means that the outputs of an ended job were deleted.
 	Released bool
-	// Reason explains to people why a running job makes no progress; empty when it does.
+	// Reason explains to people why a running job makes no progress; empty when it does. For a job
+	// in planning it is the progress.
 	Reason string
 }
 

@@ -9,8 +9,9 @@ import (
 type JobView struct {
 	Job     string `json:"job"`     // ID
 	Name    string `json:"name"`    // name of the plan
-	Outcome string `json:"outcome"` // running, done, failed or cancelled
-	// Reason explains why a running job makes no progress. It is empty otherwise.
+	Outcome string `json:"outcome"` // planning, running, done, failed or cancelled
+	// Reason explains why a running job makes no progress. For a job in planning it is the
+	// progress.
 	Reason string `json:"reason,omitempty"`
 	// Failure and Detail are the error and its stack or log, of a job that failed or was cancelled.
 	Failure string `json:"failure,omitempty"`

@@ -12,6 +12,7 @@ import (
 // code runs on workers, so a client has all permissions of that code.
 var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/Submit":      {Client},
+	"/layshaft.v1.CoordinatorService/Plan":        {Client},
 	"/layshaft.v1.CoordinatorService/Cancel":      {Client},
 	"/layshaft.v1.CoordinatorService/Detach":      {Client},
 	"/layshaft.v1.CoordinatorService/Drop":        {Client},

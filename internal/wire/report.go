@@ -15,6 +15,7 @@ var outcomes = []layshaftv1.Outcome{
 	report.JobDone:      layshaftv1.Outcome_OUTCOME_DONE,
 	report.JobFailed:    layshaftv1.Outcome_OUTCOME_FAILED,
 	report.JobCancelled: layshaftv1.Outcome_OUTCOME_CANCELLED,
+	report.JobPlanning:  layshaftv1.Outcome_OUTCOME_PLANNING,
 }
 
 // OutcomeToProto converts an outcome.
