@@ -29,6 +29,15 @@ type Column struct {
 	Nulls float64
 }
 
+// Text returns the column as text, for SQL. A cast of an inet would add the length of its mask.
+func (c *Column) Text() string {
+	name := Ident(c.Name)
+	if c.Type.Name == "inet" {
+		return "CASE WHEN " + name + " IS NOT NULL THEN format('%s', " + name + ") END"
+	}
+	return name + "::text"
+}
+
 // Relation is the input of a read: a table, or a query.
 type Relation struct {
 	// From is the text behind FROM: a quoted name, or a query in parentheses.

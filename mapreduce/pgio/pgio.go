@@ -86,7 +86,11 @@ type Source[T any] struct {
 	database, from string
 	key, where     string
 	timeout        time.Duration
+	connections    int
 }
+
+// defaultConnections is the number of connections that a job may have to a database.
+const defaultConnections = 8
 
 // Rows returns a source of all rows of a table, view or query in a database; see the package's
 // comment. T is a struct. Only the columns of its fields are read.
@@ -94,7 +98,26 @@ type Source[T any] struct {
 // A table is named as in SQL: products, shop.products, "Odd Name". A text that begins with SELECT,
 // WITH, TABLE or VALUES is a query.
 func Rows[T any](database, tableOrQuery string) Source[T] {
-	return Source[T]{database: database, from: tableOrQuery}
+	return Source[T]{database: database, from: tableOrQuery, connections: defaultConnections}
+}
+
+// Connections sets how many connections to the database a job may have at once, on all workers
+// together. The default is 8. One of them holds the snapshot; each running attempt has one more.
+//
+// The limit is the budget pg:DATABASE, such as pg:shop. All jobs share it, and `layshaft task
+// budget pg:shop 20` (or -budget pg:shop=20 inside one process) sets it for all. Of several sources
+// and sinks that name a limit, the smallest counts.
+func (s Source[T]) Connections(n int) Source[T] {
+	s.connections = n
+	return s
+}
+
+// Budget returns the budget of connections; see mapreduce.BudgetUser.
+func (s Source[T]) Budget() (name string, n, size int) { return budgetOf(s.database, s.connections) }
+
+// budgetOf returns the budget of connections of a database. One connection holds the snapshot.
+func budgetOf(database string, connections int) (name string, n, size int) {
+	return "pg:" + postgres.Display(database), 1, connections - 1
 }
 
 // Key sets the column whose ranges are the splits. A table needs an index that begins with it. For
@@ -107,7 +130,7 @@ func (s Source[T]) Key(column string) Source[T] {
 // Where adds a condition in SQL, such as "price > 10". The database checks it.
 func (s Source[T]) Where(condition string) Source[T] {
 	if s.where != "" {
-		condition = s.where + ") AND (" + condition
+		condition = s.where + "\n) AND (" + condition // a comment may end a condition
 	}
 	s.where = condition
 	return s
@@ -242,7 +265,7 @@ func (s Source[T]) selectList(r *postgres.Relation) (string, []postgres.Type, er
 		}
 		list[i], types[i] = postgres.Ident(name), col.Type
 		if asText {
-			list[i] += "::text"
+			list[i] = col.Text()
 		}
 	}
 	return strings.Join(list, ", "), types, nil

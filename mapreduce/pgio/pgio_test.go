@@ -12,7 +12,14 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // rows reads all rows of a source, in splits of about target bytes.
-func rows[T any](t testing.TB, s mapreduce.Source[T], target int64) (all []T, splits []mapreduce.Split) {
+func rows[T any](t testing.TB, s mapreduce.Source[T], target int64) ([]T, []mapreduce.Split) {
+	t.Helper()
+	all, splits, _ := rowsOf(t, s, target)
+	return all, splits
+}
+
+// rowsOf is rows. It also returns the number of rows of each split.
+func rowsOf[T any](t testing.TB, s mapreduce.Source[T], target int64) (all []T, splits []mapreduce.Split, counts []int) {
 	t.Helper()
 	ctx := context.Background()
 	splits, err := s.Splits(ctx, target)
@@ -20,11 +27,13 @@ func rows[T any](t testing.TB, s mapreduce.Source[T], target int64) (all []T, sp
 		t.Fatal(err)
 	}
 	for _, sp := range splits {
+		before := len(all)
 		if err := s.Read(ctx, sp, mapreduce.NewReader(func(x *T) { all = append(all, *x) }, nil)); err != nil {
 			t.Fatal(err)
 		}
+		counts = append(counts, len(all)-before)
 	}
-	return all, splits
+	return all, splits, counts
 }
 
 type product struct {

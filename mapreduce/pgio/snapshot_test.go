@@ -3,6 +3,7 @@ package pgio_test
 import (
 	"bytes"
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -103,5 +104,37 @@ func TestNoConnectionIsLeft(t *testing.T) {
 	}
 	if got := db.Exec(t, "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'layshaft%'"); len(got) != 0 {
 		t.Errorf("connections are left: %v", got)
+	}
+}
+
+// A job never has more connections than its limit, the one of the snapshot included.
+func TestConnections(t *testing.T) {
+	db := pairs(t)
+	var most, now int
+	var mu sync.Mutex
+	count := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if now++; now%5000 != 0 {
+			return
+		}
+		got := db.Exec(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'layshaft%'")
+		n, _ := strconv.Atoi(got[0][0])
+		most = max(most, n)
+	}
+	d := mapreduce.Define("count", func(p *mapreduce.Plan, _ int) mapreduce.Dataset[int64] {
+		read := func(table string) mapreduce.Dataset[int64] {
+			return mapreduce.Map(mapreduce.Read(p, pgio.Rows[pair]("shop", table).Connections(3)), func(x pair) int64 {
+				count()
+				return x.N
+			})
+		}
+		return mapreduce.Union(read("a"), read("b"))
+	})
+	if _, err := d.Collect(t.Context(), mapreduce.Local{Slots: 6, Memory: 64 << 20, Reporting: mapreduce.Reporting{Progress: "none"}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if most == 0 || most > 3 {
+		t.Errorf("there were %d connections, want at most 3", most)
 	}
 }
