@@ -1,6 +1,7 @@
 package mapreduce
 
 import (
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func TestCombineLarge(t *testing.T) {
 		if err := combine(e, &port{e: e, parts: 1}, 1, codec, c.merge); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		got, bytes := map[string]int{}, 0
+		got, held := map[string]int{}, 0
 		last := ""
 		for {
 			b, err := out.Next()
@@ -54,14 +55,49 @@ func TestCombineLarge(t *testing.T) {
 				}
 				last = string(k)
 				got[last]++
-				bytes += len(v)
+				held += len(v)
 			}
 		}
 		if got["large"] != c.want || got["small"] != 1 {
-			t.Errorf("%s: accumulators %v, %d bytes, want %d of the large key and one of the small one", name, got, bytes, c.want)
+			t.Errorf("%s: accumulators %v, %d bytes, want %d of the large key and one of the small one", name, got, held, c.want)
 		}
-		if c.want > 1 && bytes < n*size {
-			t.Errorf("%s: %d bytes, want %d", name, bytes, n*size)
+		if c.want > 1 && held < n*size {
+			t.Errorf("%s: %d bytes, want %d", name, held, n*size)
+		}
+	}
+}
+
+// TestMergeLarge is TestCombineLarge for mergeParts.
+func TestMergeLarge(t *testing.T) {
+	const size, n = record.MaxFrame / 5, 5
+	for name, c := range map[string]struct {
+		fold func(dst []byte, values [][]byte) ([]byte, error)
+		want int // values of the large key
+	}{
+		"all kept":  {func(dst []byte, values [][]byte) ([]byte, error) { return append(dst, bytes.Join(values, nil)...), nil }, 3},
+		"all alike": {func(dst []byte, values [][]byte) ([]byte, error) { return append(dst, values[0][0]), nil }, 1},
+	} {
+		var runs []job.RunReader
+		for range n {
+			runs = append(runs, &blocks{all: [][]byte{record.AppendRecord(nil, []byte("large"), record.Uninitialized(size)), record.AppendRecord(nil, []byte("small"), []byte{1})}})
+		}
+		out := &blocks{}
+		e := &env{run: &job.Run{Memory: 1 << 20, Output: out, Progress: &job.Progress{}, OpenPartition: func(int) ([]job.RunReader, error) { return runs, nil }}}
+		if err := mergeParts(e, &port{e: e, parts: 1}, 1, c.fold); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got := map[string]int{}
+		for b, err := out.Next(); err == nil; b, err = out.Next() {
+			for len(b) > 0 {
+				var k []byte
+				if k, _, b, err = record.Cut(b); err != nil {
+					t.Fatal(err)
+				}
+				got[string(k)]++
+			}
+		}
+		if got["large"] != c.want || got["small"] != 1 {
+			t.Errorf("%s: values %v, want %d of the large key and one of the small one", name, got, c.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package mapreduce_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,60 @@ func ExampleFlatMapSide() {
 	})
 	fmt.Println(known.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
 	// Output: [teh] <nil>
+}
+
+// Tasks emit bytes for each key, and the last step reads all bytes of a key.
+func ExampleMergeTask() {
+	initials := mapreduce.Define("initials", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
+		words := mapreduce.Read(p, memio.Of("ant", "bee", "cow", "asp", "cat").Cut(2))
+		ones := mapreduce.Map(words, func(w string) mapreduce.KV[string, string] {
+			return mapreduce.KV[string, string]{Key: w[:1], Value: "x"}
+		})
+		return mapreduce.MergeTask(ones, mapreduce.Merge[string]{
+			Fold: func(dst []byte, values [][]byte) ([]byte, error) { return append(dst, bytes.Join(values, nil)...), nil },
+			Start: func(_ context.Context, _ mapreduce.Task, emit func(string)) (func([]byte, [][]byte) error, func() error) {
+				return func(key []byte, values [][]byte) error {
+					emit(fmt.Sprintf("%s: %s", key, bytes.Join(values, nil)))
+					return nil
+				}, func() error { return nil }
+			},
+		}, mapreduce.Parallel(1))
+	})
+	fmt.Println(initials.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
+	// Output: [a: xx b: x c: xx] <nil>
+}
+
+// TestMergeTask checks that every value of a key reaches its function once, and that errors of both
+// functions end the job.
+func TestMergeTask(t *testing.T) {
+	var fail [2]error
+	plan := func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+		ones := mapreduce.Map(mapreduce.Read(p, upTo(10_000).Cut(20)), func(n int64) mapreduce.KV[string, string] {
+			return mapreduce.KV[string, string]{Key: fmt.Sprint(n % 7), Value: "x"}
+		})
+		return mapreduce.MergeTask(ones, mapreduce.Merge[int64]{
+			Fold: func(dst []byte, values [][]byte) ([]byte, error) { return append(dst, bytes.Join(values, nil)...), nil },
+			Start: func(_ context.Context, _ mapreduce.Task, emit func(int64)) (func([]byte, [][]byte) error, func() error) {
+				sum := int64(0)
+				return func(_ []byte, values [][]byte) error {
+					sum += int64(len(bytes.Join(values, nil)))
+					return fail[0]
+				}, func() error { emit(sum); return fail[1] }
+			},
+		})
+	}
+	sum := int64(0)
+	for _, n := range run(t, mapreduce.Local{Workers: 3, Slots: 3}, plan) {
+		sum += n
+	}
+	if sum != 10_000 {
+		t.Errorf("%d values, want all 10,000", sum)
+	}
+	for i := range fail {
+		fail = [2]error{}
+		fail[i] = mapreduce.Fatal(fmt.Errorf("failure %d", i))
+		checkError(t, start(t, t.Context(), mapreduce.Local{Slots: 3}, plan).Wait(), fmt.Sprint("failure ", i))
+	}
 }
 
 // TestMapTask checks that ends run from the source to the output, once for each task, and that

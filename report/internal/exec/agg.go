@@ -17,37 +17,40 @@ import (
 // emits a state for each group; the engine brings the states of a group together; and the last step
 // merges them, a batch of groups at a time.
 func (p *plan) aggregate(n *bind.Aggregate) batches {
-	var partials mapreduce.Dataset[Row]
-	merge := mergerOf(n)
-	if kept, ok := p.kept[n]; ok {
+	var partials mapreduce.Dataset[group]
+	kept, isKept := p.kept[n]
+	if isKept {
 		partials = mapreduce.Read(p.p, keptSource(kept), mapreduce.Named("kept"))
 	} else {
-		partials = mapreduce.MapTask(p.node(n.In), func(_ context.Context, task mapreduce.Task, emit func(Row)) (func(vec.Batch) error, func() error) {
+		partials = mapreduce.MapTask(p.node(n.In), func(_ context.Context, task mapreduce.Task, emit func(group)) (func(vec.Batch) error, func() error) {
 			f := newFold(n, task, emit)
 			return f.add, f.flush
 		}, mapreduce.Named("fold"))
 	}
-	final := func(groups mapreduce.Dataset[mapreduce.KV[string, states]]) batches {
-		return mapreduce.MapTask(groups, func(_ context.Context, _ mapreduce.Task, emit func(vec.Batch)) (func(mapreduce.KV[string, states]) error, func() error) {
-			r := newResults(n, emit)
-			return r.add, r.flush
-		}, mapreduce.Named("results"))
-	}
-	if p.kept[n] != nil {
-		merge = nil // stored states are merged once, by the last step
-	}
-	bring := mergeOf(merge)
 	if len(n.Keys) == 0 && n.Sets == nil {
-		all := mapreduce.Aggregate(partials, bring, mapreduce.Named("merge"))
-		return final(mapreduce.Map(all, func(s states) mapreduce.KV[string, states] { return mapreduce.KV[string, states]{Value: s} }))
+		// stored states are merged once, by the last step
+		all := mapreduce.Aggregate(partials, mergeOf(n, !isKept), mapreduce.Named("merge"))
+		return mapreduce.MapTask(all, func(_ context.Context, _ mapreduce.Task, emit func(vec.Batch)) (func(states) error, func() error) {
+			r := newResults(n, emit)
+			return func(s states) error { return r.add(nil, s.parts) }, r.flush
+		}, mapreduce.Named("results"))
 	}
 	for number, set := range n.Sets {
 		if !contains(set, true) { // the grand total is there without rows, too
-			partials = mapreduce.Union(partials, mapreduce.Read(p.p, memio.Of(Row{Key: totalKey(n, number)})))
+			partials = mapreduce.Union(partials, mapreduce.Read(p.p, memio.Of(group{Key: totalKey(n, number)})))
 		}
 	}
-	return final(mapreduce.AggregateBy(partials, func(r Row) string { return r.Key }, bring, mapreduce.Named("merge")))
+	return mapreduce.MergeTask(partials, mapreduce.Merge[vec.Batch]{
+		Fold: func(dst []byte, values [][]byte) ([]byte, error) { return mergeStates(n, dst, values) },
+		Start: func(_ context.Context, _ mapreduce.Task, emit func(vec.Batch)) (func(key []byte, values [][]byte) error, func() error) {
+			r := newResults(n, emit)
+			return r.add, r.flush
+		},
+	}, mapreduce.Named("merge"))
 }
+
+// group is an encoded key with the states of the aggregates, which are empty if it has no rows.
+type group = mapreduce.KV[string, string]
 
 func contains(set []bool, want bool) bool {
 	for _, has := range set {
@@ -83,7 +86,7 @@ func totalKey(n *bind.Aggregate, number int) string {
 type fold struct {
 	n      *bind.Aggregate
 	task   mapreduce.Task
-	emit   func(Row)
+	emit   func(group)
 	prefix string // of all keys
 	table  *aggr.Table
 	states []aggr.State
@@ -93,7 +96,7 @@ type fold struct {
 	arena  arena
 }
 
-func newFold(n *bind.Aggregate, task mapreduce.Task, emit func(Row)) *fold {
+func newFold(n *bind.Aggregate, task mapreduce.Task, emit func(group)) *fold {
 	f := &fold{n: n, task: task, emit: emit}
 	f.reset()
 	return f
@@ -112,8 +115,8 @@ func (f *fold) reset() {
 }
 
 // foldFiles folds the rows of each file into groups of their own.
-func (p *plan) foldFiles(n *bind.Aggregate) func(context.Context, mapreduce.Task, func(Row)) (func(vec.Batch) error, func() error) {
-	return func(_ context.Context, task mapreduce.Task, emit func(Row)) (func(vec.Batch) error, func() error) {
+func (p *plan) foldFiles(n *bind.Aggregate) func(context.Context, mapreduce.Task, func(group)) (func(vec.Batch) error, func() error) {
+	return func(_ context.Context, task mapreduce.Task, emit func(group)) (func(vec.Batch) error, func() error) {
 		f := newFold(n, task, emit)
 		path := ""
 		flush := func() error {
@@ -253,13 +256,13 @@ func (f *fold) flush() error {
 		groups = 1
 	}
 	for g := range groups {
-		var r Row
+		var r group
 		r.Key = f.arena.end(f.table.AppendKey(append(f.arena.begin(), f.prefix...), g))
 		data := f.arena.begin()
 		for _, s := range f.states {
 			data = s.AppendState(data, g)
 		}
-		r.Data = f.arena.end(data)
+		r.Value = f.arena.end(data)
 		f.emit(r)
 	}
 	f.reset()
@@ -303,38 +306,44 @@ func (s *states) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// mergerOf returns a function that merges states into one.
-func mergerOf(n *bind.Aggregate) func(parts [][]byte) ([]byte, error) {
-	return func(parts [][]byte) ([]byte, error) {
-		var out []byte
-		rest := make([][]byte, len(parts))
-		copy(rest, parts)
-		for _, a := range n.Aggs {
-			s := a.Func.New()
-			s.Resize(1)
-			for i := range rest {
-				var err error
-				if rest[i], err = s.MergeState(0, rest[i]); err != nil {
-					return nil, err
-				}
-			}
-			out = s.AppendState(out, 0)
+// mergeStates appends the merged states of one group.
+func mergeStates(n *bind.Aggregate, dst []byte, parts [][]byte) ([]byte, error) {
+	rest := make([][]byte, 0, len(parts))
+	for _, p := range parts {
+		if len(p) > 0 {
+			rest = append(rest, p)
 		}
-		return out, nil
 	}
+	if len(rest) == 0 {
+		return dst, nil
+	}
+	for _, a := range n.Aggs {
+		s := a.Func.New()
+		s.Resize(1)
+		for i := range rest {
+			var err error
+			if rest[i], err = s.MergeState(0, rest[i]); err != nil {
+				return nil, err
+			}
+		}
+		dst = s.AppendState(dst, 0)
+	}
+	return dst, nil
 }
 
-// mergeOf returns the aggregate of the engine that brings states together. It merges them on the
-// way with merge, if that is not nil.
-func mergeOf(merge func(parts [][]byte) ([]byte, error)) mapreduce.Agg[Row, states, states] {
-	return mapreduce.Agg[Row, states, states]{
+// mergeOf returns the aggregate of the engine that brings the states of the only group together.
+// With early it merges them on the way.
+func mergeOf(n *bind.Aggregate, early bool) mapreduce.Agg[group, states, states] {
+	var merge func(parts [][]byte) ([]byte, error)
+	if early {
+		merge = func(parts [][]byte) ([]byte, error) { return mergeStates(n, nil, parts) }
+	}
+	return mapreduce.Agg[group, states, states]{
 		Unordered: true,
 
-		Add: func(a *states, r Row) {
+		Add: func(a *states, g group) {
 			a.merge = merge
-			if r.Data != "" {
-				a.parts = append(a.parts, bytesOf(r.Data))
-			}
+			a.parts = append(a.parts, bytesOf(g.Value))
 		},
 		Merge: func(a, b *states) {
 			a.merge = merge
@@ -377,9 +386,7 @@ func (r *results) reset() {
 }
 
 // add takes a group.
-func (r *results) add(kv mapreduce.KV[string, states]) error {
-	key := bytesOf(kv.Key)
-	var err error
+func (r *results) add(key []byte, parts [][]byte) (err error) {
 	for _, b := range r.keys {
 		if key, err = b.DecodeKey(key); err != nil {
 			return err
@@ -390,7 +397,10 @@ func (r *results) add(kv mapreduce.KV[string, states]) error {
 			s.Resize(vec.Size)
 		}
 	}
-	for _, part := range kv.Value.parts {
+	for _, part := range parts {
+		if len(part) == 0 {
+			continue // a group without rows
+		}
 		for _, s := range r.states {
 			if part, err = s.MergeState(r.count, part); err != nil {
 				return failed(err)

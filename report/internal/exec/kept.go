@@ -152,28 +152,29 @@ func filePrefix(path string) (prefix [8]byte) {
 func (p *plan) fileGroups(c candidate) mapreduce.Dataset[Block] {
 	p.driving = c.scan
 	rows := mapreduce.MapTask(p.node(c.agg.In), p.foldFiles(c.agg), mapreduce.Named("fold"))
-	merge := mergerOf(c.agg)
-	merged := mapreduce.AggregateBy(rows, func(r Row) string { return r.Key }, mergeOf(merge), mapreduce.Named("merge"))
-	return mapreduce.MapTask(merged, func(_ context.Context, _ mapreduce.Task, emit func(Block)) (func(mapreduce.KV[string, states]) error, func() error) {
-		var b Block
-		flush := func() error {
-			if b.N > 0 {
-				emit(b)
-				b = Block{}
+	return mapreduce.MergeTask(rows, mapreduce.Merge[Block]{
+		Fold: func(dst []byte, values [][]byte) ([]byte, error) { return mergeStates(c.agg, dst, values) },
+		Start: func(_ context.Context, _ mapreduce.Task, emit func(Block)) (func(key []byte, values [][]byte) error, func() error) {
+			var b Block
+			var data []byte
+			flush := func() error {
+				if b.N > 0 {
+					emit(b)
+					b = Block{}
+				}
+				return nil
 			}
-			return nil
-		}
-		return func(kv mapreduce.KV[string, states]) error {
-			data, err := merge(kv.Value.parts)
-			if err != nil {
-				return failed(err)
-			}
-			b.Data = partials.AppendGroup(b.Data, kv.Key, string(data))
-			if b.N++; len(b.Data) >= 256<<10 {
-				return flush()
-			}
-			return nil
-		}, flush
+			return func(key []byte, values [][]byte) (err error) {
+				if data, err = mergeStates(c.agg, data[:0], values); err != nil {
+					return failed(err)
+				}
+				b.Data = partials.AppendGroup(b.Data, stringOf(key), stringOf(data))
+				if b.N++; len(b.Data) >= 256<<10 {
+					return flush()
+				}
+				return nil
+			}, flush
+		},
 	}, mapreduce.Named("groups"))
 }
 
@@ -214,7 +215,7 @@ func (s keptSource) Splits(ctx context.Context, target int64) (splits []mapreduc
 }
 
 // Read emits the groups of a split.
-func (s keptSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[Row]) error {
+func (s keptSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[group]) error {
 	var extents []partials.Extent
 	if err := json.Unmarshal(split.Data, &extents); err != nil {
 		return err
@@ -247,7 +248,7 @@ func (s keptSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 			if key, states, rest, err = partials.NextGroup(rest); err != nil {
 				return mapreduce.Fatal(err)
 			}
-			row := Row{Key: stringOf(key), Data: stringOf(states)}
+			row := group{Key: stringOf(key), Value: stringOf(states)}
 			r.Emit(&row)
 		}
 		r.Add(groups, int64(len(data)))
