@@ -49,21 +49,26 @@ func (q *Queue) setBudget(e *SetBudget) {
 }
 
 // declare gives a budget the size that its holders declare, while nobody has set one: the smallest
-// size, but enough for each need. Without holders it keeps the last one.
-func (q *Queue) declare(name string) {
+// size, but enough for each need. Without holders it keeps the last one. more are the needs of a
+// holder to come.
+func (q *Queue) declare(name string, more []Need) {
 	b := q.ensureBudget(name)
 	if b.set {
 		return
 	}
 	least, most := 0, 0
-	for _, h := range q.holders {
-		for _, n := range h.needs {
+	count := func(needs []Need) {
+		for _, n := range needs {
 			if n.Budget == name && n.Size > 0 {
 				if most = max(most, n.N); least == 0 || n.Size < least {
 					least = n.Size
 				}
 			}
 		}
+	}
+	count(more)
+	for _, h := range q.holders {
+		count(h.needs)
 	}
 	if size := max(least, most); size > 0 && size != b.size {
 		b.size = size
@@ -125,13 +130,13 @@ func (q *Queue) acquire(e *Acquire) {
 		}
 		h.acquired = len(h.needs)
 	}
-	q.holders[e.Ref] = h
 	for _, n := range h.needs {
 		if n.Size > 0 {
-			q.declare(n.Budget)
+			q.declare(n.Budget, h.needs)
 		}
 	}
-	if e.Restored || h.short {
+	q.holders[e.Ref] = h
+	if e.Restored {
 		return
 	}
 	if why := q.shortage(h.needs); why != "" {
@@ -162,7 +167,7 @@ func (q *Queue) release(ref uint64) {
 	q.giveBack(ref, h)
 	for _, n := range h.needs {
 		if n.Size > 0 {
-			q.declare(n.Budget)
+			q.declare(n.Budget, nil)
 		}
 	}
 }
