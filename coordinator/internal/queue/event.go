@@ -49,7 +49,10 @@ type Submit struct {
 	// Unique joins the submit to an unended task with the same function and key; see KeyOf. That
 	// task keeps its input. The earlier start and the higher priority of both count. Zero means
 	// never.
-	Unique   Key
+	Unique Key
+	// Fresh demands an attempt that begins after the submit: if it joins a task, that task runs once
+	// more, unless its next attempt has not begun yet.
+	Fresh    bool
 	Priority Priority
 	Due      time.Time // earliest start; zero means now
 	// Size is the length of the input in bytes. The shell stores the input under the task ID.

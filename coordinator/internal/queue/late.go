@@ -19,6 +19,9 @@ func (q *Queue) handleLateReport(p *peer, i int32, e *Report) bool {
 		q.removeFromList(i)
 		q.clearSuspect(i)
 		q.reported = e.Size
+		if q.runAgain(i) {
+			return true
+		}
 		q.endTask(i, WasDone, Done, FromEvent)
 	default:
 		return false

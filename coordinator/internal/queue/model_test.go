@@ -34,6 +34,8 @@ type naiveTask struct {
 	key      string
 	stamp    int
 	tries    int
+	again    bool      // joined by a fresh submit since the last start
+	earlier  int       // tries before it ran again
 	due      time.Time // when delayed
 	timer    int       // order of setting the timer
 	on       int
@@ -131,8 +133,7 @@ func (m *naive) grabAlone(p int, can []string) (t *naiveTask, closed bool) {
 	if t != nil {
 		m.suspects[t.fn] = remove(m.suspects[t.fn], t)
 		m.alone[p] = true
-		t.on = p
-		t.tries++
+		m.start(t, p)
 		return t, true
 	}
 	for _, fn := range can {
@@ -189,9 +190,13 @@ func (m *naive) grab(p int, can []string) *naiveTask {
 	q := m.queues[t.fn]
 	q[t.rank] = q[t.rank][1:]
 	m.queues[t.fn] = q
-	t.on = p
-	t.tries++
+	m.start(t, p)
 	return t
+}
+
+func (m *naive) start(t *naiveTask, p int) {
+	t.on, t.again = p, false
+	t.tries++
 }
 
 func (m *naive) end(t *naiveTask) {
@@ -204,6 +209,16 @@ func (m *naive) dequeue(t *naiveTask) {
 	q := m.queues[t.fn]
 	q[t.rank] = remove(q[t.rank], t)
 	m.queues[t.fn] = q
+}
+
+// endOrRepeat ends t, or lets it run again.
+func (m *naive) endOrRepeat(t *naiveTask) {
+	if !t.again {
+		m.end(t)
+		return
+	}
+	t.again, t.earlier, t.lost, t.lostAlone, t.suspect, t.on = false, t.tries, 0, 0, false, 0
+	m.ready(t, false)
 }
 
 // join gives t the higher priority and the earlier start of both.
@@ -233,7 +248,7 @@ func (m *naive) join(t *naiveTask, rank int, delay time.Duration) {
 func (m *naive) retry(t *naiveTask, d time.Duration, last bool) {
 	t.on = 0
 	if last {
-		m.end(t)
+		m.endOrRepeat(t)
 		return
 	}
 	if d == 0 {
@@ -274,7 +289,7 @@ func TestAgainstModel(t *testing.T) {
 					sub = Submit{Function: x.fn, Priority: [3]Priority{High, Normal, Low}[x.rank], Policy: Policy{Attempts: x.attempts, Backoff: time.Second}}
 					if rng.IntN(3) == 0 {
 						x.key = fmt.Sprint(rng.IntN(5))
-						sub.Unique = KeyOf(x.key)
+						sub.Unique, sub.Fresh = KeyOf(x.key), rng.IntN(2) == 0
 					}
 					delay := time.Duration(0)
 					if rng.IntN(4) == 0 {
@@ -291,6 +306,7 @@ func TestAgainstModel(t *testing.T) {
 						}
 					}
 					if joined != nil {
+						joined.again = joined.again || sub.Fresh
 						m.join(joined, x.rank, delay)
 					} else {
 						m.tasks = append(m.tasks, x)
@@ -318,9 +334,9 @@ func TestAgainstModel(t *testing.T) {
 					task.suspect = false
 					what, p := pickOne(rng, []Notice{Done, Done, Failed, Fatal}), Peer(task.on)
 					if what != Failed {
-						m.end(task)
+						m.endOrRepeat(task)
 					} else {
-						failed := task.tries - task.lost
+						failed := task.tries - task.earlier - task.lost
 						m.retry(task, time.Second<<(failed-1), failed >= task.attempts)
 					}
 					q.Step(now, &Report{Peer: p, Task: ids[task], Notice: what})

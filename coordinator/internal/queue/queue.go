@@ -31,7 +31,8 @@
 //   - A foreground task exists for the peers waiting for it. When the last of them leaves, the task
 //     is cancelled. Only a worker without slots runs it to its end.
 //   - A submit with the unique key of a task of the same function joins this task if it has not
-//     ended: one run serves all.
+//     ended: one run serves all. A fresh submit (Submit.Fresh) is served by an attempt that begins
+//     after it: when the task has ended, it runs again instead. It runs at most once at a time.
 //   - Submit.Then makes a chain: each follower gets the result of the task before it as input.
 //   - A group collects tasks. When all members have ended, the first task in OpenGroup.Then gets
 //     their results as input.
@@ -149,6 +150,7 @@ type Queue struct {
 	chains          map[int32][]Next
 	earlierAttempts map[int32]int     // attempts before a dead letter was retried
 	late            map[int32][]*peer // see late.go
+	again           map[int32]bool    // tasks that a fresh submit has joined since their last start
 	losses          map[int32]losses
 	children        children
 	suspectCount    int     // suspects in the lists of their functions; see isolate.go
@@ -182,7 +184,7 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, losses: map[int32]losses{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, again: map[int32]bool{}, losses: map[int32]losses{},
 		children: children{map[ID][]int32{}, map[ID][]*group{}}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}},
 		endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}

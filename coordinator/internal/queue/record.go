@@ -81,7 +81,10 @@ func (q *Queue) recordUpdate(i int32) {
 		return
 	}
 	t.flags |= hasUpdate
-	state, due := t.state, int64(0)
+	state, due, attempts := t.state, int64(0), t.attempts
+	if state == Running && attempts > 0 {
+		attempts-- // a claim after a restart counts it again
+	}
 	if state == Delayed || state.hasEnded() {
 		due = t.due
 	} else {
@@ -89,13 +92,17 @@ func (q *Queue) recordUpdate(i int32) {
 	}
 	key := q.keyOf('u', t.id)
 	start := len(q.buf)
-	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(state), byte(t.flags)), uint64(t.attempts)), due)
+	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(state), byte(t.flags)), uint64(attempts)), due)
 	l, lost := q.losses[i]
-	if n := q.earlierAttempts[i]; n > 0 || lost {
+	again := len(q.again) > 0 && q.again[i]
+	if n := q.earlierAttempts[i]; n > 0 || lost || again {
 		q.buf = binary.AppendUvarint(q.buf, uint64(n))
 	}
-	if lost {
+	if lost || again {
 		q.buf = binary.AppendUvarint(binary.AppendUvarint(q.buf, uint64(l.total)), uint64(l.isolated)<<2|boolBit(l.lastIsolated)<<1|boolBit(l.suspect))
+	}
+	if again {
+		q.buf = append(q.buf, 1)
 	}
 	q.write(t.id, NoPayload, key, q.buf[start:len(q.buf):len(q.buf)])
 }
@@ -387,6 +394,7 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 		alone := r.int(1 << 18)
 		l.isolated, l.lastIsolated, l.suspect = alone>>2, alone&2 != 0, alone&1 != 0
 	}
+	again := len(r.b) > 0 && r.byte() != 0
 	if r.err != nil || fl.rank() > 2 || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.hasEnded() {
 		return errRecord
 	}
@@ -397,6 +405,9 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	}
 	if l.total > 0 {
 		q.losses[i] = l
+	}
+	if again && !state.hasEnded() {
+		q.again[i] = true
 	}
 	t.flags = t.flags&^rankMask | fl&rankMask | hasUpdate
 	if m, ok := q.memberOf[i]; ok && fl&grouped == 0 {

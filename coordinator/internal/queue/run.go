@@ -25,6 +25,7 @@ type run struct {
 // startTask starts task i, waiting in f, on p.
 func (q *Queue) startTask(p *peer, f *function, i int32) {
 	q.dequeue(i)
+	deleteRare(q.again, i)
 	a := q.beginRun(p, f, i)
 	if p.class != busy && a != nil { // the next task goes to another worker
 		a.unlink()
@@ -105,7 +106,9 @@ func (q *Queue) report(e *Report) {
 	q.clearSuspect(i)
 	switch e.Notice {
 	case Done:
-		q.endTask(i, WasDone, Done, FromEvent)
+		if !q.runAgain(i) {
+			q.endTask(i, WasDone, Done, FromEvent)
+		}
 	case Failed:
 		q.retryOrFail(i, Failed)
 	case Fatal:
@@ -245,6 +248,9 @@ func (q *Queue) retryOrFail(i int32, why Notice) {
 
 // failTask ends task i after its last attempt and stores the reason for later queries.
 func (q *Queue) failTask(i int32, why Notice, from Payload) {
+	if q.runAgain(i) {
+		return
+	}
 	t := q.tasks.at(i)
 	if t.flags&(background|grouped) != 0 || q.policies[t.policy].Keep > 0 {
 		q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: boolBit(t.flags&durable != 0)})

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 // for the queue, a line of four dashes, and the expected answers. Peers are numbers. Tasks and groups have
 // the names from their submit. The lines are:
 //
-//	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY] [due=DURATION]
+//	submit NAME FUNCTION [high|low] [durable] [for=PEER] [unique=KEY [fresh]] [due=DURATION]
 //	       [attempts=N] [backoff=D] [soft=D] [hard=D] [keep=D]
 //	       [parent=NAME] [group=G [place=N]] [then=FUNCTION,...] [token=N [repeated]]
 //	group NAME [partial] [durable] [then=FUNCTION,...] [token=N [repeated]] · close G · gathered NAME · ungathered NAME
@@ -119,7 +119,7 @@ func (p *player) line(t *testing.T, f []string) {
 	switch f[0] {
 	case "submit":
 		p.naming = f[1]
-		s := &Submit{Function: f[2], Durable: has("durable"), Peer: Peer(num(opt["for"])), Unique: KeyOf(opt["unique"]), Group: p.ids[opt["group"]], Parent: p.ids[opt["parent"]], Place: num(opt["place"]), Then: then, Token: uint64(num(opt["token"])), Repeated: has("repeated"),
+		s := &Submit{Function: f[2], Durable: has("durable"), Peer: Peer(num(opt["for"])), Unique: KeyOf(opt["unique"]), Fresh: has("fresh"), Group: p.ids[opt["group"]], Parent: p.ids[opt["parent"]], Place: num(opt["place"]), Then: then, Token: uint64(num(opt["token"])), Repeated: has("repeated"),
 			Policy: Policy{Attempts: num(opt["attempts"]), Backoff: dur(opt["backoff"]), Soft: dur(opt["soft"]), Hard: dur(opt["hard"]), Keep: dur(opt["keep"])}}
 		if has("high") {
 			s.Priority = High

@@ -35,6 +35,7 @@ type fact struct {
 	ended     bool
 	cancelled bool
 	dropped   bool
+	again     bool // a fresh submit joined it since the last start
 	on        Peer // peer whose attempt counts, or 0
 	// how often each peer must be notified of the end
 	waits map[Peer]int
@@ -141,6 +142,7 @@ func (w *world) act() {
 		}
 		if r.IntN(3) == 0 {
 			s.Unique = KeyOf(pickOne(r, []string{"x", "y", "z"}))
+			s.Fresh = r.IntN(3) == 0
 		}
 		if r.IntN(6) == 0 {
 			s.Due = w.now.Add(time.Duration(r.IntN(20000)-1000) * time.Millisecond)
@@ -331,7 +333,7 @@ func (w *world) reportOn(p Peer, id ID, notice Notice) {
 			w.facts[id].on = 0
 		}
 	}
-	if counts && (notice == Done || notice == Fatal) {
+	if counts && (notice == Done || notice == Fatal) && !w.facts[id].again {
 		w.facts[id].ended = true
 	}
 	unknown := false
@@ -369,6 +371,11 @@ func (w *world) restart() {
 	}
 	w.gathers, w.acquire, w.shares = nil, nil, map[string]*simShare{}
 	for id, f := range w.facts {
+		again := w.q.again[w.q.find(id)]
+		if f.again && f.durable && !f.ended && !again {
+			w.t.Fatalf("the restart lost the fresh submit that joined task %d", id)
+		}
+		f.again = again // also one that was served by the start of an attempt, which is not recorded
 		f.waits, f.on = map[Peer]int{}, 0
 		_, known := w.q.Status(id)
 		_, written := w.records[string(keyOf('t', id))]
@@ -529,7 +536,9 @@ func (w *world) do(ev Event, c Command) {
 			w.groups = append(w.groups, c.Task)
 		}
 		if s, ok := ev.(*Submit); ok {
-			if f := w.fact(c.Task); s.Peer != 0 {
+			f := w.fact(c.Task)
+			f.again = f.again || s.Fresh && c.N == 1
+			if s.Peer != 0 {
 				f.waits[s.Peer]++
 			}
 		}
@@ -550,6 +559,14 @@ func (w *world) do(ev Event, c Command) {
 		}
 	case Drop:
 		f := w.fact(c.Task)
+		switch ev.(type) { // others may leave a foreground task without a waiting peer
+		case *Report, Tick:
+		default:
+			f.again = false
+		}
+		if f.again && !f.cancelled {
+			t.Fatalf("after %T: task %d dropped, a fresh submit was not served", ev, c.Task)
+		}
 		for p, n := range f.waits {
 			if n != 0 {
 				t.Fatalf("after %T: task %d dropped, peer %d waits", ev, c.Task, p)
@@ -569,7 +586,7 @@ func (w *world) do(ev Event, c Command) {
 		if f == nil || f.on != 0 || f.cancelled || f.ended || !f.input {
 			t.Fatalf("after %T: assign %+v: %+v", ev, c, f)
 		}
-		f.on = c.Peer
+		f.on, f.again = c.Peer, false
 		w.busy[c.Peer][c.Task] = true
 		if p := w.q.findPeer(c.Peer); p.isolated && len(p.runs)-w.lent(p) > 1 {
 			t.Fatalf("after %T: peer %d runs a suspect and %d other tasks", ev, c.Peer, len(p.runs)-1)
@@ -585,7 +602,9 @@ func (w *world) do(ev Event, c Command) {
 			if f.waits[c.Peer]--; f.waits[c.Peer] < 0 {
 				t.Fatalf("peer %d is told twice of task %d", c.Peer, c.Task)
 			}
-			f.ended = true
+			if f.ended = true; f.again && c.Notice != Cancelled {
+				t.Fatalf("after %T: %+v, and a fresh submit was not served", ev, c)
+			}
 			if c.Payload == FromResult && c.Notice == Done && !f.result || f.cancelled && c.Notice != Cancelled {
 				t.Fatalf("told %+v: %+v", c, f)
 			}

@@ -116,6 +116,10 @@ func (q *Queue) joinTask(e *Submit, i int32) {
 	if changed && t.flags&durable != 0 {
 		q.recordTask(i, FromInput, 0)
 	}
+	if again := len(q.again) > 0 && q.again[i]; again && changed || e.Fresh && !again {
+		q.again[i] = true
+		q.recordUpdate(i)
+	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
 	if e.Peer != 0 {
 		q.addWait(q.ensurePeer(e.Peer), i, e.Parent)
@@ -192,6 +196,28 @@ func (q *Queue) removeFromList(i int32) {
 	}
 }
 
+// runAgain reports whether a fresh submit has joined task i since its last start. If so, the task,
+// which is in no list and not running, becomes ready again instead of ending. Only its next start
+// serves the submit: after a restart, a worker may claim an attempt that began earlier.
+func (q *Queue) runAgain(i int32) bool {
+	if len(q.again) == 0 || !q.again[i] {
+		return false
+	}
+	deleteRare(q.late, i)
+	q.restartTask(i)
+	return true
+}
+
+// restartTask makes task i ready, with all its attempts.
+func (q *Queue) restartTask(i int32) {
+	t := q.tasks.at(i)
+	q.earlierAttempts[i], t.attempts = int(q.attemptNumber(i)), 0
+	deleteRare(q.losses, i)
+	q.setState(i, Waiting)
+	q.recordUpdate(i)
+	q.makeReady(i, false)
+}
+
 // endTask ends task i, which is in no list and not running.
 func (q *Queue) endTask(i int32, state State, notice Notice, from Payload) {
 	q.endTaskWith(i, state, Command{Notice: notice, Payload: from})
@@ -200,6 +226,7 @@ func (q *Queue) endTask(i int32, state State, notice Notice, from Payload) {
 // endTaskWith is endTask with the last notice for the waiting peers.
 func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	deleteRare(q.late, i)
+	deleteRare(q.again, i)
 	t := q.tasks.at(i)
 	q.setState(i, state)
 	keep := q.policies[t.policy].Keep
@@ -350,14 +377,10 @@ func (q *Queue) retry(e *Retry) {
 	t := q.tasks.at(i)
 	q.unlink(i)
 	q.functions[t.fn].deadCount--
-	q.earlierAttempts[i], t.attempts = int(q.attemptNumber(i)), 0
-	delete(q.losses, i)
 	if t.key != (Key{}) && other != i {
 		q.rememberKey(i, other)
 	}
-	q.setState(i, Waiting)
-	q.recordUpdate(i)
-	q.makeReady(i, false)
+	q.restartTask(i)
 }
 
 func (q *Queue) forgetEnded(e *Forget) {
