@@ -464,7 +464,10 @@ type TaskSpec struct {
 	Token uint64 `protobuf:"fixed64,14,opt,name=token" json:"token,omitempty"`
 	// resubmitted means that an earlier try got no answer. If the coordinator has the task of that
 	// try, the answer names it, as joined.
-	Resubmitted   bool `protobuf:"varint,15,opt,name=resubmitted" json:"resubmitted,omitempty"`
+	Resubmitted bool `protobuf:"varint,15,opt,name=resubmitted" json:"resubmitted,omitempty"`
+	// fresh demands an attempt that begins after the submission. A task that it joins by its key runs
+	// once more, unless its next attempt has not begun yet.
+	Fresh         bool `protobuf:"varint,16,opt,name=fresh" json:"fresh,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -600,6 +603,13 @@ func (x *TaskSpec) GetToken() uint64 {
 func (x *TaskSpec) GetResubmitted() bool {
 	if x != nil {
 		return x.Resubmitted
+	}
+	return false
+}
+
+func (x *TaskSpec) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
 	}
 	return false
 }
@@ -5445,7 +5455,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bNextTask\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x125\n" +
 	"\bpriority\x18\x02 \x01(\x0e2\x19.layshaft.v1.TaskPriorityR\bpriority\x12/\n" +
-	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xfa\x03\n" +
+	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\x90\x04\n" +
 	"\bTaskSpec\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\fR\x05input\x12\x16\n" +
@@ -5467,7 +5477,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x05place\x18\f \x01(\x03R\x05place\x12\x16\n" +
 	"\x06parent\x18\r \x01(\x04R\x06parent\x12\x14\n" +
 	"\x05token\x18\x0e \x01(\x06R\x05token\x12 \n" +
-	"\vresubmitted\x18\x0f \x01(\bR\vresubmitted\"\x89\x01\n" +
+	"\vresubmitted\x18\x0f \x01(\bR\vresubmitted\x12\x14\n" +
+	"\x05fresh\x18\x10 \x01(\bR\x05fresh\"\x89\x01\n" +
 	"\tTaskGroup\x12)\n" +
 	"\x04then\x18\x01 \x03(\v2\x15.layshaft.v1.NextTaskR\x04then\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x127\n" +
