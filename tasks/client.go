@@ -80,7 +80,7 @@ func (n taskName) wrapUnknown(err error) error {
 // proto returns the message for a submit.
 func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 	p := &layshaftv1.TaskSpec{
-		Function: function, Input: input, Unique: s.unique, Priority: layshaftv1.TaskPriority(s.priority),
+		Function: function, Input: input, Unique: s.unique, Fresh: s.fresh, Priority: layshaftv1.TaskPriority(s.priority),
 		DelayNanos: int64(s.after), Policy: s.policy.proto(s.keep), Then: protoNext(s.then, s.keep), Group: uint64(s.group),
 	}
 	if !s.due.IsZero() {

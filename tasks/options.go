@@ -19,6 +19,7 @@ func (o option) apply(s *spec) { o(s) }
 type spec struct {
 	priority Priority
 	unique   string
+	fresh    bool // see Coalesce
 	due      time.Time
 	after    time.Duration
 	policy   policy
@@ -153,7 +154,18 @@ func (p Priority) String() string {
 // [Enqueue] makes the task durable. A submit without [After] ends a delay, also after a failure.
 //
 // The empty key merges nothing. Unique is not for [Scatter], [EnqueueAll] and [AddToGroup].
-func Unique(key string) Option { return option(func(s *spec) { s.unique = key }) }
+func Unique(key string) Option { return option(func(s *spec) { s.unique, s.fresh = key, false }) }
+
+// Coalesce is [Unique] for tasks that bring something up to date, such as the document of a changed
+// row: every submit is followed by a run that began after it. A submit that finds a task of its key
+// waiting joins it. One that finds it running makes it run once more, when this run has ended, with
+// all its attempts. So a thousand submits cost at most one run that waits, one task of a key runs
+// at a time, and none reads what was there before a submit and leaves it at that.
+//
+// The ID and [IdempotencyKey] stay the same, and [Do] and [Attach] return the last result. All
+// submits of a key should have the same input, since that of the first counts: the key of the row,
+// not its content.
+func Coalesce(key string) Option { return option(func(s *spec) { s.unique, s.fresh = key, true }) }
 
 // Joined sets *joined to whether the submit joined a task with its [Unique] key instead of making
 // one. It is for [Enqueue] and [Do].

@@ -40,6 +40,7 @@ type (
 	// taskFlags set the options of a task.
 	taskFlags struct {
 		Priority   string        `enum:"high,normal,low" default:"normal" help:"Priority over tasks of all functions: high, normal or low."`
+		Coalesce   string        `placeholder:"KEY" help:"As -unique; a task that runs already runs once more afterwards, so that a run begins after this submit."`
 		Unique     string        `placeholder:"KEY" help:"Join an unfinished task with the same function and key, if there is one. Its input counts; the earlier start and the higher priority win."`
 		After      time.Duration `default:"0s" help:"Earliest start, from now."`
 		Attempts   int           `default:"5" help:"Number of failed attempts after which the task fails. Attempts lost with their worker are counted apart, unless it is 1."`
@@ -172,6 +173,9 @@ func atLeast[T int | float64 | time.Duration](name string, value, least T) error
 
 // check validates flags beyond the grammar.
 func (f *taskFlags) check() error {
+	if f.Unique != "" && f.Coalesce != "" {
+		return usageError{errors.New("-unique and -coalesce exclude each other")}
+	}
 	return cmp.Or(atLeast("-attempts", f.Attempts, 1), atLeast("-after", f.After, 0), atLeast("-backoff", f.Backoff, 0),
 		atLeast("-soft-limit", f.SoftLimit, 0), atLeast("-hard-limit", f.HardLimit, 0))
 }
@@ -180,7 +184,11 @@ func (f *taskFlags) check() error {
 func (f *taskFlags) options() []tasks.Option {
 	var priority tasks.Priority
 	_ = priority.UnmarshalText([]byte(f.Priority)) // the grammar has checked it
-	opts := []tasks.Option{priority, tasks.Unique(f.Unique), tasks.After(f.After), tasks.Attempts(f.Attempts), tasks.Backoff(f.Backoff, 0),
+	unique := tasks.Unique(f.Unique)
+	if f.Coalesce != "" {
+		unique = tasks.Coalesce(f.Coalesce)
+	}
+	opts := []tasks.Option{priority, unique, tasks.After(f.After), tasks.Attempts(f.Attempts), tasks.Backoff(f.Backoff, 0),
 		tasks.SoftLimit(f.SoftLimit), tasks.HardLimit(f.HardLimit)}
 	for _, function := range f.Then {
 		opts = append(opts, tasks.Then(function))
@@ -308,8 +316,8 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 	if err := cmp.Or(f.check(), atLeast("-keep", f.Keep, 0)); err != nil {
 		return err
 	}
-	if f.Lines && (f.WholeInput != nil || f.Unique != "") {
-		return usageError{errors.New("-lines makes one task per line of standard input: omit -input and -unique")}
+	if f.Lines && (f.WholeInput != nil || f.Unique+f.Coalesce != "") {
+		return usageError{errors.New("-lines makes one task per line of standard input: omit -input, -unique and -coalesce")}
 	}
 	opts := append(f.options(), tasks.Keep(f.Keep))
 	if f.Lossy {

@@ -212,6 +212,22 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// A submit with the key of a running task makes it run once more.
+func TestCoalesce(t *testing.T) {
+	s := start(t, nil)
+	id := s.id(t, `{"function":"held","coalesce":"product 7"}`)
+	for begun := ""; !strings.Contains(begun, `"state": "running"`); {
+		_, begun, _ = s.do(t, "GET /api/v1/tasks/"+id, "")
+	}
+	if _, answer, _ := s.do(t, "POST /api/v1/tasks?function=held&coalesce=product+7", ""); !strings.Contains(answer, id) {
+		t.Errorf("%s, want task %s", answer, id)
+	}
+	close(s.release)
+	if _, answer, _ := s.do(t, "GET /api/v1/tasks/"+id+"?wait=1m", ""); !strings.Contains(answer, `"state": "done"`) {
+		t.Error(answer)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	s := start(t, nil)
 	id := s.id(t, `{"function":"held"}`)
@@ -239,6 +255,7 @@ func TestRefused(t *testing.T) {
 		{"POST /api/v1/tasks", `{"function":"echo"} {}`, inJSON, 400, "text after the object"},
 		{"POST /api/v1/tasks", `{"function":`, inJSON, 400, "unexpected EOF"},
 		{"POST /api/v1/tasks", `{"function":"echo","input":1,"input_text":"1"}`, inJSON, 400, "exclude each other"},
+		{"POST /api/v1/tasks", `{"function":"echo","unique":"a","coalesce":"b"}`, inJSON, 400, "exclude each other"},
 		{"POST /api/v1/tasks", `{"function":"echo","priority":"urgent"}`, inJSON, 400, `priority \"urgent\" is none of high, normal and low`},
 		{"POST /api/v1/tasks", `{"function":"echo","after":"tomorrow"}`, inJSON, 400, `after \"tomorrow\" is neither a duration`},
 		{"POST /api/v1/tasks", `{"function":"echo","after":"-1s"}`, inJSON, 400, `after \"-1s\" is neither a duration`},
@@ -247,7 +264,7 @@ func TestRefused(t *testing.T) {
 		{"POST /api/v1/tasks", `{"function":"echo","attempts":-7}`, inJSON, 400, "attempts -7 is negative"},
 		{"POST /api/v1/tasks", `{"function":"echo","wait":"2h"}`, inJSON, 400, "is over 1h0m0s"},
 		{"POST /api/v1/tasks", "hello", "Content-Type: text/plain", 415, "?function=resize"},
-		{"POST /api/v1/tasks?function=echo&prio=high", "", "", 400, "there are attempts, after, durability, function, idempotency_key, keep, priority"},
+		{"POST /api/v1/tasks?function=echo&prio=high", "", "", 400, "there are attempts, after, coalesce, durability, function, idempotency_key, keep, priority"},
 		{"POST /api/v1/tasks?function=echo&function=held", "", "", 400, "2 times"},
 		{"POST /api/v1/tasks?function=", "", "", 400, "no function is named"},
 		{"POST /api/v1/tasks?function=echo", strings.Repeat("x", 64<<20+1), "", 413, "more than 67108864 bytes"},

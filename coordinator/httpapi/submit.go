@@ -31,6 +31,7 @@ type request struct {
 	InputBase64 []byte          `json:"input_base64"`
 
 	Unique         string `json:"unique"`
+	Coalesce       string `json:"coalesce"`        // as unique; a running task runs once more
 	Priority       string `json:"priority"`        // high, normal or low
 	After          string `json:"after"`           // a duration, or a time
 	Attempts       int64  `json:"attempts"`        // zero means 5
@@ -118,7 +119,7 @@ func (q *request) read(w http.ResponseWriter, r *http.Request) (input []byte, er
 // ofQuery returns the request in a query.
 func ofQuery(query url.Values) (*request, error) {
 	q := &request{}
-	fields := map[string]*string{"function": &q.Function, "unique": &q.Unique, "priority": &q.Priority, "after": &q.After, "timeout": &q.Timeout,
+	fields := map[string]*string{"function": &q.Function, "unique": &q.Unique, "coalesce": &q.Coalesce, "priority": &q.Priority, "after": &q.After, "timeout": &q.Timeout,
 		"keep": &q.Keep, "durability": &q.Durability, "idempotency_key": &q.IdempotencyKey, "wait": &q.Wait}
 	for name, values := range query {
 		field := fields[name]
@@ -146,6 +147,12 @@ func (q *request) spec(header string) (*layshaftv1.TaskSpec, error) {
 		return nil, badRequest("no function is named")
 	}
 	s := &layshaftv1.TaskSpec{Function: q.Function, Unique: q.Unique, Policy: &layshaftv1.TaskPolicy{Attempts: q.Attempts}}
+	if q.Coalesce != "" {
+		if q.Unique != "" {
+			return nil, badRequest("unique and coalesce exclude each other")
+		}
+		s.Unique, s.Fresh = q.Coalesce, true
+	}
 	if q.Attempts < 0 {
 		return nil, badRequest("attempts %d is negative; 0 means the default", q.Attempts)
 	}

@@ -178,6 +178,7 @@ type Submission struct {
 	Ref      uint64         // returned in the answer
 	Function string         // not empty, at most 512 bytes
 	Unique   string         // key for joining equal tasks; empty means none
+	Fresh    bool           // an attempt that begins later must serve it; see queue.Submit
 	Input    []byte         // passed to the worker unchanged
 	Priority queue.Priority // zero means Normal
 	Due      time.Time      // earliest start; zero means now
@@ -212,7 +213,7 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	if x.Unique != "" {
 		key = queue.KeyOf(x.Unique)
 	}
-	d.submit = queue.Submit{Ref: x.Ref, Function: x.Function, Unique: key, Priority: x.Priority, Due: x.Due, Size: len(x.Input), Policy: x.Policy,
+	d.submit = queue.Submit{Ref: x.Ref, Function: x.Function, Unique: key, Fresh: x.Fresh, Priority: x.Priority, Due: x.Due, Size: len(x.Input), Policy: x.Policy,
 		Durable: x.Durable && d.cfg.Dir != "", Group: x.Group, Place: x.Place, Then: x.Then, Parent: x.Parent, Token: x.Token, Repeated: x.Repeated}
 	if s != nil && !x.Background {
 		d.submit.Peer = s.id

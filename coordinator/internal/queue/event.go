@@ -50,8 +50,8 @@ type Submit struct {
 	// task keeps its input. The earlier start and the higher priority of both count. Zero means
 	// never.
 	Unique Key
-	// Fresh demands an attempt that begins after the submit: if it joins a task, that task runs once
-	// more, unless its next attempt has not begun yet.
+	// Fresh demands an attempt that begins after the submit: if it joins a task, that task runs
+	// once more, unless its next attempt has not begun yet.
 	Fresh    bool
 	Priority Priority
 	Due      time.Time // earliest start; zero means now
