@@ -2,6 +2,7 @@ package mapreduce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -82,20 +83,20 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 		d.n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
 		return
 	}
-	at := ""
+	place := ""
 	if s, ok := any(s).(PlacedSink); ok {
-		at = absolute(s.Place())
+		place = absolute(s.Place())
 	}
 	for _, o := range p.outs {
 		switch {
 		case o.sink == nil:
 		case o.sink.name == s.String():
 			d.n.refuse(fmt.Errorf("two datasets are written to %s; give each its own place, or join them by Union", s))
-		case at != "" && at == o.sink.place:
-			d.n.refuse(fmt.Errorf("%s writes to the same place as %s, %s; give each its own", s, o.sink.name, at))
-		case at != "" && o.sink.place != "" && isWithin(at, o.sink.place):
+		case place != "" && place == o.sink.place:
+			d.n.refuse(fmt.Errorf("%s writes to the same place as %s, %s; give each its own", s, o.sink.name, place))
+		case place != "" && o.sink.place != "" && isWithin(place, o.sink.place):
 			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", s, o.sink.name))
-		case at != "" && o.sink.place != "" && isWithin(o.sink.place, at):
+		case place != "" && o.sink.place != "" && isWithin(o.sink.place, place):
 			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", o.sink.name, s))
 		}
 	}
@@ -104,14 +105,24 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 		published = s.Published
 	}
 	d.n.useBudget(s)
-	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: caller(), sink: &sinkRole{
+	at := caller()
+	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: at, sink: &sinkRole{
 		name:  s.String(),
-		place: at,
+		place: place,
 		check: s.Check,
 		open: func(e *env, t SinkTask, done func([]byte)) (any, func() error, error) {
 			w, err := s.Open(e.ctx, t)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", s, err)
+			}
+			operator := "write at " + at
+			if w, ok := w.(RefusingWriter); ok {
+				w.SetBad(func(err error, record []byte) error {
+					where := e.where
+					defer func() { e.where = where }()
+					e.where = nil // the reader is at a later record
+					return e.setAside(operator, err, string(record), "")
+				})
 			}
 			closed := false
 			e.closers = append(e.closers, func() {
@@ -123,7 +134,12 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 					if e.err != nil {
 						return
 					}
-					if err := w.Write(r); err != nil {
+					err := w.Write(r)
+					var skip *skipError
+					if errors.As(err, &skip) {
+						err = e.setAside(operator, skip.err, fmt.Sprintf("%+v", *r), "")
+					}
+					if err != nil {
 						e.fail(fmt.Errorf("%s: %w", s, err))
 					}
 				}, func() error {

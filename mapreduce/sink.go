@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Sink writes records of type T outside. Packages textio, csvio, jsonio, parquetio, binio and pgio
-// make sinks.
+// Sink writes records of type T outside. Packages textio, csvio, jsonio, parquetio, binio, pgio and
+// searchio make sinks.
 //
 // Every attempt writes to a temporary place of its own. Finish makes the output of the committed
 // attempts visible, all of it or nothing. A Sink may also be a [PlacedSink] and a [PublishedSink].
@@ -52,9 +52,18 @@ type SinkTask struct {
 	Attempt int    // attempt number, from 1
 }
 
+// RefusingWriter is a SinkWriter for an outside that refuses some records, perhaps long after they
+// were written.
+type RefusingWriter interface {
+	// SetBad is called before the first Write. Write and Close call bad for each refused record,
+	// with its text; bad sets it aside like a record of Skip. If bad returns an error, Write or
+	// Close returns it.
+	SetBad(bad func(err error, record []byte) error)
+}
+
 // SinkWriter writes the output of one attempt. One goroutine uses it.
 type SinkWriter[T any] interface {
-	// Write adds one record. It must not keep r.
+	// Write adds one record. It must not keep r. An error made by Skip sets the record aside.
 	Write(r *T) error
 	// Close flushes and syncs. It returns a description of the output, which Finish receives.
 	Close() (part []byte, err error)

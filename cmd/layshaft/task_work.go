@@ -87,7 +87,9 @@ type program struct {
 
 // ownEnvironment returns the environment of this process without its settings, which may hold keys.
 func ownEnvironment() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LAYSHAFT_") && !strings.HasPrefix(v, "LAYSHAFT_S3_") })
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "LAYSHAFT_") && !strings.HasPrefix(v, "LAYSHAFT_S3_") && !strings.HasPrefix(v, "LAYSHAFT_SEARCH_")
+	})
 }
 
 // defaultFatal is EX_DATAERR of sysexits.h.

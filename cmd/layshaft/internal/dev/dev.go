@@ -168,7 +168,7 @@ func (d *dev) runOnce(ctx context.Context, p Process) error {
 // LAYSHAFT_ variables must not apply a second time. Variables of object stores stay.
 func environment() (env []string) {
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") {
+		if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") || strings.HasPrefix(v, "LAYSHAFT_SEARCH_") {
 			env = append(env, v)
 		}
 	}
