@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
@@ -50,16 +51,39 @@ type embedded struct {
 	release      func()   // frees the reserved memory
 	unlockPlaces func()   // unlocks the places of the sinks
 
-	// never touched, so it takes no memory; it raises the heap size at which the collector runs
-	ballast []byte
+	ballast []byte // see ballastSize
 
 	once sync.Once
 	err  error
 }
 
-// ballastSize is the size of the ballast, in bytes. Sources allocate many buffers; with Go's
-// minimum heap of 4 MB the collector would run all the time.
+// ballastSize is the size of the ballast, in bytes. Nobody touches the ballast, so it takes no
+// memory; it raises the heap size at which the collector runs. Sources allocate many buffers; with
+// Go's minimum heap of 4 MB the collector would run all the time.
 const ballastSize = 64 << 20
+
+// ballast is the ballast of all jobs of this process. A new one for each would cost more than a
+// small job: Go clears memory that was in use before.
+var ballast struct {
+	mu sync.Mutex
+	// kept is the ballast, as long as a job holds it or the collector has not run.
+	kept weak.Pointer[[ballastSize]byte]
+}
+
+// takeBallast returns the ballast of this process, or a smaller one if the job has little memory.
+func takeBallast(memory int64) []byte {
+	if memory < 8*ballastSize {
+		return make([]byte, memory/8)
+	}
+	ballast.mu.Lock()
+	defer ballast.mu.Unlock()
+	b := ballast.kept.Value()
+	if b == nil {
+		b = new([ballastSize]byte)
+		ballast.kept = weak.Make(b)
+	}
+	return b[:]
+}
 
 // startEmbedded starts a job inside this process. build builds another instance of the plan.
 func startEmbedded(ctx context.Context, t settings, name string, params []byte, c *compiled, build func(context.Context) (*compiled, error)) (*Job, error) {
@@ -84,7 +108,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 		return nil, ErrExplained
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	e := &embedded{spec: spec, end: end, outcome: jobdir.Unfinished, fresh: *spec, unlockPlaces: func() {}, ballast: make([]byte, min(ballastSize, t.Memory/8))}
+	e := &embedded{spec: spec, end: end, outcome: jobdir.Unfinished, fresh: *spec, unlockPlaces: func() {}, ballast: takeBallast(t.Memory)}
 	if err := e.start(ctx, &t, c, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
