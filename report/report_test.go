@@ -71,6 +71,8 @@ func TestStatements(t *testing.T) {
 		{"SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY price DESC), max(sku, 2), arg_min(sku, price) FROM p.jsonl", "3.00,\"[\"\"a4\"\", \"\"a3\"\"]\",a1\n"},
 		{"SELECT at.color FROM p.jsonl WHERE sku = 'a1'", "red\n"},
 		{"SELECT sku, unnest(tags) AS tag FROM p.jsonl ORDER BY 1, 2", "a1,x\na1,y\na3,y\n"},
+		{"SELECT *, unnest(tags) AS tags, stock FROM (SELECT sku, tags, stock FROM p.jsonl) ORDER BY 1, 4", "a1,\"[\"\"x\"\", \"\"y\"\"]\",2,x,2\na1,\"[\"\"x\"\", \"\"y\"\"]\",2,y,2\na3,\"[\"\"y\"\"]\",1,y,1\n"},
+		{"SELECT sku, lag(abs(stock) IGNORE NULLS) OVER (ORDER BY price DESC) FROM p.jsonl ORDER BY sku", "a1,4\na2,1\na3,\na4,1\n"},
 		{"SELECT p.sku, o.count FROM p.jsonl p JOIN o.csv o ON p.sku = o.sku ORDER BY 1, 2", "a1,5\na1,7\na3,1\n"},
 		{"SELECT p.sku, o.count FROM p.jsonl p LEFT JOIN o.csv o USING (sku) ORDER BY 1, 2", "a1,5\na1,7\na2,\na3,1\na4,\n"},
 		{"SELECT p.sku, o.sku FROM p.jsonl p FULL JOIN o.csv o ON p.sku = o.sku ORDER BY 1, 2", "a1,a1\na1,a1\na2,\na3,a3\na4,\n,zz\n"},
@@ -85,6 +87,7 @@ func TestStatements(t *testing.T) {
 		{"SELECT sku FROM o.csv EXCEPT ALL SELECT sku FROM p.jsonl ORDER BY sku", "a1\nzz\n"},
 		{"WITH x AS (SELECT brand, sum(stock) AS s FROM p.jsonl GROUP BY brand) SELECT max(s) FROM x", "4\n"},
 		{"SELECT brand, stock, count(*) FROM p.jsonl WHERE stock < 3 GROUP BY ROLLUP (brand, stock) ORDER BY 1, 2", "Acme,1,1\nAcme,2,1\nAcme,,2\n,,2\n"},
+		{"SELECT brand IN (SELECT sku FROM o.csv), brand, count(*) FROM p.jsonl GROUP BY GROUPING SETS ((brand IN (SELECT sku FROM o.csv)), (brand)) ORDER BY 1, 2", "false,,3\n,Acme,2\n,Bolt,1\n,,1\n,,1\n"},
 		{"SELECT sum(count) FILTER (WHERE day >= DATE '2024-02-01') FROM o.csv", "17\n"},
 		{"SELECT * FROM (VALUES (1, 'x'), (2, NULL)) AS t(n, s) ORDER BY n DESC", "2,\n1,x\n"},
 		{"FROM o.csv SELECT sum(count)", "22\n"},
@@ -149,6 +152,8 @@ func TestRefused(t *testing.T) {
 		{"COPY (SELECT sku FROM '*.jsonl') TO './p.jsonl'", "COPY", "COPY would replace"},
 		{"SELECT sku FROM q.jsonl", "q.jsonl", "no such file"},
 		{"SELECT sku FROM p.jsonl a JOIN p.jsonl b ON a.sku = b.sku", "sku", `column "sku" is ambiguous`},
+		{"SELECT unnest(tags), unnest(tags) FROM p.jsonl", "unnest(tags) FROM", "one unnest only"},
+		{"SELECT abs(stock IGNORE NULLS) FROM p.jsonl", "abs", "IGNORE NULLS is for window functions"},
 		{"SELECT 1 UNION SELECT 1, 2", "UNION", "the left side has 1 column, the right side 2"},
 	} {
 		_, err := answer(t, mapreduce.Local{}, c.text)

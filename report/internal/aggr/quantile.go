@@ -150,7 +150,8 @@ func (q quantile) words(groups [][]int64) *vec.Vec {
 		case lo == hi:
 		case q.t.Kind == vec.Float:
 			a, z := floatOfWord(x), floatOfWord(w[hi])
-			if a != z {
+			finite := !math.IsInf(z, 0) && !math.IsNaN(z)
+			if a != z && !(math.IsInf(a, 0) && finite) { // between -Inf and 1 is -Inf
 				a += float64((z - a) * between)
 			}
 			b.AppendFloat(a)

@@ -249,6 +249,8 @@ func TestSpecialFloats(t *testing.T) {
 		{"max", []float64{math.NaN(), math.Inf(1)}, math.NaN()},
 		{"min", []float64{math.NaN(), math.Inf(1)}, math.Inf(1)},
 		{"median", []float64{1, math.NaN(), math.Inf(1)}, math.Inf(1)},
+		{"median", []float64{1, math.Inf(-1)}, math.Inf(-1)},
+		{"median", []float64{math.Inf(-1), math.Inf(-1)}, math.Inf(-1)},
 		{"stddev", []float64{1, math.Inf(1)}, math.NaN()},
 		{"stddev_pop", []float64{1e200, 1e200, 1e200}, 0},
 		{"var_pop", []float64{1e-200, 3e-200}, 0},

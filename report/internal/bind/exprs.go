@@ -304,6 +304,8 @@ func (s *scope) function(c *sql.Call) (*expr.Expr, error) {
 	switch {
 	case c.Over != nil:
 		return s.window(c)
+	case c.IgnoreNulls:
+		return nil, errAt(c, "write FILTER (WHERE x IS NOT NULL), or OVER (…)", "%s: IGNORE NULLS is for window functions", c.Name)
 	case aggr.IsAggregate(c.Name) || c.Star || c.Filter != nil || c.WithinGroup != nil || c.Distinct:
 		return s.aggregate(c)
 	case c.Name == "grouping" || c.Name == "grouping_id":

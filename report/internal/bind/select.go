@@ -84,10 +84,14 @@ func (sel *selection) where(seen *names) error {
 // unnest adds the operators of unnest(x) in a SELECT list, and replaces the items by their columns.
 func (sel *selection) unnest(items []*sql.Item, seen *names) ([]*sql.Item, error) {
 	items = slices.Clone(items)
+	before := sel.node
 	for i, it := range items {
 		c, ok := it.X.(*sql.Call)
 		if !ok || c.Name != "unnest" || len(c.Args) != 1 {
 			continue
+		}
+		if sel.node != before {
+			return nil, errAt(c, "combine all elements of two lists by FROM file, unnest(a) AS x(a), unnest(b) AS y(b)", "a SELECT may have one unnest only")
 		}
 		name := sql.Ident{Pos: it.Pos, Name: "unnest", Quoted: true}
 		if it.Alias != nil {
@@ -95,10 +99,10 @@ func (sel *selection) unnest(items []*sql.Item, seen *names) ([]*sql.Item, error
 		}
 		s := sel.scope("unnest", nil)
 		s.seen = seen
-		if err := sel.addUnnest(s, c, Column{Name: name.Name}, nil); err != nil {
+		if err := sel.addUnnest(s, c, Column{Name: name.Name, Hidden: true}, nil); err != nil {
 			return nil, err
 		}
-		items[i] = &sql.Item{Pos: it.Pos, X: &sql.Column{Pos: it.Pos, Parts: []sql.Ident{name}}, Alias: &name}
+		items[i] = &sql.Item{Pos: it.Pos, X: &numbered{Column: sql.Column{Pos: it.Pos}, col: len(sel.node.Columns()) - 1}, Alias: &name}
 	}
 	return items, nil
 }
@@ -187,7 +191,7 @@ func nearestColumn(name string, cols []Column) string {
 	return nearest(name, known, "columns are")
 }
 
-// numbered is a column by its number, which the expansion of * makes.
+// numbered is a column by its number, which the expansion of * and unnest make.
 type numbered struct {
 	sql.Column
 	col int

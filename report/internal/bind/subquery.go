@@ -1,6 +1,8 @@
 package bind
 
 import (
+	"slices"
+
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/sql"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -15,6 +17,8 @@ type subquery struct {
 	typ vec.Type
 	// joined reports that attach has joined the subquery, so that x is over columns below.
 	joined bool
+	// text is equal for equal subqueries of a SELECT: GROUP BY and the list may both have one.
+	text string
 }
 
 // subqueryNode binds the query of a subquery.
@@ -30,10 +34,17 @@ func (s *scope) subqueryNode(q *sql.Query, columns int) (Node, error) {
 	return n, nil
 }
 
-// virtual returns the virtual column of a subquery.
-func (s *scope) virtual(sub *subquery, name string, offset int) *expr.Expr {
-	s.calls.subs = append(s.calls.subs, sub)
-	return expr.Column(subBase+len(s.calls.subs)-1, sub.typ, name, offset)
+// virtual returns the virtual column of a subquery, whose query is q.
+func (s *scope) virtual(sub *subquery, q *sql.Query, name string, offset int) *expr.Expr {
+	if sub.text = name + " " + sql.Format(q); sub.x != nil {
+		sub.text = sub.x.Key() + " " + sub.text
+	}
+	i := slices.IndexFunc(s.calls.subs, func(other *subquery) bool { return other.text == sub.text && !other.joined })
+	if i < 0 {
+		i = len(s.calls.subs)
+		s.calls.subs = append(s.calls.subs, sub)
+	}
+	return expr.Column(subBase+i, sub.typ, name, offset)
 }
 
 // scalar binds a query used as a value.
@@ -45,7 +56,7 @@ func (s *scope) scalar(x *sql.Scalar) (*expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.virtual(&subquery{node: n, typ: n.Columns()[0].Type}, "subquery", x.Offset), nil
+	return s.virtual(&subquery{node: n, typ: n.Columns()[0].Type}, x.Query, "subquery", x.Offset), nil
 }
 
 // exists binds EXISTS (query): the number of its rows, at most one, is above 0.
@@ -58,7 +69,7 @@ func (s *scope) exists(x *sql.Exists) (*expr.Expr, error) {
 		return nil, err
 	}
 	one := &Limit{In: &Project{n, []*expr.Expr{expr.Int(1, x.Offset)}, []Column{{Name: "one", Type: vec.Of(vec.Int)}}}, N: 1}
-	v := s.virtual(&subquery{node: one, typ: vec.Of(vec.Int)}, "exists", x.Offset)
+	v := s.virtual(&subquery{node: one, typ: vec.Of(vec.Int)}, x.Query, "exists", x.Offset)
 	null, err := expr.Call("is null", []*expr.Expr{v}, x.Offset)
 	return negate(null, err, true, x)
 }
@@ -88,7 +99,7 @@ func (s *scope) mark(n sql.Node, x sql.Expr, q *sql.Query, _ sql.Op) (*expr.Expr
 	if err != nil {
 		return nil, err
 	}
-	return s.virtual(&subquery{node: node, x: left, key: key, typ: vec.Of(vec.Bool)}, "in", n.At()), nil
+	return s.virtual(&subquery{node: node, x: left, key: key, typ: vec.Of(vec.Bool)}, q, "in", n.At()), nil
 }
 
 // attach joins the subqueries that the expressions use to the node, and rewrites the expressions in

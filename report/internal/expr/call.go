@@ -61,7 +61,8 @@ type signature struct {
 //   - LIKE has a backslash as its escape; SIMILAR TO has % and _, and no dot
 //   - ~ searches and a dot matches a line break; regexp_replace has \1 and \& for groups
 //   - substr with a position below 1 starts before the text, as in the standard
-//   - split_part with field 0 is an error; string_to_array with an empty separator does not split
+//   - split_part with field 0 is an error; string_to_array with an empty separator does not split,
+//     but string_split does, as in DuckDB
 //   - format has %s, %I and %L
 //   - extract(second) has a fraction; second(x) has none
 //   - date_trunc('century') starts in a year that ends with 1

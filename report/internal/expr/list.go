@@ -464,19 +464,30 @@ func bindAny(name string, args []*Expr, offset int) (*Expr, error) {
 	return newCall(name, []*Expr{x, list}, vec.Of(vec.Bool), k, strict, 30, offset), nil
 }
 
-// splitText cuts a text at a separator; an empty separator cuts nothing, as in PostgreSQL.
-func splitText(args []*vec.Vec, n int) (*vec.Vec, error) {
-	s, m := strs(args[0]), maskOf(args[0])
-	return eachList(args, n, func(i int) ([]string, error) {
-		x, sep := s[i&m], args[1].String(i)
+// textToArray cuts a text at a separator, as PostgreSQL does: an empty separator cuts nothing, and
+// an empty text has no parts.
+func textToArray(args []*vec.Vec, n int) (*vec.Vec, error) {
+	return splitEach(args, n, func(x, sep string) []string {
 		switch {
 		case x == "":
-			return nil, nil
+			return nil
 		case sep == "":
-			return []string{x}, nil
+			return []string{x}
 		}
-		return strings.Split(x, sep), nil
+		return strings.Split(x, sep)
 	})
+}
+
+// splitText cuts a text at a separator, as DuckDB does: an empty separator cuts between all
+// characters, and an empty text is one part.
+func splitText(args []*vec.Vec, n int) (*vec.Vec, error) {
+	return splitEach(args, n, strings.Split)
+}
+
+// splitEach calls split for each row.
+func splitEach(args []*vec.Vec, n int, split func(x, sep string) []string) (*vec.Vec, error) {
+	s, m := strs(args[0]), maskOf(args[0])
+	return eachList(args, n, func(i int) ([]string, error) { return split(s[i&m], args[1].String(i)), nil })
 }
 
 // joinTexts is array_to_string: NULL elements are left out, or written as the third argument.
@@ -597,7 +608,8 @@ func listFunctions() []function {
 			})
 		})),
 		def("array_to_string list_to_string", "list text [text]", always(text, joinTexts)),
-		def("string_to_array string_split str_split split", "text text", always(vec.ListOf(text), splitText)),
+		def("string_to_array", "text text", always(vec.ListOf(text), textToArray)),
+		def("string_split str_split split", "text text", always(vec.ListOf(text), splitText)),
 		def("range", "int [int] [int]", rangeBinding(false)), def("generate_series", "int int [int]", rangeBinding(true)),
 		def("map_keys", "map", entries(0)), def("map_values", "map", entries(1)),
 	}

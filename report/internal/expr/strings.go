@@ -441,7 +441,13 @@ func stringFunctions() []function {
 		def("starts_with prefix ^@", "text text", of2(vec.Bool, strings.HasPrefix)),
 		def("ends_with suffix", "text text", of2(vec.Bool, strings.HasSuffix)),
 		def("contains", "text text", of2(vec.Bool, strings.Contains)),
-		def("ascii ord unicode", "text", of1(vec.Int, firstRune)),
+		def("ascii", "text", of1(vec.Int, firstRune)),
+		def("ord unicode", "text", of1(vec.Int, func(s string) int64 {
+			if s == "" {
+				return -1 // as in DuckDB
+			}
+			return firstRune(s)
+		})),
 		def("chr", "int", append1(text, chr)),
 		def("levenshtein editdist3", "text text", try2(vec.Int, levenshtein)),
 		def("quote_literal", "text", append1(text, func(dst []byte, s string) ([]byte, error) { return appendQuoted(dst, s, '\''), nil })),

@@ -193,8 +193,10 @@ func (t *Table) override(types map[string]vec.Type) error {
 		if i < 0 {
 			return fmt.Errorf("the types name the column %q, which %s does not have; its columns are %s", name, strings.Join(t.Paths, " "), t.namesNear(name))
 		}
-		if err := t.canRead(t.Columns[i].Name, types[name]); err != nil {
-			return err
+		if !types[name].Equal(t.Columns[i].Type) {
+			if err := t.canRead(t.Columns[i].Name, types[name]); err != nil {
+				return err
+			}
 		}
 		t.Columns[i].Type = types[name]
 		t.Declared = append(t.Declared, t.Columns[i].Name)

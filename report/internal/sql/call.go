@@ -100,8 +100,13 @@ func (p *parser) callTail(c *Call) {
 		c.Filter = p.expr()
 		p.expect(")")
 	}
-	if p.isAnyKw("IGNORE", "RESPECT") && p.follows("NULLS") {
-		c.IgnoreNulls = p.nullsClause()
+	if m := p.mark(); p.isAnyKw("IGNORE", "RESPECT") && p.follows("NULLS") {
+		ignore := p.nullsClause()
+		if p.isKw("OVER") {
+			c.IgnoreNulls = ignore
+		} else {
+			p.reset(m) // it belongs to the call around this one: lag(abs(x) IGNORE NULLS)
+		}
 	}
 	if p.isKw("OVER") {
 		at := p.here()

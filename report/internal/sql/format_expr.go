@@ -358,6 +358,9 @@ func (f *printer) call(c *Call, min int) {
 	}
 	each(f, c.Args, func(a *Arg) { f.arg(a, min) })
 	f.orderBy(c.OrderBy)
+	if c.IgnoreNulls && c.Over == nil {
+		f.s(" IGNORE NULLS")
+	}
 	f.s(")")
 	f.tail(c)
 }
@@ -412,10 +415,10 @@ func (f *printer) tail(c *Call) {
 		f.clause(" FILTER (WHERE ", c.Filter)
 		f.s(")")
 	}
-	if c.IgnoreNulls {
-		f.s(" IGNORE NULLS")
-	}
 	if c.Over != nil {
+		if c.IgnoreNulls {
+			f.s(" IGNORE NULLS")
+		}
 		f.s(" OVER ")
 		f.window(c.Over)
 	}
