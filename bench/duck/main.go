@@ -7,6 +7,7 @@
 //	duck w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
 //	duck sql OUT STATEMENT MEMORY    the rows of a statement as CSV; no limit of memory if it is empty
 //	duck parquet OUT FILES...        products as Parquet
+//	duck diff [-n 20000] [-seed 1]   run generated statements in package report, too, and compare
 //
 // OUT becomes a file. The files decide by their names how w2 and w5 read them: .jsonl, .csv or
 // .parquet. GOMAXPROCS sets the number of threads, and TMPDIR where the database puts what exceeds
@@ -25,6 +26,7 @@ import (
 )
 
 func main() {
+	check(os.Args[1:])
 	if len(os.Args) < 4 || queries[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "duck: usage: duck w1|w2|w3|w5|parquet OUT [OVERRIDES] FILES..., or duck sql OUT STATEMENT MEMORY")
 		os.Exit(2)

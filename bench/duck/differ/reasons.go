@@ -1,0 +1,48 @@
+package differ
+
+import "regexp"
+
+// reason explains a difference: the statement and the error or the rows match.
+type reason struct {
+	text              string
+	statement, detail *regexp.Regexp
+}
+
+func because(text, statement, detail string) reason {
+	return reason{text, regexp.MustCompile(statement), regexp.MustCompile(detail)}
+}
+
+// known returns the text of the first reason that matches, or "".
+func known(reasons []reason, statement, detail string) string {
+	for _, r := range reasons {
+		if r.statement.MatchString(statement) && r.detail.MatchString(detail) {
+			return r.text
+		}
+	}
+	return ""
+}
+
+// refusals are statements that run in DuckDB alone.
+var refusals = []reason{
+	because("<, <=, >, >= with ANY or ALL", `.`, `with ANY or ALL is not supported`),
+	because("DuckDB does not compute values that it does not need", `LIMIT 0|INTERSECT|EXCEPT|false`, `out of range`),
+	because("subqueries in ON", `.`, `subqueries are not supported in ON`),
+}
+
+// accepted are statements that run in ours alone.
+var accepted = []reason{
+	because("decimals of at most 18 digits overflow in DuckDB", `.`, `Overflow in (multiplication|addition|subtraction) of DECIMAL`),
+	because("statistics of infinite values are an error in DuckDB", `.`, `is out of range!`),
+	because("ORDER BY of a constant inside an aggregate", `.`, `ORDER BY non-integer literal`),
+}
+
+// differences are statements with other rows.
+var differences = []reason{
+	because("DuckDB returns NaN for statistics of values without variance, ours NULL", `skewness|kurtosis|corr|regr_|covar`, `NaN`),
+	because("DuckDB returns a number for the kurtosis of values without variance", `kurtosis`, `.`),
+	because("a list inside JSON is written as the JSON has it", `js::json`, `\["`),
+	because("in ours a dot matches a line break", `regexp_.*'\\.'`, `\\n`),
+	because("list_reverse_sort follows the order of NULLs that the comparison sets in DuckDB", `list_reverse_sort`, `null`),
+	because("count_if of no rows is NULL in DuckDB", `count_if`, `<nil>`),
+	because("array_to_string of an empty list is NULL in DuckDB", `array_to_string`, `<nil>`),
+}
