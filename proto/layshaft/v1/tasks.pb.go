@@ -4869,6 +4869,7 @@ type TaskReport struct {
 	//	*TaskReport_Result
 	//	*TaskReport_Failed
 	//	*TaskReport_Fatal
+	//	*TaskReport_Leader
 	Content       isTaskReport_Content `protobuf_oneof:"content"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4972,6 +4973,15 @@ func (x *TaskReport) GetFatal() []byte {
 	return nil
 }
 
+func (x *TaskReport) GetLeader() uint64 {
+	if x != nil {
+		if x, ok := x.Content.(*TaskReport_Leader); ok {
+			return x.Leader
+		}
+	}
+	return 0
+}
+
 type isTaskReport_Content interface {
 	isTaskReport_Content()
 }
@@ -5007,6 +5017,12 @@ type TaskReport_Fatal struct {
 	Fatal []byte `protobuf:"bytes,7,opt,name=fatal,oneof"`
 }
 
+type TaskReport_Leader struct {
+	// leader is another running task of the worker. One call of a handler runs both, so this task
+	// waits when its leader does; see TaskSpec.parent.
+	Leader uint64 `protobuf:"varint,8,opt,name=leader,oneof"`
+}
+
 func (*TaskReport_Data) isTaskReport_Content() {}
 
 func (*TaskReport_Warning) isTaskReport_Content() {}
@@ -5018,6 +5034,8 @@ func (*TaskReport_Result) isTaskReport_Content() {}
 func (*TaskReport_Failed) isTaskReport_Content() {}
 
 func (*TaskReport_Fatal) isTaskReport_Content() {}
+
+func (*TaskReport_Leader) isTaskReport_Content() {}
 
 // TaskHeartbeat shows that a worker is alive.
 type TaskHeartbeat struct {
@@ -5745,7 +5763,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x04task\x18\x01 \x01(\x04R\x04task\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x03R\aattempt\"@\n" +
 	"\vTaskReports\x121\n" +
-	"\areports\x18\x01 \x03(\v2\x17.layshaft.v1.TaskReportR\areports\"\x82\x02\n" +
+	"\areports\x18\x01 \x03(\v2\x17.layshaft.v1.TaskReportR\areports\"\x9c\x02\n" +
 	"\n" +
 	"TaskReport\x122\n" +
 	"\aattempt\x18\x01 \x01(\v2\x18.layshaft.v1.TaskAttemptR\aattempt\x12\x14\n" +
@@ -5754,7 +5772,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bprogress\x18\x04 \x01(\v2\x19.layshaft.v1.TaskProgressH\x00R\bprogress\x12\x18\n" +
 	"\x06result\x18\x05 \x01(\fH\x00R\x06result\x12\x18\n" +
 	"\x06failed\x18\x06 \x01(\fH\x00R\x06failed\x12\x16\n" +
-	"\x05fatal\x18\a \x01(\fH\x00R\x05fatalB\t\n" +
+	"\x05fatal\x18\a \x01(\fH\x00R\x05fatal\x12\x18\n" +
+	"\x06leader\x18\b \x01(\x04H\x00R\x06leaderB\t\n" +
 	"\acontent\"\x0f\n" +
 	"\rTaskHeartbeat\"\r\n" +
 	"\vTaskLeaving\"\x9d\x02\n" +
@@ -6082,6 +6101,7 @@ func file_layshaft_v1_tasks_proto_init() {
 		(*TaskReport_Result)(nil),
 		(*TaskReport_Failed)(nil),
 		(*TaskReport_Fatal)(nil),
+		(*TaskReport_Leader)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
