@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/report"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
 // ItemErrors is the error of a batch handler in which some tasks failed: one error per input, by
@@ -47,7 +48,9 @@ const (
 //
 // The context of f ends when no task of the batch is needed. [Send], [Warn], [Progress],
 // [IdempotencyKey], [TaskID], [Attempt] and [Hurry] need the context of a single task; see [Item].
-// f may be called while another batch runs.
+// f may be called while another batch runs. While f waits for a task in [Do], [Scatter] or
+// [Attach], with its own context or the context of an Item, all tasks of the batch count as
+// waiting: they lend their slots to the tasks that they wait for.
 //
 // All tasks of a batch occupy slots at once, so Worker.Concurrency limits the batch too; its
 // default allows one full batch per processor. HandleBatch takes the options BatchSize, BatchWait
@@ -185,8 +188,42 @@ func (b *batches[In, Out]) gather(one *batch[In, Out]) {
 	}
 }
 
-// batchKey is the context key for the contexts of the tasks in a batch.
+// batchKey is the context key for the batchItems of a batch handler.
 type batchKey struct{}
+
+// batchItems are the contexts of the tasks in a batch.
+type batchItems struct {
+	items []context.Context
+	// announce reports to the coordinator that the tasks run together. So they all lend their slots
+	// while one of them waits for a task.
+	announce func()
+}
+
+// announce reports that the tasks of items run together, until they end.
+func (b *batches[In, Out]) announce(items []context.Context) {
+	state := &b.w.state
+	state.mu.Lock()
+	defer state.mu.Unlock()
+	var leader ID
+	for _, item := range items {
+		c, _ := attemptFrom(item, "HandleBatch")
+		if leader == 0 && item.Err() == nil {
+			leader = c.task
+			continue
+		}
+		c.leader = leader
+		if state.session != nil {
+			state.session.queue = append(state.session.queue, c.leaderReport())
+		}
+	}
+	if state.session != nil {
+		state.session.send()
+	}
+}
+
+func (c *attemptRun) leaderReport() *layshaftv1.TaskReport {
+	return &layshaftv1.TaskReport{Attempt: c.attempt.proto(), Content: &layshaftv1.TaskReport_Leader{Leader: uint64(c.leader)}}
+}
 
 // run calls the handler with the tasks that are still needed.
 func (b *batches[In, Out]) run(one *batch[In, Out]) {
@@ -204,7 +241,15 @@ func (b *batches[In, Out]) run(one *batch[In, Out]) {
 	if len(items) == 0 {
 		return
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), batchKey{}, items))
+	all := &batchItems{items, func() {}}
+	if len(items) > 1 {
+		all.announce = sync.OnceFunc(func() { b.announce(items) })
+	}
+	for _, item := range items {
+		c, _ := attemptFrom(item, "HandleBatch")
+		c.batch = all
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), batchKey{}, all))
 	defer cancel(nil)
 	var mu sync.Mutex
 	left := len(items)
@@ -250,8 +295,11 @@ func appendError(err error) string {
 // Item returns the context of the task with the i-th input of a batch. ctx is the context of the
 // batch handler. Item panics if there is no such input.
 func Item(ctx context.Context, i int) context.Context {
-	items, ok := ctx.Value(batchKey{}).([]context.Context)
-	if !ok || i < 0 || i >= len(items) {
+	var items []context.Context
+	if b, ok := ctx.Value(batchKey{}).(*batchItems); ok {
+		items = b.items
+	}
+	if i < 0 || i >= len(items) {
 		panic(fmt.Sprintf("tasks.Item %d: the context is that of a batch of %d tasks", i, len(items)))
 	}
 	return items[i]

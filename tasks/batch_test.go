@@ -201,3 +201,38 @@ func TestBatchOptions(t *testing.T) {
 		t.Errorf("Do with BatchSize: %v", err)
 	}
 }
+
+// A batch whose tasks have all slots of the worker may call functions of that worker: with the
+// context of the batch, or of one of its tasks.
+func TestBatchCallsOwnWorker(t *testing.T) {
+	for _, size := range []int{1, 4} {
+		s, c := serve(t)
+		work(t, s.Address, func(w *tasks.Worker) {
+			w.Concurrency = size
+			tasks.Handle(w, "half", func(_ context.Context, n int) (int, error) { return n / 2, nil })
+			tasks.HandleBatch(w, "halves", func(ctx context.Context, in []int) ([]int, error) {
+				if len(in) != size {
+					return nil, fmt.Errorf("%d tasks, want %d", len(in), size)
+				}
+				out := make([]int, len(in))
+				for i, n := range in {
+					of := ctx
+					if i%2 == 1 {
+						of = tasks.Item(ctx, i)
+					}
+					var err error
+					if out[i], err = tasks.Do[int](of, c, "half", n); err != nil {
+						return nil, err
+					}
+				}
+				return out, nil
+			}, tasks.BatchSize(size), tasks.BatchWait(time.Hour))
+		})
+		in := make([]int, 2*size)
+		for r := range tasks.Scatter[int](within(t), c, "halves", in) {
+			if r.Err != nil {
+				t.Errorf("batches of %d: %v", size, r.Err)
+			}
+		}
+	}
+}

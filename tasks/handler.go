@@ -15,7 +15,7 @@ func attemptFrom(ctx context.Context, what string) (*attemptRun, error) {
 	if c, ok := ctx.Value(attemptKey{}).(*attemptRun); ok {
 		return c, nil
 	}
-	if _, ok := ctx.Value(batchKey{}).([]context.Context); ok {
+	if _, ok := ctx.Value(batchKey{}).(*batchItems); ok {
 		return nil, fmt.Errorf("%w: tasks.%s needs the context of one task of the batch, tasks.Item(ctx, i)", ErrInvalid, what)
 	}
 	return nil, fmt.Errorf("%w: tasks.%s needs the context of a handler", ErrInvalid, what)

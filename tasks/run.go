@@ -28,6 +28,7 @@ type attemptRun struct {
 	softLimit chan struct{} // closed at the soft limit
 	cancel    context.CancelCauseFunc
 	worker    *Worker
+	batch     *batchItems // set before its batch handler runs
 
 	// Worker.state.mu guards the fields below.
 	softLimitPassed bool
@@ -37,6 +38,7 @@ type attemptRun struct {
 	blocked chan struct{}
 	sentTo  *session // session with its partial results
 	torn    bool     // that session broke
+	leader  ID       // first task of the batch, once it is announced
 }
 
 // workerState is the state of a running worker.

@@ -162,6 +162,11 @@ func (s *session) begin() {
 	state.session = s
 	// Send all unacknowledged ends again, and all changes since hello.
 	s.abilities, s.queue = true, slices.Collect(maps.Values(state.ends))
+	for _, c := range state.attempts {
+		if c.leader != 0 {
+			s.queue = append(s.queue, c.leaderReport())
+		}
+	}
 	close(state.joined)
 	state.joined = make(chan struct{})
 	s.send()

@@ -87,12 +87,21 @@ func notStarted(err error, function, why string) error {
 	return fmt.Errorf("%w; task %s has not started: %s", err, plain.Text(function), why)
 }
 
-// setParent sets the task whose handler has ctx, unless CalledBy has set it.
+// setParent sets the task whose handler has ctx, unless CalledBy has set it. In a batch it is the
+// first task that is still needed.
 func (s *spec) setParent(ctx context.Context) {
-	if items, ok := ctx.Value(batchKey{}).([]context.Context); ok && len(items) > 0 {
-		ctx = items[0]
+	if s.parent != 0 {
+		return
 	}
-	s.parent = cmp.Or(s.parent, TaskID(ctx))
+	if b, ok := ctx.Value(batchKey{}).(*batchItems); ok {
+		i := max(0, slices.IndexFunc(b.items, func(item context.Context) bool { return item.Err() == nil }))
+		ctx = b.items[i]
+	}
+	if c, err := attemptFrom(ctx, "TaskID"); err == nil {
+		if s.parent = c.task; c.batch != nil {
+			c.batch.announce()
+		}
+	}
 }
 
 // window limits the inputs of one Scatter in progress.

@@ -300,6 +300,9 @@ func (w *workerStream) report(r *layshaftv1.TaskReport, first head) {
 		notice, body = queue.Failed, content.Failed
 	case *layshaftv1.TaskReport_Fatal:
 		notice, body = queue.Fatal, content.Fatal
+	case *layshaftv1.TaskReport_Leader:
+		w.s.Lead(id, queue.ID(content.Leader))
+		return
 	default:
 		return
 	}

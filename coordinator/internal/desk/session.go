@@ -385,6 +385,13 @@ func (s *Session) Report(id queue.ID, try int64, notice queue.Notice, n, m uint6
 	delete(s.staleEnds, id)
 }
 
+// Lead reports that one call of a handler runs two tasks of the session; see queue.Lead.
+func (s *Session) Lead(id, leader queue.ID) {
+	if !s.ended {
+		s.d.step(&queue.Lead{Peer: s.id, Task: id, Leader: leader}, nil)
+	}
+}
+
 // reported passes a report to the core.
 func (d *Desk) reported(from queue.Peer, id queue.ID, notice queue.Notice, n, m uint64, body []byte) Note {
 	if notice == queue.Failed && d.isFinal(id) {

@@ -223,6 +223,11 @@ func (q *Queue) Audit() []string {
 			}
 		}
 	}
+	for id := range q.leaders {
+		if i := q.find(id); i == 0 || q.tasks.at(i).state != Running {
+			complain("task %d has a leader and does not run", id)
+		}
+	}
 	for id, groups := range q.children.groups {
 		for _, g := range groups {
 			if q.groups[g.id] != g {

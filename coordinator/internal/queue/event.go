@@ -129,6 +129,13 @@ type Attach struct {
 	Parent   ID     // as in Submit
 }
 
+// Lead reports that one call of a handler runs two tasks, so Task waits when Leader does. Peer runs
+// both. It holds until the attempt ends; see lend.go.
+type Lead struct {
+	Peer         Peer
+	Task, Leader ID
+}
+
 // CanDo adds a function to those that a worker can run, or changes its Timeout.
 type CanDo struct {
 	Peer     Peer   // the worker
@@ -315,6 +322,7 @@ func (*CloseGroup) event()   {}
 func (*Gathered) event()     {}
 func (*GatherFailed) event() {}
 func (*Attach) event()       {}
+func (*Lead) event()         {}
 func (*Detach) event()       {}
 func (*CanDo) event()        {}
 func (*CantDo) event()       {}

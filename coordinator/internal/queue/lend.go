@@ -8,6 +8,9 @@ import "slices"
 //
 //	worker 1, with one slot, runs a; a calls b     1 runs a and b
 //
+// The tasks of a batch wait together: each of them waits when its leader does, the task by which
+// the batch is known here.
+//
 // A lent run in a share has no slot of its own. If the run with the slot ends first, the lent run
 // takes the slot over.
 type children struct {
@@ -24,12 +27,32 @@ type groupWait struct {
 	parent ID
 }
 
-// addChild records that parent waits for task i, and returns parent. It returns 0 if parent has
-// ended.
+// lead makes one task the leader of another.
+func (q *Queue) lead(e *Lead) {
+	p, i, k := q.findPeer(e.Peer), q.find(e.Task), q.find(e.Leader)
+	runs := func(i int32) bool {
+		return i != 0 && q.tasks.at(i).state == Running && q.runs.at(q.tasks.at(i).run).peer == p.n
+	}
+	if p != nil && i != k && runs(i) && runs(k) && q.leaders[e.Leader] == 0 {
+		q.leaders[e.Task] = e.Leader
+	}
+}
+
+// leaderOf returns the leader of a task, or the task itself.
+func (q *Queue) leaderOf(id ID) ID {
+	if l := q.leaders[id]; l != 0 {
+		return l
+	}
+	return id
+}
+
+// addChild records that parent waits for task i, and returns the leader of parent. It returns 0 if
+// parent has ended.
 func (q *Queue) addChild(i int32, parent ID) ID {
 	if k := q.find(parent); k == 0 || q.tasks.at(k).state.hasEnded() {
 		return 0
 	}
+	parent = q.leaderOf(parent)
 	q.children.of[parent] = append(q.children.of[parent], i)
 	return parent
 }
@@ -44,6 +67,7 @@ func (q *Queue) dropChild(i int32, parent ID) {
 // addGroupWait records that parent, a task whose handler uses peer p, waits for g.
 func (q *Queue) addGroupWait(p *peer, g *group, parent ID) {
 	if k := q.find(parent); k != 0 && !q.tasks.at(k).state.hasEnded() {
+		parent = q.leaderOf(parent)
 		p.groupWaits = append(p.groupWaits, groupWait{g, parent})
 		q.children.groups[parent] = append(q.children.groups[parent], g)
 	}
@@ -66,18 +90,29 @@ func (q *Queue) waitsForItself(parent ID, i int32, g *group) bool {
 	if k == 0 {
 		return false
 	}
+	leader := q.leaderOf(parent)
 	if g != nil {
-		return q.memberOf[k].group == g
+		if q.memberOf[k].group == g {
+			return true
+		}
+		for id := range q.leaders {
+			if q.leaderOf(id) == leader && q.memberOf[q.find(id)].group == g {
+				return true
+			}
+		}
+		k = q.find(leader)
+		return k != 0 && q.memberOf[k].group == g
 	}
 	seen, todo := map[int32]bool{}, []int32{i}
 	for len(todo) > 0 {
 		i, todo = todo[0], todo[1:]
-		if i == k {
+		of := q.leaderOf(q.tasks.at(i).id)
+		if of == leader {
 			return true
 		}
 		if !seen[i] {
 			seen[i] = true
-			todo = append(todo, q.children.of[q.tasks.at(i).id]...)
+			todo = append(todo, q.children.of[of]...)
 		}
 	}
 	return false
@@ -93,7 +128,7 @@ func (q *Queue) stuckChild(p *peer) (best int32) {
 		return 0
 	}
 	for _, r := range p.runs {
-		if !q.children.isWaiting(q.runs.at(r).id) {
+		if !q.children.isWaiting(q.leaderOf(q.runs.at(r).id)) {
 			return 0
 		}
 	}

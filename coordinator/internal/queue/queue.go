@@ -153,8 +153,9 @@ type Queue struct {
 	again           map[int32]bool    // tasks that a fresh submit has joined since their last start
 	losses          map[int32]losses
 	children        children
-	suspectCount    int     // suspects in the lists of their functions; see isolate.go
-	emptying        []*peer // peers closed for a suspect
+	leaders         map[ID]ID // of running tasks in batches; see lend.go
+	suspectCount    int       // suspects in the lists of their functions; see isolate.go
+	emptying        []*peer   // peers closed for a suspect
 	gathers         map[int32]gather
 	successors      successors
 	tokens          tokens
@@ -185,7 +186,7 @@ func New(cfg Config) *Queue {
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
 		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, again: map[int32]bool{}, losses: map[int32]losses{},
-		children: children{map[ID][]int32{}, map[ID][]*group{}}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}},
+		children: children{map[ID][]int32{}, map[ID][]*group{}}, leaders: map[ID]ID{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}},
 		endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {
@@ -238,6 +239,8 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 		q.claim(ev)
 	case *Attach:
 		q.attach(ev)
+	case *Lead:
+		q.lead(ev)
 	case *Detach:
 		q.detach(ev)
 	case *PeerGone:

@@ -152,6 +152,7 @@ func (q *Queue) dropRun(r int32) endedRun {
 	x := q.runs.at(r)
 	e := endedRun{q.peers[x.peer], q.functions[x.fn]}
 	q.leavePeer(r)
+	delete(q.leaders, x.id)
 	q.returnSlot(e.p, x)
 	q.runs.drop(r)
 	return e

@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	grant S high|normal|low · grab PEER [N] · sleep PEER · gone PEER [left]
 //	claim PEER NAME [from=PEER]
 //	report PEER NAME data|warning|progress|exception|done|failed|fatal [SIZE]
-//	attach PEER NAME [parent=NAME] · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
+//	attach PEER NAME [parent=NAME] · lead PEER NAME LEADER · detach PEER NAME · cancel NAME · now NAME · retry NAME · forget NAME
 //	limit FUNCTION [queue=N] [running=N] [rate=R] [burst=N] [paused] [needs=BUDGET:N]
 //	drop FUNCTION · budget NAME N · acquire REF NAME N[/SIZE] [NAME N]... [restored] · release REF
 //	advance D · stopped D (the coordinator itself does not run) · restart [D later] · status · dead FUNCTION · why NAME
@@ -159,6 +159,8 @@ func (p *player) line(t *testing.T, f []string) {
 		p.step(t, &GatherFailed{p.ids[f[1]]})
 	case "attach":
 		p.step(t, &Attach{Peer: peer, Task: id, Parent: p.ids[opt["parent"]]})
+	case "lead":
+		p.step(t, &Lead{Peer: peer, Task: id, Leader: p.ids[f[3]]})
 	case "detach":
 		p.step(t, &Detach{peer, id})
 	case "cancel":
