@@ -69,7 +69,6 @@ package pgio
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -82,15 +81,7 @@ import (
 
 // Source reads rows from PostgreSQL. It is a mapreduce.Source[T], made by Rows. Its methods return
 // changed copies.
-type Source[T any] struct {
-	database, from string
-	key, where     string
-	timeout        time.Duration
-	connections    int
-}
-
-// defaultConnections is the number of connections that a job may have to a database.
-const defaultConnections = 8
+type Source[T any] struct{ in postgres.Input }
 
 // Rows returns a source of all rows of a table, view or query in a database; see the package's
 // comment. T is a struct. Only the columns of its fields are read.
@@ -98,177 +89,112 @@ const defaultConnections = 8
 // A table is named as in SQL: products, shop.products, "Odd Name". A text that begins with SELECT,
 // WITH, TABLE or VALUES is a query.
 func Rows[T any](database, tableOrQuery string) Source[T] {
-	return Source[T]{database: database, from: tableOrQuery, connections: defaultConnections}
+	return Source[T]{postgres.Input{Database: database, From: tableOrQuery, Connections: postgres.Connections}}
 }
 
 // Connections sets how many connections to the database a job may have at once, on all workers
-// together. The default is 8. One of them holds the snapshot; each running attempt has one more.
+// together: 2 or more. The default is 8. One of them holds the snapshot; each running attempt has
+// one more.
 //
 // The limit is the budget pg:DATABASE, such as pg:shop. All jobs share it, and `layshaft task
 // budget pg:shop 20` (or -budget pg:shop=20 inside one process) sets it for all. Of several sources
 // and sinks that name a limit, the smallest counts.
 func (s Source[T]) Connections(n int) Source[T] {
-	s.connections = n
+	s.in.Connections = n
 	return s
 }
 
 // Budget returns the budget of connections; see mapreduce.BudgetUser.
-func (s Source[T]) Budget() (name string, n, size int) { return budgetOf(s.database, s.connections) }
-
-// budgetOf returns the budget of connections of a database. One connection holds the snapshot.
-func budgetOf(database string, connections int) (name string, n, size int) {
-	return "pg:" + postgres.Display(database), 1, connections - 1
+func (s Source[T]) Budget() (name string, n, size int) {
+	return postgres.Budget(s.in.Database, s.in.Connections)
 }
 
 // Key sets the column whose ranges are the splits. A table needs an index that begins with it. For
 // a view or query it must be an integer, and should be one that the database can search by.
 func (s Source[T]) Key(column string) Source[T] {
-	s.key = column
+	s.in.Key = column
 	return s
 }
 
 // Where adds a condition in SQL, such as "price > 10". The database checks it.
 func (s Source[T]) Where(condition string) Source[T] {
-	if s.where != "" {
-		condition = s.where + "\n) AND (" + condition // a comment may end a condition
+	if s.in.Where != "" {
+		condition = s.in.Where + "\n) AND (" + condition // a comment may end a condition
 	}
-	s.where = condition
+	s.in.Where = condition
 	return s
 }
 
 // StatementTimeout ends a statement of a split that runs longer than d; the attempt then fails.
 // Zero, the default, keeps the setting of the server.
 func (s Source[T]) StatementTimeout(d time.Duration) Source[T] {
-	s.timeout = d
+	s.in.Timeout = d
 	return s
 }
 
 // String returns the source, such as pgio.Rows[Product]("shop", "products").
 func (s Source[T]) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "pgio.Rows[%v](%q, %q)", reflect.TypeFor[T](), postgres.Display(s.database), s.from)
-	if s.key != "" {
-		fmt.Fprintf(&b, ".Key(%q)", s.key)
+	fmt.Fprintf(&b, "pgio.Rows[%v](%q, %q)", reflect.TypeFor[T](), postgres.Display(s.in.Database), s.in.From)
+	if s.in.Key != "" {
+		fmt.Fprintf(&b, ".Key(%q)", s.in.Key)
 	}
-	if s.where != "" {
-		fmt.Fprintf(&b, ".Where(%q)", s.where)
+	if s.in.Where != "" {
+		fmt.Fprintf(&b, ".Where(%q)", s.in.Where)
 	}
-	if s.timeout != 0 {
-		fmt.Fprintf(&b, ".StatementTimeout(%v)", s.timeout)
+	if s.in.Timeout != 0 {
+		fmt.Fprintf(&b, ".StatementTimeout(%v)", s.in.Timeout)
 	}
 	return b.String()
-}
-
-// part is the content of a split's Data.
-type part struct {
-	Snapshot postgres.Snapshot `json:"snapshot"`
-	SQL      string            `json:"sql"`
-	Types    []postgres.Type   `json:"types"` // of the columns, in the order of the fields
-}
-
-func (s Source[T]) options(purpose string) postgres.Options {
-	return postgres.Options{Purpose: purpose, StatementTimeout: s.timeout}
 }
 
 // Splits connects, checks that the columns fit the fields of T, and cuts the table. A missing table
 // or column, a missing right, and NULL that a field cannot hold are errors here, before the job.
 func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
-	if s.timeout < 0 {
-		return nil, fmt.Errorf("StatementTimeout(%v): use a positive duration, or 0 for the setting of the server", s.timeout)
+	found, err := s.in.Splits(ctx, target, s.choose)
+	splits := make([]mapreduce.Split, len(found))
+	for i := range found {
+		splits[i] = mapreduce.Split(found[i])
 	}
-	owner, release, err := postgres.OwnerOf(ctx, s.database, s.options("plan"))
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	var splits []mapreduce.Split
-	err = owner.Do(func(c *postgres.Conn) error {
-		splits, err = s.plan(ctx, c, owner.Snapshot, target)
-		return err
-	})
 	return splits, err
 }
 
-func (s Source[T]) plan(ctx context.Context, c *postgres.Conn, snapshot postgres.Snapshot, target int64) ([]mapreduce.Split, error) {
-	relation, err := c.Describe(ctx, s.from)
-	if err != nil {
-		return nil, err
-	}
-	list, types, err := s.selectList(relation)
-	if err != nil {
-		return nil, &postgres.Error{Database: postgres.Display(s.database), Place: relation.Label, Text: err.Error(), Err: err}
-	}
-	if target >= 1<<60 { // the list that identifies the input; the name of an export changes each time
-		snapshot.ID = ""
-	}
-	ranges, err := c.Ranges(ctx, relation, s.key, target)
-	if err != nil {
-		return nil, err
-	}
-	splits := make([]mapreduce.Split, len(ranges))
-	for i, r := range ranges {
-		sql := "SELECT " + list + " FROM " + r.From
-		where := r.Where
-		if s.where != "" {
-			where = strings.TrimPrefix(where+" AND (("+s.where+"\n))", " AND ")
-		}
-		if where != "" {
-			sql += " WHERE " + where
-		}
-		if r.Order != "" {
-			sql += " ORDER BY " + r.Order
-		}
-		if i == 0 && s.where != "" {
-			if _, err := c.Prepare(ctx, "", sql, nil); err != nil {
-				return nil, postgres.Explain(s.database, relation.Label, err)
-			}
-		}
-		data, err := json.Marshal(part{snapshot, sql, types})
-		if err != nil {
-			return nil, err
-		}
-		splits[i] = mapreduce.Split{Label: r.Label, Bytes: r.Bytes, Note: r.Note, Data: data}
-	}
-	return splits, nil
-}
-
-// selectList returns the columns of T for a SELECT, and their types.
-func (s Source[T]) selectList(r *postgres.Relation) (string, []postgres.Type, error) {
+// choose selects the columns of T.
+func (s Source[T]) choose(r *postgres.Relation) (chosen postgres.Selection, err error) {
 	columns, err := columnsOf(reflect.TypeFor[T]())
 	if err != nil {
-		return "", nil, err
+		return chosen, err
 	}
 	names := r.Names()
-	list := make([]string, len(columns))
-	types := make([]postgres.Type, len(columns))
 	for i := range columns {
 		c := &columns[i]
 		name, err := c.find(names)
 		if err != nil {
-			return "", nil, err
+			return chosen, err
 		}
 		if name == "" {
 			hint := "give the field a db tag with its name, or db:\"-\""
 			if near := postgres.Nearest(c.name, names); near != "" {
 				hint = fmt.Sprintf("did you mean %s? %s", near, hint)
 			}
-			return "", nil, fmt.Errorf("there is no column %q for field %s; %s; the columns are %s", c.name, c.field, hint, columnList(names))
+			return chosen, fmt.Errorf("there is no column %q for field %s; %s; the columns are %s", c.name, c.field, hint, columnList(names))
 		}
 		col := r.Column(name)
 		_, asText, err := c.decoder(&col.Type, &arena{})
 		if err != nil {
-			return "", nil, fmt.Errorf("column %s: %w", name, err)
+			return chosen, fmt.Errorf("column %s: %w", name, err)
 		}
-		if col.Nulls > 0 && s.where == "" && !c.canBeNil() {
-			return "", nil, fmt.Errorf("column %s is NULL in about %.2g %% of the rows, which field %s %v cannot hold; make the field a pointer, tag it db:\"%s,omitempty\" to read zero, or add Where(%q)",
+		if col.Nulls > 0 && s.in.Where == "" && !c.canBeNil() {
+			return chosen, fmt.Errorf("column %s is NULL in about %.2g %% of the rows, which field %s %v cannot hold; make the field a pointer, tag it db:\"%s,omitempty\" to read zero, or add Where(%q)",
 				name, 100*col.Nulls, c.field, c.typ, name, name+" IS NOT NULL")
 		}
-		list[i], types[i] = postgres.Ident(name), col.Type
+		item := postgres.Ident(name)
 		if asText {
-			list[i] = col.Text()
+			item = col.Text()
 		}
+		chosen.List, chosen.Types = append(chosen.List, item), append(chosen.Types, col.Type)
 	}
-	return strings.Join(list, ", "), types, nil
+	return chosen, nil
 }
 
 // field is a column with its decoder.
@@ -298,86 +224,62 @@ func (s Source[T]) fields(types []postgres.Type) ([]field, error) {
 	return fields, nil
 }
 
-// Read reads one split.
-func (s Source[T]) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Reader[T]) error {
-	err := s.read(ctx, sp, r)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	err = postgres.Explain(s.database, sp.Label, err)
-	if postgres.Permanent(err) {
-		return mapreduce.Fatal(err)
-	}
-	return err
-}
-
 // counted is how many rows are read between two reports of the progress.
 const counted = 256
 
-func (s Source[T]) read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Reader[T]) error {
-	var p part
-	if err := json.Unmarshal(sp.Data, &p); err != nil {
-		return fmt.Errorf("split %s: %w", sp.Label, err)
-	}
-	fields, err := s.fields(p.Types)
-	if err != nil {
-		return err
-	}
-	o := s.options("read")
-	o.At = p.Snapshot.Place
-	c, err := postgres.Connect(ctx, s.database, o)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.Begin(ctx, o, p.Snapshot); err != nil {
-		return err
-	}
-	r.Path, r.Line = sp.Label, 0
-	var row, zero T
-	base := unsafe.Pointer(&row)
+// Read reads one split.
+func (s Source[T]) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Reader[T]) error {
 	records, bytes := int64(0), int64(0)
-	err = c.Read(ctx, p.SQL, len(fields), func(values [][]byte) (bool, error) {
-		row = zero
-		r.Line++
-		for i := range fields {
-			f := &fields[i]
-			v := values[i]
-			if v == nil {
-				if f.null {
-					continue
+	r.Path, r.Line = sp.Label, 0
+	err := s.in.Read(ctx, sp.Label, sp.Data, func(types []postgres.Type) (postgres.Row, error) {
+		fields, err := s.fields(types)
+		if err != nil {
+			return nil, err
+		}
+		var row, zero T
+		base := unsafe.Pointer(&row)
+		return func(values [][]byte) (bool, error) {
+			row = zero
+			r.Line++
+			for i := range fields {
+				f := &fields[i]
+				v := values[i]
+				if v == nil {
+					if f.null {
+						continue
+					}
+					return s.refuse(f, r, errNull)
 				}
-				return f.refuse(s.database, r, errNull)
+				bytes += int64(len(v))
+				if err := f.decode(unsafe.Add(base, f.offset), v); err != nil {
+					return s.refuse(f, r, err)
+				}
 			}
-			bytes += int64(len(v))
-			if err := f.decode(unsafe.Add(base, f.offset), v); err != nil {
-				return f.refuse(s.database, r, err)
+			r.Emit(&row)
+			if records++; records == counted {
+				r.Add(records, bytes)
+				records, bytes = 0, 0
 			}
-		}
-		r.Emit(&row)
-		if records++; records == counted {
-			r.Add(records, bytes)
-			records, bytes = 0, 0
-		}
-		return !r.Stopped(), nil
+			return !r.Stopped(), nil
+		}, nil
 	})
 	r.Add(records, bytes)
-	return err
-}
-
-// bad is how a row is set aside.
-type bad interface {
-	Bad(err error, raw []byte) error
+	return permanent(err)
 }
 
 // refuse sets a row aside, or ends the read.
-func (f *field) refuse(database string, r interface {
-	bad
-	Stopped() bool
-}, err error) (bool, error) {
-	err = &postgres.Error{Database: postgres.Display(database), Text: fmt.Sprintf("column %s, field %s: %v", f.name, f.field, err), Err: err}
+func (s Source[T]) refuse(f *field, r *mapreduce.Reader[T], err error) (bool, error) {
+	err = &postgres.Error{Database: postgres.Display(s.in.Database), Place: fmt.Sprintf("%s, row %d", r.Path, r.Line), Text: fmt.Sprintf("column %s, field %s: %v", f.name, f.field, err), Err: err}
 	if err := r.Bad(err, nil); err != nil {
 		return false, err
 	}
 	return !r.Stopped(), nil
+}
+
+// permanent marks an error that another attempt would meet again.
+func permanent(err error) error {
+	if postgres.Permanent(err) {
+		return mapreduce.Fatal(err)
+	}
+	return err
 }

@@ -43,7 +43,7 @@ type described struct {
 // the same input and parameters, it changes nothing; delete its rows from layshaft.written to
 // write it once more. Killed attempts leave nothing; an abandoned job removes its staging tables.
 func Write[T any](database, table string) Sink[T] {
-	return Sink[T]{database: database, table: table, connections: defaultConnections, described: &described{}}
+	return Sink[T]{database: database, table: table, connections: postgres.Connections, described: &described{}}
 }
 
 // Upsert replaces rows with equal keys instead of adding rows. The table needs a unique index of
@@ -60,7 +60,9 @@ func (s Sink[T]) Connections(n int) Sink[T] {
 }
 
 // Budget returns the budget of connections; see mapreduce.BudgetUser.
-func (s Sink[T]) Budget() (name string, n, size int) { return budgetOf(s.database, s.connections) }
+func (s Sink[T]) Budget() (name string, n, size int) {
+	return postgres.Budget(s.database, s.connections)
+}
 
 // String returns the sink, such as pgio.Write[Product]("shop", "products").
 func (s Sink[T]) String() string {
@@ -194,13 +196,6 @@ func (s Sink[T]) Abandon(ctx context.Context, job string) error {
 		return err
 	}
 	return d.target.Abandon(ctx, job)
-}
-
-func permanent(err error) error {
-	if postgres.Permanent(err) {
-		return mapreduce.Fatal(err)
-	}
-	return err
 }
 
 // output is a column with its encoder.
