@@ -14,6 +14,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 	_ "github.com/layshaft/layshaft/mapreduce/s3io" // s3:// paths
 	"github.com/layshaft/layshaft/report"
+	"github.com/layshaft/layshaft/report/postgres" // FROM postgres('shop', 'products')
 )
 
 // reportCmd answers one SELECT.
@@ -24,6 +25,7 @@ type reportCmd struct {
 	Where    string            `group:"Short form" placeholder:"CONDITION" help:"Only the rows for which the condition is true."`
 	Top      int64             `group:"Short form" placeholder:"NUMBER" help:"Only the groups with the largest values of the first aggregate."`
 	Types    map[string]string `mapsep:"none" placeholder:"COLUMN=TYPE" help:"Type of a column, in place of what the files suggest, such as sku=text or price=decimal(12,2). May be repeated."`
+	PG       map[string]string `name:"pg" mapsep:"none" placeholder:"NAME=FILE" help:"File with the connection string of a PostgreSQL database, for FROM postgres('NAME', 'table'). May be repeated. Default: the environment variable LAYSHAFT_PG_NAME, on every worker too."`
 	Schema   bool              `help:"Print the tables and the columns of the result, and run nothing."`
 	Bad      int64             `placeholder:"NUMBER" help:"Number of malformed rows that are set aside. Default: the first one is an error."`
 	MaxRows  int64             `placeholder:"NUMBER" help:"End with an error if the result has more rows. 0 means no limit."`
@@ -46,6 +48,11 @@ type reportCmd struct {
 
 // Run runs the query, or reads statements from standard input.
 func (c *reportCmd) Run(ctx context.Context) error {
+	for name, file := range c.PG {
+		if err := postgres.Define(name, file); err != nil {
+			return usageError{fmt.Errorf("pg %s=%s: %w", name, file, err)}
+		}
+	}
 	if len(c.Query) == 0 && !c.isShort() {
 		return c.runShell(ctx)
 	}

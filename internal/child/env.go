@@ -7,13 +7,13 @@ import (
 )
 
 // common lists the variables that every child gets. A name that ends in * is a prefix. Secrets of
-// the worker, such as its gossip key, are not among them. Those of object stores and search servers
-// are, because pipelines read and write there.
+// the worker, such as its gossip key, are not among them. Those of object stores, databases and
+// search servers are, because pipelines read and write there.
 var common = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TZDIR", "ZONEINFO", "TMPDIR", "TMP", "TEMP",
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	"GOMAXPROCS", "GOMEMLIMIT", "GOGC", "GOTRACEBACK", "GOCOVERDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
-	"AWS_*", "LAYSHAFT_S3_*", "LAYSHAFT_SEARCH_*", "SYSTEMROOT", "SystemRoot",
+	"AWS_*", "LAYSHAFT_S3_*", "LAYSHAFT_SEARCH_*", "PG*", "LAYSHAFT_PG_*", "SYSTEMROOT", "SystemRoot",
 }
 
 // Environment returns the variables of this process that a process with user code gets: the common

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,6 +23,22 @@ var (
 	nameForm     = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
 	secretOption = regexp.MustCompile(`(?i)(^|[\s?&])(password|sslpassword)\s*=`)
 )
+
+// files are the files of Define, by name of the database.
+var files sync.Map
+
+// Define makes this process read the connection string of a database from a file, instead of the
+// environment.
+func Define(name, file string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("database name %q: use letters, digits, dots, dashes and underscores, beginning with a letter", name)
+	}
+	if _, err := readFile(file); err != nil {
+		return fmt.Errorf("database %s: %w", name, err)
+	}
+	files.Store(name, file)
+	return nil
+}
 
 // isInline reports whether a database is given by a connection string instead of a name.
 func isInline(name string) bool { return strings.ContainsAny(name, "=/:@ ") }
@@ -45,6 +62,14 @@ func Display(name string) string {
 		return "(a connection string)"
 	}
 	return name
+}
+
+// placeOf returns where the connection string of a database stands, for messages.
+func placeOf(name string) string {
+	if f, ok := files.Load(name); ok {
+		return f.(string)
+	}
+	return variableOf(name)
 }
 
 // variableOf returns the environment variable that holds the connection string of a database, or
@@ -115,6 +140,10 @@ func errSecret(name string) error {
 
 // lookUp returns the connection string of a name, and where it was found.
 func lookUp(name string) (text, source string, err error) {
+	if f, ok := files.Load(name); ok {
+		text, err = readFile(f.(string))
+		return text, f.(string), err
+	}
 	v := variableOf(name)
 	if text = strings.TrimSpace(os.Getenv(v)); text == "" {
 		return "", "", fmt.Errorf("database %s: its connection string is unknown to this process; set %s to it, or to the path of a file with it, here and on every worker", name, v)

@@ -81,7 +81,7 @@ func text(name string, err error) string {
 	}
 	where := "the connection string"
 	if name != "" && !isInline(name) {
-		where = variableOf(name)
+		where = placeOf(name)
 	}
 	switch {
 	case errors.As(err, &server):

@@ -22,54 +22,14 @@ import (
 // if the column is cast to text. It is valid only during the call, and never NULL.
 type decoder func(field unsafe.Pointer, b []byte) error
 
-// An arena stores many strings in one block of memory and never overwrites them.
-type arena struct{ free []byte }
-
-const arenaSize = 64 << 10
-
-// keep returns a permanent copy of b.
-func (a *arena) keep(b []byte) string {
-	if len(b) > len(a.free) {
-		if len(b) > arenaSize/8 {
-			return string(b)
-		}
-		a.free = make([]byte, arenaSize)
-	}
-	n := copy(a.free, b)
-	out := unsafe.String(unsafe.SliceData(a.free), n)
-	a.free = a.free[n:]
-	return out
-}
-
-// Types of PostgreSQL, by their OID.
-const (
-	oidBool, oidBytea, oidChar, oidName, oidInt8, oidInt2, oidInt4, oidText, oidOID = 16, 17, 18, 19, 20, 21, 23, 25, 26
-	oidJSON, oidXML, oidFloat4, oidFloat8, oidUnknown, oidBpchar, oidVarchar        = 114, 142, 700, 701, 705, 1042, 1043
-	oidDate, oidTime, oidTimestamp, oidTimestamptz, oidInterval, oidNumeric         = 1082, 1083, 1114, 1184, 1186, 1700
-	oidUUID, oidJSONB                                                               = 2950, 3802
-)
-
-func isText(t *postgres.Type) bool {
-	switch t.OID {
-	case oidName, oidText, oidXML, oidUnknown, oidBpchar, oidVarchar:
-		return true
-	}
-	return t.Kind == 'e'
-}
-
-func isInteger(oid uint32) bool {
-	return oid == oidInt2 || oid == oidInt4 || oid == oidInt8 || oid == oidOID
-}
-
 var (
-	errSize    = errors.New("the server sent a value of an unexpected size")
 	errNull    = errors.New("it is NULL; make the field a pointer, tag it db:\",omitempty\" to read zero, or leave such rows out with Where")
 	errNoClock = errors.New("it is infinite, which a time.Time cannot be; make the field a string, or leave such rows out with Where")
 )
 
 // decoder returns the decoder of a column of type t. asText means that the column must be cast to
 // text. It returns an error if the field cannot hold such values.
-func (c *column) decoder(t *postgres.Type, a *arena) (d decoder, asText bool, err error) {
+func (c *column) decoder(t *postgres.Type, a *postgres.Arena) (d decoder, asText bool, err error) {
 	d, asText = c.decoderOf(c.typ, t, a)
 	if d == nil {
 		return nil, false, fmt.Errorf("field %s %v cannot hold %s; %s", c.field, c.typ, t.Name, wayOut(t))
@@ -85,19 +45,19 @@ func wayOut(t *postgres.Type) string {
 		return "select its fields one by one"
 	case t.Elem != nil:
 		good = "a slice, or a string"
-	case isInteger(t.OID):
+	case t.IsInteger():
 		good = "int64"
-	case t.OID == oidNumeric:
+	case t.OID == postgres.OIDNumeric:
 		good = "string, *big.Rat, float64, or int64 with the tag decimal:\"2\""
-	case t.OID == oidFloat4 || t.OID == oidFloat8:
+	case t.OID == postgres.OIDFloat4 || t.OID == postgres.OIDFloat8:
 		good = "float64"
-	case t.OID == oidBool:
+	case t.OID == postgres.OIDBool:
 		good = "bool"
-	case t.OID == oidDate || t.OID == oidTimestamp || t.OID == oidTimestamptz:
+	case t.OID == postgres.OIDDate || t.OID == postgres.OIDTimestamp || t.OID == postgres.OIDTimestamptz:
 		good = "time.Time"
-	case t.OID == oidBytea:
+	case t.OID == postgres.OIDBytea:
 		good = "[]byte"
-	case t.OID == oidUUID:
+	case t.OID == postgres.OIDUUID:
 		good = "string, or [16]byte"
 	}
 	return "make it " + good
@@ -108,7 +68,7 @@ func (c *column) canBeNil() bool {
 	return c.omitempty || c.typ.Kind() == reflect.Pointer || c.typ.Kind() == reflect.Slice || c.typ.Kind() == reflect.Map
 }
 
-func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *arena) (d decoder, asText bool) {
+func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *postgres.Arena) (d decoder, asText bool) {
 	if t.Kind() == reflect.Pointer && t.Elem() != reflect.TypeFor[big.Rat]() {
 		if t.Elem().Kind() == reflect.Pointer {
 			return nil, false
@@ -124,13 +84,13 @@ func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *arena) (d decod
 		}, asText
 	}
 	switch {
-	case c.json || (pg.OID == oidJSON || pg.OID == oidJSONB) && isJSON(t):
+	case c.json || (pg.OID == postgres.OIDJSON || pg.OID == postgres.OIDJSONB) && isJSON(t):
 		return jsonDecoder(t, pg)
 	case c.decimals >= 0:
 		return c.decimalDecoder(t, pg), false
 	case t == timeType:
 		return timeDecoder(pg), false
-	case t == durationType && (pg.OID == oidInterval || pg.OID == oidTime):
+	case t == durationType && (pg.OID == postgres.OIDInterval || pg.OID == postgres.OIDTime):
 		return durationDecoder(pg), false
 	case t == reflect.TypeFor[*big.Rat]():
 		return ratDecoder(pg), false
@@ -143,7 +103,7 @@ func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *arena) (d decod
 	switch t.Kind() {
 	case reflect.String:
 		return textDecoder(pg, func(field unsafe.Pointer, b []byte) error {
-			*(*string)(field) = a.keep(b)
+			*(*string)(field) = a.Keep(b)
 			return nil
 		})
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -153,26 +113,26 @@ func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *arena) (d decod
 	case reflect.Float64:
 		return floatDecoder(pg, func(p unsafe.Pointer, f float64) { *(*float64)(p) = f }), false
 	case reflect.Float32:
-		if pg.OID == oidFloat8 || pg.OID == oidNumeric || isInteger(pg.OID) {
+		if pg.OID == postgres.OIDFloat8 || pg.OID == postgres.OIDNumeric || pg.IsInteger() {
 			return nil, false // digits would be lost
 		}
 		return floatDecoder(pg, func(p unsafe.Pointer, f float64) { *(*float32)(p) = float32(f) }), false
 	case reflect.Bool:
-		if pg.OID != oidBool {
+		if pg.OID != postgres.OIDBool {
 			return nil, false
 		}
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 1 {
-				return errSize
+				return postgres.ErrSize
 			}
 			*(*bool)(field) = b[0] != 0
 			return nil
 		}, false
 	case reflect.Array:
-		if pg.OID == oidUUID && t.Len() == 16 && t.Elem().Kind() == reflect.Uint8 {
+		if pg.OID == postgres.OIDUUID && t.Len() == 16 && t.Elem().Kind() == reflect.Uint8 {
 			return func(field unsafe.Pointer, b []byte) error {
 				if len(b) != 16 {
-					return errSize
+					return postgres.ErrSize
 				}
 				*(*[16]byte)(field) = [16]byte(b)
 				return nil
@@ -180,7 +140,7 @@ func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *arena) (d decod
 		}
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 && pg.Elem == nil {
-			if pg.OID == oidBytea {
+			if pg.OID == postgres.OIDBytea {
 				return func(field unsafe.Pointer, b []byte) error {
 					*(*[]byte)(field) = append(make([]byte, 0, len(b)), b...)
 					return nil
@@ -229,92 +189,78 @@ func jsonDecoder(t reflect.Type, pg *postgres.Type) (decoder, bool) {
 // textDecoder returns a decoder that passes the text of a value to store.
 func textDecoder(pg *postgres.Type, store decoder) (d decoder, asText bool) {
 	switch {
-	case isText(pg), pg.OID == oidJSON:
+	case pg.IsText(), pg.OID == postgres.OIDJSON:
 		return store, false
-	case pg.OID == oidJSONB:
+	case pg.OID == postgres.OIDJSONB:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) == 0 || b[0] != 1 {
 				return errors.New("the server sent jsonb of an unknown version")
 			}
 			return store(field, b[1:])
 		}, false
-	case isInteger(pg.OID):
+	case pg.IsInteger():
 		buf := make([]byte, 0, 20)
 		return intDecoder(pg, func(field unsafe.Pointer, n int64) error { return store(field, strconv.AppendInt(buf[:0], n, 10)) }), false
-	case pg.OID == oidUUID:
-		buf := make([]byte, 36)
+	case pg.OID == postgres.OIDUUID:
+		buf := make([]byte, 0, 36)
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 16 {
-				return errSize
+				return postgres.ErrSize
 			}
-			appendUUID(buf, b)
-			return store(field, buf)
+			return store(field, postgres.AppendUUID(buf, b))
 		}, false
-	case pg.OID == oidNumeric:
+	case pg.OID == postgres.OIDNumeric:
 		var buf []byte
 		return func(field unsafe.Pointer, b []byte) error {
-			n, err := parseNumeric(b)
+			n, err := postgres.ParseNumeric(b)
 			if err != nil {
 				return err
 			}
-			buf = n.appendText(buf[:0])
+			buf = n.AppendText(buf[:0])
 			return store(field, buf)
 		}, false
 	}
 	return store, true
 }
 
-func appendUUID(dst, b []byte) {
-	const digits = "0123456789abcdef"
-	at := 0
-	for i, x := range b {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst[at] = '-'
-			at++
-		}
-		dst[at], dst[at+1] = digits[x>>4], digits[x&15]
-		at += 2
-	}
-}
-
 // intDecoder returns a decoder of integers, and of numerics without decimals.
 func intDecoder(pg *postgres.Type, store func(unsafe.Pointer, int64) error) decoder {
 	switch pg.OID {
-	case oidInt8:
+	case postgres.OIDInt8:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 8 {
-				return errSize
+				return postgres.ErrSize
 			}
 			return store(field, int64(binary.BigEndian.Uint64(b)))
 		}
-	case oidInt4:
+	case postgres.OIDInt4:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 4 {
-				return errSize
+				return postgres.ErrSize
 			}
 			return store(field, int64(int32(binary.BigEndian.Uint32(b))))
 		}
-	case oidOID:
+	case postgres.OIDOid:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 4 {
-				return errSize
+				return postgres.ErrSize
 			}
 			return store(field, int64(binary.BigEndian.Uint32(b)))
 		}
-	case oidInt2:
+	case postgres.OIDInt2:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 2 {
-				return errSize
+				return postgres.ErrSize
 			}
 			return store(field, int64(int16(binary.BigEndian.Uint16(b))))
 		}
-	case oidNumeric:
+	case postgres.OIDNumeric:
 		return func(field unsafe.Pointer, b []byte) error {
-			n, err := parseNumeric(b)
+			n, err := postgres.ParseNumeric(b)
 			if err != nil {
 				return err
 			}
-			v, err := n.scaled(0)
+			v, err := n.Scaled(0)
 			if err != nil {
 				return err
 			}
@@ -333,13 +279,13 @@ func (c *column) decimalDecoder(t reflect.Type, pg *postgres.Type) decoder {
 	for range c.decimals {
 		power *= 10
 	}
-	if pg.OID == oidNumeric {
+	if pg.OID == postgres.OIDNumeric {
 		return func(field unsafe.Pointer, b []byte) error {
-			n, err := parseNumeric(b)
+			n, err := postgres.ParseNumeric(b)
 			if err != nil {
 				return err
 			}
-			v, err := n.scaled(c.decimals)
+			v, err := n.Scaled(c.decimals)
 			if err != nil {
 				return err
 			}
@@ -348,7 +294,7 @@ func (c *column) decimalDecoder(t reflect.Type, pg *postgres.Type) decoder {
 	}
 	return intDecoder(pg, func(field unsafe.Pointer, n int64) error {
 		if n > math.MaxInt64/power || n < math.MinInt64/power {
-			return errRange
+			return postgres.ErrRange
 		}
 		return store(field, n*power)
 	})
@@ -356,23 +302,23 @@ func (c *column) decimalDecoder(t reflect.Type, pg *postgres.Type) decoder {
 
 func floatDecoder(pg *postgres.Type, store func(unsafe.Pointer, float64)) decoder {
 	switch pg.OID {
-	case oidFloat8:
+	case postgres.OIDFloat8:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 8 {
-				return errSize
+				return postgres.ErrSize
 			}
 			store(field, math.Float64frombits(binary.BigEndian.Uint64(b)))
 			return nil
 		}
-	case oidFloat4:
+	case postgres.OIDFloat4:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 4 {
-				return errSize
+				return postgres.ErrSize
 			}
 			store(field, float64(math.Float32frombits(binary.BigEndian.Uint32(b))))
 			return nil
 		}
-	case oidInt2, oidInt4, oidInt8:
+	case postgres.OIDInt2, postgres.OIDInt4, postgres.OIDInt8:
 		return intDecoder(pg, func(field unsafe.Pointer, n int64) error {
 			if f := float64(n); f >= math.MaxInt64 || int64(f) != n {
 				return fmt.Errorf("%d is not exact in a float64; make the field an int64", n)
@@ -380,13 +326,13 @@ func floatDecoder(pg *postgres.Type, store func(unsafe.Pointer, float64)) decode
 			store(field, float64(n))
 			return nil
 		})
-	case oidNumeric:
+	case postgres.OIDNumeric:
 		return func(field unsafe.Pointer, b []byte) error {
-			n, err := parseNumeric(b)
+			n, err := postgres.ParseNumeric(b)
 			if err != nil {
 				return err
 			}
-			f, err := n.float()
+			f, err := n.Float()
 			store(field, f)
 			return err
 		}
@@ -395,7 +341,7 @@ func floatDecoder(pg *postgres.Type, store func(unsafe.Pointer, float64)) decode
 }
 
 func ratDecoder(pg *postgres.Type) decoder {
-	if pg.OID != oidNumeric && !isInteger(pg.OID) {
+	if pg.OID != postgres.OIDNumeric && !pg.IsInteger() {
 		return nil
 	}
 	d, _ := textDecoder(pg, func(field unsafe.Pointer, b []byte) error {
@@ -409,15 +355,12 @@ func ratDecoder(pg *postgres.Type) decoder {
 	return d
 }
 
-// epoch is the time zero of PostgreSQL, in seconds of Unix time.
-const epoch = 946684800
-
 func timeDecoder(pg *postgres.Type) decoder {
 	switch pg.OID {
-	case oidTimestamp, oidTimestamptz:
+	case postgres.OIDTimestamp, postgres.OIDTimestamptz:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 8 {
-				return errSize
+				return postgres.ErrSize
 			}
 			us := int64(binary.BigEndian.Uint64(b))
 			if us == math.MaxInt64 || us == math.MinInt64 {
@@ -425,19 +368,19 @@ func timeDecoder(pg *postgres.Type) decoder {
 			}
 			sec := us / 1e6
 			us -= sec * 1e6
-			*(*time.Time)(field) = time.Unix(sec+epoch, us*1000).UTC()
+			*(*time.Time)(field) = time.Unix(sec+postgres.Epoch, us*1000).UTC()
 			return nil
 		}
-	case oidDate:
+	case postgres.OIDDate:
 		return func(field unsafe.Pointer, b []byte) error {
 			if len(b) != 4 {
-				return errSize
+				return postgres.ErrSize
 			}
 			days := int32(binary.BigEndian.Uint32(b))
 			if days == math.MaxInt32 || days == math.MinInt32 {
 				return errNoClock
 			}
-			*(*time.Time)(field) = time.Unix(int64(days)*86400+epoch, 0).UTC()
+			*(*time.Time)(field) = time.Unix(int64(days)*86400+postgres.Epoch, 0).UTC()
 			return nil
 		}
 	}
@@ -447,15 +390,15 @@ func timeDecoder(pg *postgres.Type) decoder {
 // durationDecoder decodes times of day, and intervals without months and days.
 func durationDecoder(pg *postgres.Type) decoder {
 	return func(field unsafe.Pointer, b []byte) error {
-		if len(b) != 8 && len(b) != 16 || len(b) == 16 != (pg.OID == oidInterval) {
-			return errSize
+		if len(b) != 8 && len(b) != 16 || len(b) == 16 != (pg.OID == postgres.OIDInterval) {
+			return postgres.ErrSize
 		}
 		us := int64(binary.BigEndian.Uint64(b))
 		if len(b) == 16 && binary.BigEndian.Uint64(b[8:]) != 0 {
-			return errors.New("the interval has days or months, whose length varies; make the field a string, or select extract(epoch FROM ...)")
+			return errors.New("the interval has days or months, whose length varies; make the field a string, or select extract(postgres.Epoch FROM ...)")
 		}
 		if us > math.MaxInt64/1000 || us < math.MinInt64/1000 {
-			return errRange
+			return postgres.ErrRange
 		}
 		*(*time.Duration)(field) = time.Duration(us) * time.Microsecond
 		return nil
@@ -463,7 +406,7 @@ func durationDecoder(pg *postgres.Type) decoder {
 }
 
 // arrayDecoder decodes arrays with one dimension.
-func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *arena) decoder {
+func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *postgres.Arena) decoder {
 	if pg.Elem == nil {
 		return nil
 	}
@@ -475,7 +418,7 @@ func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *arena) decod
 	isNil := t.Elem().Kind() == reflect.Pointer || t.Elem().Kind() == reflect.Slice
 	return func(field unsafe.Pointer, b []byte) error {
 		if len(b) < 12 {
-			return errSize
+			return postgres.ErrSize
 		}
 		dims := int32(binary.BigEndian.Uint32(b))
 		if dims == 0 {
@@ -486,18 +429,18 @@ func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *arena) decod
 			return fmt.Errorf("the array has %d dimensions; make the field a string, or select unnest or array_to_json of it", dims)
 		}
 		if len(b) < 20 {
-			return errSize
+			return postgres.ErrSize
 		}
 		n := int(int32(binary.BigEndian.Uint32(b[12:])))
 		b = b[20:]
 		if n < 0 || n > len(b)/4 {
-			return errSize
+			return postgres.ErrSize
 		}
 		s := reflect.MakeSlice(t, n, n)
 		p := s.UnsafePointer()
 		for i := range n {
 			if len(b) < 4 {
-				return errSize
+				return postgres.ErrSize
 			}
 			l := int(int32(binary.BigEndian.Uint32(b)))
 			b = b[4:]
@@ -508,7 +451,7 @@ func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *arena) decod
 				continue
 			}
 			if l < 0 || l > len(b) {
-				return errSize
+				return postgres.ErrSize
 			}
 			if err := inner(unsafe.Add(p, uintptr(i)*size), b[:l]); err != nil {
 				return fmt.Errorf("element %d of the array: %w", i+1, err)

@@ -37,7 +37,7 @@ func (c *column) encoder(pg *postgres.Type) encoder {
 
 func (c *column) encoderOf(t reflect.Type, pg *postgres.Type) encoder {
 	switch {
-	case c.json || (pg.OID == oidJSON || pg.OID == oidJSONB) && isJSON(t):
+	case c.json || (pg.OID == postgres.OIDJSON || pg.OID == postgres.OIDJSONB) && isJSON(t):
 		return jsonEncoder(t)
 	case t == reflect.TypeFor[*big.Rat]():
 		return encodeRat
@@ -58,9 +58,9 @@ func (c *column) encoderOf(t reflect.Type, pg *postgres.Type) encoder {
 		}
 	case t == timeType:
 		return timeEncoder(pg)
-	case t == durationType && (pg.OID == oidInterval || pg.OID == oidTime):
+	case t == durationType && (pg.OID == postgres.OIDInterval || pg.OID == postgres.OIDTime):
 		return func(dst []byte, field unsafe.Pointer) ([]byte, bool, error) {
-			return encodeDuration(dst, *(*time.Duration)(field), pg.OID == oidTime)
+			return encodeDuration(dst, *(*time.Duration)(field), pg.OID == postgres.OIDTime)
 		}
 	case t.Implements(marshalerType):
 		return func(dst []byte, field unsafe.Pointer) ([]byte, bool, error) {
@@ -88,7 +88,7 @@ func (c *column) encoderOf(t reflect.Type, pg *postgres.Type) encoder {
 			n := reflect.NewAt(t, field).Elem().Uint()
 			if n > math.MaxInt64 {
 				if c.decimals > 0 {
-					return dst, false, errRange
+					return dst, false, postgres.ErrRange
 				}
 				return strconv.AppendUint(dst, n, 10), false, nil
 			}
@@ -110,11 +110,9 @@ func (c *column) encoderOf(t reflect.Type, pg *postgres.Type) encoder {
 			return append(dst, 'f'), false, nil
 		}
 	case reflect.Array:
-		if t.Len() == 16 && t.Elem().Kind() == reflect.Uint8 && pg.OID == oidUUID {
+		if t.Len() == 16 && t.Elem().Kind() == reflect.Uint8 && pg.OID == postgres.OIDUUID {
 			return func(dst []byte, field unsafe.Pointer) ([]byte, bool, error) {
-				var text [36]byte
-				appendUUID(text[:], (*[16]byte)(field)[:])
-				return append(dst, text[:]...), false, nil
+				return postgres.AppendUUID(dst, (*[16]byte)(field)[:]), false, nil
 			}
 		}
 	case reflect.Slice:
@@ -124,7 +122,7 @@ func (c *column) encoderOf(t reflect.Type, pg *postgres.Type) encoder {
 				switch {
 				case b == nil:
 					return dst, true, nil
-				case pg.OID == oidBytea:
+				case pg.OID == postgres.OIDBytea:
 					return hex.AppendEncode(append(dst, `\x`...), b), false, nil
 				}
 				return append(dst, b...), false, nil
@@ -195,11 +193,11 @@ func timeEncoder(pg *postgres.Type) encoder {
 	layout := "2006-01-02 15:04:05.999999-07:00"
 	utc := false
 	switch pg.OID {
-	case oidDate:
+	case postgres.OIDDate:
 		layout = "2006-01-02"
-	case oidTimestamp:
+	case postgres.OIDTimestamp:
 		layout, utc = "2006-01-02 15:04:05.999999", true
-	case oidTimestamptz, oidText, oidVarchar:
+	case postgres.OIDTimestamptz, postgres.OIDText, postgres.OIDVarchar:
 	default:
 		return nil
 	}

@@ -1,6 +1,7 @@
 package bind
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -182,7 +183,7 @@ func (b *binder) file(t sql.Node, r scan.Request, a *sql.Alias, seen *names) (No
 		}
 		return nil, &Error{t.At(), err.Error(), hint}
 	}
-	name := tableName(r.Paths[0])
+	name := cmp.Or(r.Name, tableName(r.Paths[0]))
 	n := &Scan{Table: table, Number: number}
 	for _, f := range table.Columns {
 		n.Cols = append(n.Cols, Column{Table: name, Name: f.Name, Type: f.Type})
@@ -209,7 +210,7 @@ func tableName(p string) string {
 var formats = map[string]string{
 	"read_csv": "csv", "read_csv_auto": "csv", "read_tsv": "tsv", "read_json": "json", "read_json_auto": "json", "read_jsonl": "json",
 	"read_ndjson": "json", "read_parquet": "parquet", "parquet_scan": "parquet", "read_avro": "avro", "read_text": "text",
-	"read_stanza": "stanza", "read_log": "log",
+	"read_stanza": "stanza", "read_log": "log", "postgres": scan.Postgres,
 }
 
 func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
@@ -249,6 +250,16 @@ func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
 		} else {
 			r.Paths = append(r.Paths, value...)
 		}
+	}
+	if format == scan.Postgres {
+		if len(r.Paths) != 2 {
+			return nil, errAt(t, "write postgres('shop', 'products'), with the connection string in LAYSHAFT_PG_shop", "postgres needs the name of a database, and a table or a query")
+		}
+		r.Options["database"], r.Options["from"] = r.Paths[0], r.Paths[1]
+		if r.Name = "query"; !strings.ContainsAny(r.Paths[1], " (") {
+			r.Name = strings.Trim(r.Paths[1][strings.LastIndexByte(r.Paths[1], '.')+1:], `"`)
+		}
+		r.Paths = []string{fmt.Sprintf("postgres('%s', '%s')", r.Paths[0], r.Paths[1])}
 	}
 	if len(r.Paths) == 0 {
 		return nil, errAt(t, fmt.Sprintf("write %s('file')", t.Call.Name), "%s needs a path", t.Call.Name)

@@ -122,6 +122,11 @@ func (s *Statement) keepable(agg *bind.Aggregate) (scan *bind.Scan, why string) 
 			return nil, "its aggregate does not read files row by row; it follows " + bind.Describe(n)
 		}
 	}
+	for _, o := range append(others, scan) {
+		if o.Table.IsOutside() {
+			return nil, "a table of a database changes without a trace"
+		}
+	}
 	for _, o := range others {
 		if o.Number == scan.Number {
 			return nil, "a table is joined with itself"

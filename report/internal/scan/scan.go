@@ -42,6 +42,7 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,6 +66,8 @@ type Request struct {
 	Types map[string]vec.Type
 	// Sample is the number of rows that the types are inferred from; zero means 4,096.
 	Sample int
+	// Name is the name of the table in the query; empty means the name of the first file.
+	Name string
 
 	flat bool // folders are no columns
 }
@@ -124,9 +127,51 @@ var formats = map[string]func(ctx context.Context, t *Table, sample []sample, ro
 	"text":    resolveText,
 }
 
+// Outside finds and reads tables that are no files. Its options are the options of the request.
+type Outside interface {
+	// Resolve returns the columns of a table, and its size in bytes.
+	Resolve(ctx context.Context, r Request) (columns []vec.Field, bytes int64, err error)
+	// Source is like Table.Source.
+	Source(t *Table, columns []vec.Field, bounds []Bound) mapreduce.Source[vec.Batch]
+}
+
+// Postgres is the format of tables in PostgreSQL.
+const Postgres = "postgres"
+
+// outside has what reads tables that are no files, by format.
+var outside = map[string]Outside{}
+
+// Register makes a format of tables known that are no files. Call it before main.
+func Register(format string, o Outside) { outside[format] = o }
+
+// IsOutside reports whether the table is not in files.
+func (t *Table) IsOutside() bool { return t.Format == Postgres }
+
+// resolveOutside resolves a table that is not in files.
+func resolveOutside(ctx context.Context, r Request) (*Table, error) {
+	o := outside[r.Format]
+	if o == nil {
+		return nil, fmt.Errorf("%s: this program cannot read it; import _ \"github.com/layshaft/layshaft/report/%s\"", strings.Join(r.Paths, " "), r.Format)
+	}
+	columns, bytes, err := o.Resolve(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{Paths: r.Paths, Format: r.Format, Options: r.Options, Columns: columns, Bytes: bytes}
+	return t, t.override(r.Types)
+}
+
 // Resolve finds the files, their format and their columns. An error names the path or the column,
 // and a way to correct it.
 func Resolve(ctx context.Context, r Request) (*Table, error) {
+	if r.Format == Postgres {
+		return resolveOutside(ctx, r)
+	}
+	for _, p := range r.Paths {
+		if strings.HasPrefix(p, "postgres://") || strings.HasPrefix(p, "postgresql://") {
+			return nil, errors.New("a connection string in FROM would be stored and shown with the statement; set LAYSHAFT_PG_shop to it, and write FROM postgres('shop', 'table')")
+		}
+	}
 	declared, err := r.common()
 	if err != nil {
 		return nil, err
@@ -206,6 +251,12 @@ func (t *Table) override(types map[string]vec.Type) error {
 
 // canRead reports whether values of the format can be read as typ.
 func (t *Table) canRead(column string, typ vec.Type) error {
+	if t.IsOutside() {
+		if typ.Kind == vec.Text || typ.Kind == vec.Decimal {
+			return nil
+		}
+		return fmt.Errorf("column %q: a column of a database can be read as text or as a decimal; cast it in the query", column)
+	}
 	nested := typ.Kind == vec.List || typ.Kind == vec.Map || typ.Kind == vec.Struct
 	if nested && t.Format != "json" || typ.Kind == vec.Null {
 		return fmt.Errorf("column %q: values of format %s cannot be read as %s; read them as text, and convert them in the query", column, t.Format, typ)
@@ -229,6 +280,9 @@ func (t *Table) namesNear(name string) string {
 
 // Describe returns a line for people: the paths, the format, and how much there is to read.
 func (t *Table) Describe() string {
+	if t.IsOutside() {
+		return fmt.Sprintf("%s: %d bytes", strings.Join(t.Paths, " "), t.Bytes)
+	}
 	plural := "s"
 	if t.Files == 1 {
 		plural = ""
@@ -249,5 +303,8 @@ func (t *Table) Expand(ctx context.Context) ([]files.File, error) {
 // any order, or Filename. A struct may be pruned to some of its fields. The slices of a batch may
 // be reused after Emit returns, but strings stay valid. bounds are hints about the wanted rows.
 func (t *Table) Source(columns []vec.Field, bounds []Bound) mapreduce.Source[vec.Batch] {
+	if o := outside[t.Format]; o != nil {
+		return o.Source(t, columns, bounds)
+	}
 	return &source{t: t, columns: columns, bounds: bounds}
 }

@@ -1,4 +1,4 @@
-package pgio
+package postgres
 
 import (
 	"encoding/binary"
@@ -8,11 +8,11 @@ import (
 	"strconv"
 )
 
-// numeric is a decimal number as PostgreSQL sends it: digits of base 10,000, most significant
+// Numeric is a decimal number as PostgreSQL sends it: digits of base 10,000, most significant
 // first, the first one with the given weight.
 //
 //	12345.67    weight 1, digits 1 2345 6700, scale 2
-type numeric struct {
+type Numeric struct {
 	digits   []byte // two bytes each
 	weight   int
 	negative bool
@@ -20,16 +20,19 @@ type numeric struct {
 	scale    int    // digits behind the point to show
 }
 
+// Errors of values.
 var (
-	errRange    = errors.New("the number is out of the range of the field; make the field a string or a *big.Rat")
-	errDecimals = errors.New("the number has more decimals than the field; make the field a string, or raise its decimal tag")
+	ErrSize     = errors.New("the server sent a value of an unexpected size")
+	ErrRange    = errors.New("the number is out of the range of the field; make the field a string or a *big.Rat")
+	ErrDecimals = errors.New("the number has more decimals than the field; make the field a string, or raise its decimal tag")
 )
 
-func parseNumeric(b []byte) (numeric, error) {
+// ParseNumeric reads the binary form. It keeps b.
+func ParseNumeric(b []byte) (Numeric, error) {
 	if len(b) < 8 {
-		return numeric{}, errSize
+		return Numeric{}, ErrSize
 	}
-	n := numeric{weight: int(int16(binary.BigEndian.Uint16(b[2:]))), scale: int(binary.BigEndian.Uint16(b[6:]) & 0x3fff), digits: b[8:]}
+	n := Numeric{weight: int(int16(binary.BigEndian.Uint16(b[2:]))), scale: int(binary.BigEndian.Uint16(b[6:]) & 0x3fff), digits: b[8:]}
 	switch sign := binary.BigEndian.Uint16(b[4:]); sign {
 	case 0:
 	case 0x4000:
@@ -44,20 +47,20 @@ func parseNumeric(b []byte) (numeric, error) {
 		return n, fmt.Errorf("the server sent a numeric with sign %#x", sign)
 	}
 	if len(n.digits) != 2*int(binary.BigEndian.Uint16(b)) {
-		return n, errSize
+		return n, ErrSize
 	}
 	return n, nil
 }
 
-func (n *numeric) digit(i int) int64 {
+func (n *Numeric) digit(i int) int64 {
 	if i < 0 || 2*i >= len(n.digits) {
 		return 0
 	}
 	return int64(binary.BigEndian.Uint16(n.digits[2*i:]))
 }
 
-// scaled returns the number times ten to the power of decimals, exactly.
-func (n *numeric) scaled(decimals int) (int64, error) {
+// Scaled returns the number times ten to the power of decimals, exactly.
+func (n *Numeric) Scaled(decimals int) (int64, error) {
 	if n.special != "" {
 		return 0, fmt.Errorf("%s is no whole number; make the field a string or a float64", n.special)
 	}
@@ -75,7 +78,7 @@ func (n *numeric) scaled(decimals int) (int64, error) {
 			break
 		}
 		if !add(10000, n.digit(i)) {
-			return 0, errRange
+			return 0, ErrRange
 		}
 	}
 	for i := n.weight + 1; i < len(n.digits)/2 || rest > 0; i++ {
@@ -85,11 +88,11 @@ func (n *numeric) scaled(decimals int) (int64, error) {
 			switch {
 			case rest > 0:
 				if !add(10, one) {
-					return 0, errRange
+					return 0, ErrRange
 				}
 				rest--
 			case one != 0:
-				return 0, errDecimals
+				return 0, ErrDecimals
 			}
 		}
 	}
@@ -97,13 +100,13 @@ func (n *numeric) scaled(decimals int) (int64, error) {
 		return v, nil
 	}
 	if v == math.MinInt64 {
-		return 0, errRange
+		return 0, ErrRange
 	}
 	return -v, nil
 }
 
-// float returns the nearest float64.
-func (n *numeric) float() (float64, error) {
+// Float returns the nearest float64.
+func (n *Numeric) Float() (float64, error) {
 	switch n.special {
 	case "NaN":
 		return math.NaN(), nil
@@ -131,17 +134,17 @@ func (n *numeric) float() (float64, error) {
 		}
 	}
 	var buf [64]byte
-	f, err := strconv.ParseFloat(string(n.appendText(buf[:0])), 64)
+	f, err := strconv.ParseFloat(string(n.AppendText(buf[:0])), 64)
 	if err != nil {
-		return 0, errRange
+		return 0, ErrRange
 	}
 	return f, nil
 }
 
 var powers = [23]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
-// appendText appends the number as PostgreSQL writes it.
-func (n *numeric) appendText(dst []byte) []byte {
+// AppendText appends the number as PostgreSQL writes it.
+func (n *Numeric) AppendText(dst []byte) []byte {
 	if n.special != "" {
 		return append(dst, n.special...)
 	}
