@@ -201,6 +201,12 @@ func (r Reporting) withDefaults() (Reporting, error) {
 	return r, nil
 }
 
+// Explains reports whether runs with a target are only explained; see Reporting.Explain.
+func Explains(t Target) bool {
+	s, err := settingsOf(t, "")
+	return err == nil && s.Explain
+}
+
 // isAddress reports whether text is HOST:PORT.
 func isAddress(text string) bool {
 	_, port, err := net.SplitHostPort(text)

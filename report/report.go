@@ -184,17 +184,19 @@ func (s *Statement) bind(ctx context.Context, types map[string]vec.Type) error {
 		}
 		s.table = summarize(s, cols)
 	case *sql.Copy:
-		format, err := copyFormat(st)
+		c, err := checkCopy(s.s.Text, st, s.queryFields())
 		if err != nil {
 			return err
 		}
 		for _, t := range s.s.Tables {
-			if isInput(t.Paths, st.Path) {
-				return sql.NewError(s.s.Text, st.Offset, fmt.Sprintf("COPY would replace %s, which the query reads", st.Path), "write to another file")
+			if isInput(t.Paths, st.Path, len(c.columns) > 0) {
+				return sql.NewError(s.s.Text, st.Offset, fmt.Sprintf("COPY would replace %s, which the query reads", st.Path), "write to another place")
 			}
 		}
-		s.table = s.copyTo(st, format)
+		s.table = s.copyTo(c)
 		s.s.Text = sql.Format(q)
+		s.s.SortBy = c.columns
+		s.root = s.s.Sorted(s.root)
 	}
 	return nil
 }

@@ -141,6 +141,11 @@ func (h *hashedFile) Write(p []byte) (int, error) {
 }
 
 // newWriter creates the file path.
+// NewFile starts a file, and makes its directory. Neither is synced to disk.
+func NewFile(ctx context.Context, path string, c Codec) (*Writer, error) {
+	return newWriter(ctx, path, c, Part{Name: filesys.Base(path)}, true)
+}
+
 func newWriter(ctx context.Context, path string, c Codec, part Part, noSync bool) (*Writer, error) {
 	fsys, err := filesys.Of(ctx, path)
 	if err != nil {

@@ -109,10 +109,16 @@ func InputOf(ctx context.Context) *Input {
 	return &Input{}
 }
 
+// CopyManifest is the file that lists what COPY of a report has written to a directory.
+const CopyManifest = "_layshaft_copy.json"
+
 // Admit returns the reason for which a file is left out; empty if it is read. LeftTwice is a reason
 // only for a file with another name that is read.
 func (in *Input) Admit(i *Info) LeftOut {
 	why := i.LeftOut
+	if why == LeftHidden && Base(i.Path) == CopyManifest {
+		return LeftOwn // it is no data, also with Hidden, and nobody misses it
+	}
 	if why == LeftHidden && in.Hidden {
 		why = ""
 	}

@@ -34,6 +34,8 @@ type Statement struct {
 	Now int64 `json:"now,omitempty"`
 	// MaxBad is the number of bad rows of files that are set aside.
 	MaxBad int64 `json:"max_bad,omitempty"`
+	// SortBy are the numbers of columns that the rows are sorted by, after the order of the query.
+	SortBy []int `json:"sort_by,omitempty"`
 	// Groups is the number of the candidate whose groups of each file the job returns, in place of
 	// the rows of the statement; 0 for those.
 	Groups int `json:"groups,omitempty"`
@@ -115,7 +117,24 @@ func (s *Statement) Bind(ctx context.Context) (bind.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bind.Query(ctx, &resolved{tables: s.Tables}, q, params)
+	root, err := bind.Query(ctx, &resolved{tables: s.Tables}, q, params)
+	if err != nil {
+		return nil, err
+	}
+	return s.Sorted(root), nil
+}
+
+// Sorted sorts the rows of the query by SortBy.
+func (s *Statement) Sorted(root bind.Node) bind.Node {
+	if len(s.SortBy) == 0 {
+		return root
+	}
+	cols := root.Columns()
+	n := &bind.Sort{In: root, Limit: -1}
+	for _, i := range s.SortBy {
+		n.Keys = append(n.Keys, bind.SortKey{X: keyColumn(cols, i)})
+	}
+	return n
 }
 
 // Report is the pipeline of all statements. Every layshaft binary has it.

@@ -9,18 +9,24 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
-// rowGroup is the number of rows of a row group.
+// rowGroup is the default number of rows of a row group.
 const rowGroup = 128 << 10
 
-// Parquet writes rows as a Parquet file, compressed with zstd. All columns are optional. Intervals,
-// times, lists, structs and maps are written as text.
+// Parquet writes rows as a Parquet file, compressed with zstd unless Codec is another codec. All
+// columns are optional. Intervals, times, lists, structs and maps are written as text.
 type Parquet struct {
+	// Codec compresses the pages. RowGroup is the number of rows of a row group. Both may be set
+	// before Begin.
+	Codec    compress.Codec
+	RowGroup int
+
 	to      io.Writer
 	out     *parquet.GenericWriter[any]
 	columns []vec.Field
@@ -29,7 +35,9 @@ type Parquet struct {
 }
 
 // NewParquet returns a Writer of a Parquet file.
-func NewParquet(w io.Writer) *Parquet { return &Parquet{to: w} }
+func NewParquet(w io.Writer) *Parquet {
+	return &Parquet{to: w, Codec: &zstd.Codec{Level: zstd.SpeedFastest}, RowGroup: rowGroup}
+}
 
 // leaf returns the Go type and the tag of a column.
 func leaf(t vec.Type) (reflect.Type, string) {
@@ -77,7 +85,7 @@ func (p *Parquet) Begin(columns []vec.Field) error {
 		fields[i] = reflect.StructField{Name: fmt.Sprintf("C%d", i), Type: t, Tag: reflect.StructTag(fmt.Sprintf(`parquet:"%s,optional%s"`, c.Name, tag))}
 	}
 	schema := parquet.SchemaOf(reflect.New(reflect.StructOf(fields)).Elem().Interface())
-	p.out = parquet.NewGenericWriter[any](p.to, schema, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}))
+	p.out = parquet.NewGenericWriter[any](p.to, schema, parquet.Compression(p.Codec))
 	return nil
 }
 
@@ -102,7 +110,7 @@ func (p *Parquet) Write(b *vec.Batch) error {
 	if _, err := p.out.WriteRows(rows); err != nil {
 		return err
 	}
-	if p.count += b.N; p.count >= rowGroup {
+	if p.count += b.N; p.count >= p.RowGroup {
 		p.count = 0
 		return p.out.Flush()
 	}

@@ -7,6 +7,7 @@ package render
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -24,6 +25,10 @@ type Options struct {
 	MaxColumn int
 	// Title is the heading of an HTML page: usually the statement.
 	Title string
+	// Comma separates the fields of csv and tsv; zero means the comma and the tab. NoHeader leaves
+	// out their header.
+	Comma    byte
+	NoHeader bool
 }
 
 // Writer writes the result of one statement. Begin comes first and End last, each once.
@@ -39,8 +44,8 @@ type Writer interface {
 // formats makes a Writer by the name of its format.
 var formats = map[string]func(out *bufio.Writer, o Options) Writer{
 	"table":    func(out *bufio.Writer, o Options) Writer { return &table{out: out, options: o} },
-	"csv":      func(out *bufio.Writer, _ Options) Writer { return &delimited{out: out, comma: ','} },
-	"tsv":      func(out *bufio.Writer, _ Options) Writer { return &delimited{out: out, comma: '\t'} },
+	"csv":      func(out *bufio.Writer, o Options) Writer { return newDelimited(out, o, ',') },
+	"tsv":      func(out *bufio.Writer, o Options) Writer { return newDelimited(out, o, '\t') },
 	"json":     func(out *bufio.Writer, _ Options) Writer { return &objects{out: out, array: true} },
 	"jsonl":    func(out *bufio.Writer, _ Options) Writer { return &objects{out: out} },
 	"markdown": func(out *bufio.Writer, _ Options) Writer { return &markdown{out: out} },
@@ -80,12 +85,20 @@ func isRight(t vec.Type) bool { return t.IsNumber() }
 // delimited writes CSV as in RFC 4180, or the same with tabs. NULL is an empty field, and an empty
 // text is written as "".
 type delimited struct {
-	out   *bufio.Writer
-	comma byte
-	buf   []byte
+	out      *bufio.Writer
+	comma    byte
+	noHeader bool
+	buf      []byte
+}
+
+func newDelimited(out *bufio.Writer, o Options, comma byte) *delimited {
+	return &delimited{out: out, comma: cmp.Or(o.Comma, comma), noHeader: o.NoHeader}
 }
 
 func (d *delimited) Begin(columns []vec.Field) error {
+	if d.noHeader {
+		return nil
+	}
 	for i, c := range columns {
 		if i > 0 {
 			d.out.WriteByte(d.comma)

@@ -11,11 +11,14 @@ import (
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
-// noPartition is how Hive spells a partition that is NULL.
-const noPartition = "__HIVE_DEFAULT_PARTITION__"
+// NoPartition is how Hive spells a partition that is NULL.
+const NoPartition = "__HIVE_DEFAULT_PARTITION__"
 
 // partition is a folder of a path that gives a column a value, such as year=2024.
-type partition struct{ name, value string }
+type partition struct {
+	name, value string
+	null        bool
+}
 
 // partitionsOf returns the partitions in a path.
 func partitionsOf(path string) (all []partition) {
@@ -25,10 +28,14 @@ func partitionsOf(path string) (all []partition) {
 		if !ok || name == "" {
 			continue
 		}
+		null := value == NoPartition // an equal text is escaped
 		if text, err := url.PathUnescape(value); err == nil {
 			value = text
 		}
-		all = append(all, partition{name, value})
+		if text, err := url.PathUnescape(name); err == nil {
+			name = text
+		}
+		all = append(all, partition{name, value, null})
 	}
 	return all
 }
@@ -47,7 +54,7 @@ func (t *Table) partition(fs []files.File) {
 			}
 			switch {
 			case k >= len(shapes):
-			case p.value == noPartition:
+			case p.null:
 				shapes[k].nulls++
 			case isInteger(p.value):
 				shapes[k].ints++ // also 01
@@ -95,7 +102,7 @@ func valueOf(path string, column vec.Field) (*vec.Vec, error) {
 	f := newFiller(column.Type, nil)
 	f.setNull(0)
 	for _, p := range partitionsOf(path) {
-		if p.name == column.Name && p.value != noPartition && !f.set(0, p.value) {
+		if p.name == column.Name && !p.null && !f.set(0, p.value) {
 			return nil, fmt.Errorf("%s: partition %s: %q is not a valid %s; read the column with -types '%[2]s=text'", path, p.name, p.value, column.Type)
 		}
 	}
