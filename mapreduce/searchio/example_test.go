@@ -43,3 +43,26 @@ func Example() {
 	// products-000001 [] refresh=<nil> replicas=1
 	// products-000002 [products] refresh=<nil> replicas=1
 }
+
+// A task that follows changes writes one document. A late change does not replace a newer one.
+func ExampleOpen() {
+	fake := &searchtest.Fake{}
+	fake.Create("products")
+	search := httptest.NewServer(fake)
+	defer search.Close()
+
+	ctx := context.Background()
+	index, err := searchio.Open(ctx, searchio.Server{URL: search.URL}, "products")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer index.Close()
+	fmt.Println(index.Put(ctx, "A-1", 2, Doc{SKU: "A-1", Cents: 990}))
+	fmt.Println(index.Put(ctx, "A-1", 1, Doc{SKU: "A-1", Cents: 1234})) // late
+	fmt.Println(fake.Docs("products")["A-1"])
+	// Output:
+	// <nil>
+	// <nil>
+	// {"sku":"A-1","price":990}
+}

@@ -116,7 +116,7 @@ func (s Server) connect() (*link, error) {
 	rt := s.transport
 	if rt == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxIdleConnsPerHost = 16
+		t.MaxIdleConnsPerHost, t.DisableCompression = 16, true
 		if file := os.Getenv(s.Env + "_CA"); file != "" {
 			pem, err := os.ReadFile(file)
 			if err != nil {

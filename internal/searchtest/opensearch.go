@@ -1,0 +1,213 @@
+package searchtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+//go:embed testdata/pom.xml
+var pom []byte
+
+//go:embed testdata/Run.java
+var run []byte
+
+// classpath returns the directory with the compiled start class, and the jars of OpenSearch. Maven
+// fetches them once into the user's cache directory.
+var classpath = sync.OnceValues(func() (string, error) {
+	for _, program := range []string{"java", "javac", "mvn"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return "", fmt.Errorf("%s is not installed; OpenSearch needs Java 17 and Maven", program)
+		}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(append(pom, run...))
+	dir := filepath.Join(cache, "layshaft", "opensearch-"+hex.EncodeToString(sum[:6]))
+	list := filepath.Join(dir, "classpath")
+	if b, err := os.ReadFile(list); err == nil {
+		return string(b), nil
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", err
+	}
+	err = errors.Join(os.WriteFile(filepath.Join(dir, "pom.xml"), pom, 0o666), os.WriteFile(filepath.Join(dir, "Run.java"), run, 0o666))
+	if err != nil {
+		return "", err
+	}
+	command := func(name string, args ...string) error {
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", name, err, out[max(0, len(out)-500):])
+		}
+		return nil
+	}
+	if err := command("mvn", "-q", "-B", "dependency:build-classpath", "-Dmdep.outputFile=jars"); err != nil {
+		return "", err
+	}
+	jars, err := os.ReadFile(filepath.Join(dir, "jars"))
+	if err != nil {
+		return "", err
+	}
+	if err := command("javac", "-cp", string(jars), "-d", dir, "Run.java"); err != nil {
+		return "", err
+	}
+	path := dir + ":" + strings.TrimSpace(string(jars))
+	// written last, so that it is there only when all is
+	if err := os.WriteFile(list+".new", []byte(path), 0o666); err != nil {
+		return "", err
+	}
+	return path, os.Rename(list+".new", list)
+})
+
+// Start starts an OpenSearch server with further settings, such as
+// "thread_pool.write.queue_size=1", and returns its address. It takes about 10 seconds and 0.8 GB. The server ends with the test, or
+// with the process of the test. The test is skipped, with the reason, where it cannot be had.
+func Start(t testing.TB, settings ...string) string {
+	t.Helper()
+	path, err := classpath()
+	if err != nil {
+		t.Skipf("no OpenSearch: %v", err)
+	}
+	var port int
+	for port == 0 { // two neighbours, for HTTP and for transport
+		a, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := a.Addr().(*net.TCPAddr).Port
+		if b, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(p+1)); err == nil {
+			port = p
+			_ = b.Close()
+		}
+		_ = a.Close()
+	}
+	home := t.TempDir()
+	cmd := exec.Command("java", append([]string{"-Djava.security.manager=allow", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", path, "Run", home, strconv.Itoa(port), "cluster.routing.allocation.disk.threshold_enabled=false"}, settings...)...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	stdin, err := cmd.StdinPipe() // it ends with this process
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	})
+	url := "http://127.0.0.1:" + strconv.Itoa(port)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/_cluster/health?wait_for_status=yellow", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return url
+			}
+		}
+		select {
+		case <-ended:
+			t.Fatalf("OpenSearch did not start:\n%s", log.Bytes()[max(0, log.Len()-3000):])
+		case <-ctx.Done():
+			t.Fatalf("OpenSearch at %s is not ready after two minutes: %v", url, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Proxy passes requests to a server, and fails some bulk requests.
+type Proxy struct {
+	URL string // of the server
+	// Fault returns what happens to the bulk request number n, from 1: "cut" before the server gets
+	// it, "cut after", "half" an answer, the number of a status, or "" for nothing.
+	Fault func(n int) string
+
+	n, flying, most atomic.Int64
+}
+
+// Most returns the most bulk requests that were in flight.
+func (p *Proxy) Most() int { return int(p.most.Load()) }
+
+// ServeHTTP passes one request on.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	fault := ""
+	if strings.HasSuffix(r.URL.Path, "/_bulk") {
+		n := p.flying.Add(1)
+		defer p.flying.Add(-1)
+		for m := p.most.Load(); n > m && !p.most.CompareAndSwap(m, n); m = p.most.Load() {
+		}
+		fault = p.Fault(int(p.n.Add(1)))
+	}
+	if status, err := strconv.Atoi(fault); err == nil {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(status)
+		return
+	}
+	if fault == "cut" {
+		panic(http.ErrAbortHandler)
+	}
+	req, err := http.NewRequestWithContext(r.Context(), r.Method, p.URL+r.URL.RequestURI(), bytes.NewReader(body))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	req.Header = r.Header.Clone()
+	req.Header.Del("Accept-Encoding")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || fault == "cut after" {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	w.WriteHeader(resp.StatusCode)
+	if fault == "half" {
+		_, _ = w.Write(answer[:len(answer)/2])
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write(answer)
+}
