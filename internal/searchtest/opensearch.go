@@ -80,8 +80,9 @@ var classpath = sync.OnceValues(func() (string, error) {
 })
 
 // Start starts an OpenSearch server with further settings, such as
-// "thread_pool.write.queue_size=1", and returns its address. It takes about 10 seconds and 0.8 GB. The server ends with the test, or
-// with the process of the test. The test is skipped, with the reason, where it cannot be had.
+// "thread_pool.write.queue_size=1", and returns its address. It takes about 10 seconds and 0.8 GB.
+// The server ends with the test, or with the process of the test. The test is skipped, with the
+// reason, where it cannot be had.
 func Start(t testing.TB, settings ...string) string {
 	t.Helper()
 	path, err := classpath()

@@ -2,12 +2,15 @@ package searchio
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"sync"
+	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/jsoncodec"
 )
 
 // Client writes single documents, such as those of tasks that follow changes. Calls that come while
@@ -17,7 +20,7 @@ import (
 //
 // A process has one Client for an index. To limit requests over all processes, let the tasks hold a
 // part of the budget: layshaft task limit -needs search=1 FUNCTION.
-type Client struct {
+type Client[T any] struct {
 	bulk    bulk
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -25,6 +28,7 @@ type Client struct {
 
 	// mu guards the fields below.
 	mu      sync.Mutex
+	enc     *jsoncodec.Encoder
 	waiting []*call
 	byID    map[string]*call // of waiting
 	sending bool
@@ -49,7 +53,11 @@ var (
 
 // Open returns a client for an index, or an alias of one, that exists. It connects to the server,
 // so wrong addresses and credentials are errors here.
-func Open(ctx context.Context, server Server, index string) (*Client, error) {
+func Open[T any](ctx context.Context, server Server, index string) (*Client[T], error) {
+	enc, err := jsoncodec.NewEncoder(reflect.TypeFor[T]())
+	if err != nil {
+		return nil, fmt.Errorf("searchio.Open(%q, %q): documents of %s: %w", server.display(), index, reflect.TypeFor[T](), err)
+	}
 	l, err := server.connect()
 	if err != nil {
 		return nil, err
@@ -69,16 +77,18 @@ func Open(ctx context.Context, server Server, index string) (*Client, error) {
 		l.close()
 		return nil, fmt.Errorf("searchio.Open(%q, %q): %w", server.display(), index, err)
 	}
-	c := &Client{bulk: newBulk(l, index), byID: map[string]*call{}}
+	c := &Client[T]{bulk: newBulk(l, index), enc: enc, byID: map[string]*call{}}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return c, nil
 }
 
-// Put writes a document, encoded by encoding/json, and returns when the server has it. If version
-// is positive, a document with the same or a newer version stays, and Put returns nil. A document that
+// Put writes a document, encoded as by the sink, and returns when the server has it. If version is
+// positive, a document with the same or a newer version stays, and Put returns nil. A document that
 // the server refuses is an error.
-func (c *Client) Put(ctx context.Context, id string, version int64, doc any) error {
-	b, err := json.Marshal(doc)
+func (c *Client[T]) Put(ctx context.Context, id string, version int64, doc T) error {
+	c.mu.Lock()
+	b, err := c.enc.Append(nil, unsafe.Pointer(&doc))
+	c.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("document %q: %w", id, err)
 	}
@@ -87,12 +97,12 @@ func (c *Client) Put(ctx context.Context, id string, version int64, doc any) err
 
 // Delete removes a document, and returns when it is gone. A missing document is no error. See Put
 // for version.
-func (c *Client) Delete(ctx context.Context, id string, version int64) error {
+func (c *Client[T]) Delete(ctx context.Context, id string, version int64) error {
 	return c.write(ctx, id, version, nil)
 }
 
 // Close ends the client. Calls that wait fail.
-func (c *Client) Close() {
+func (c *Client[T]) Close() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
@@ -107,7 +117,7 @@ const (
 	mostBytes = 5 << 20
 )
 
-func (c *Client) write(ctx context.Context, id string, version int64, doc []byte) error {
+func (c *Client[T]) write(ctx context.Context, id string, version int64, doc []byte) error {
 	if err := checkID(id); err != nil {
 		return fmt.Errorf("document %q: %w", id, err)
 	}
@@ -141,7 +151,7 @@ func (c *Client) write(ctx context.Context, id string, version int64, doc []byte
 }
 
 // send sends what waits, until nothing does.
-func (c *Client) send() {
+func (c *Client[T]) send() {
 	var b batch
 	for {
 		b.reset()

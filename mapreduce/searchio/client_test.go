@@ -25,7 +25,7 @@ func TestClient(t *testing.T) {
 			}
 			return false
 		}
-		c, err := Open(t.Context(), server(f), "products")
+		c, err := Open[doc](t.Context(), server(f), "products")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,10 +71,10 @@ func TestClientErrors(t *testing.T) {
 			return 0, ""
 		}}
 		f.Create("products")
-		if _, err := Open(t.Context(), server(f), "moon"); err == nil || !strings.Contains(err.Error(), `no index "moon"`) {
+		if _, err := Open[doc](t.Context(), server(f), "moon"); err == nil || !strings.Contains(err.Error(), `no index "moon"`) {
 			t.Errorf("a missing index: %v", err)
 		}
-		c, err := Open(t.Context(), server(f), "products")
+		c, err := Open[doc](t.Context(), server(f), "products")
 		if err != nil {
 			t.Fatal(err)
 		}

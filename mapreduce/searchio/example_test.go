@@ -52,7 +52,7 @@ func ExampleOpen() {
 	defer search.Close()
 
 	ctx := context.Background()
-	index, err := searchio.Open(ctx, searchio.Server{URL: search.URL}, "products")
+	index, err := searchio.Open[Doc](ctx, searchio.Server{URL: search.URL}, "products")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -64,5 +64,5 @@ func ExampleOpen() {
 	// Output:
 	// <nil>
 	// <nil>
-	// {"sku":"A-1","price":990}
+	// {"sku":"A-1","price":9.90}
 }
