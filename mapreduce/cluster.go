@@ -205,6 +205,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() {
 		defer cancel(nil)
+		defer close(j.done)
 		j.watch(ctx)
 	})
 	return j, nil

@@ -117,6 +117,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	}
 	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
 	e.group.Go(func() error {
+		defer close(j.done) // last: the next run to the same place may begin then
 		j.watch(ctx)
 		switch {
 		case j.err == nil:

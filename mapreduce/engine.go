@@ -72,9 +72,8 @@ func (j *Job) readOutput(p job.Producer, read func(p job.Producer) error) error 
 	}
 }
 
-// watch waits for the end of the job and finishes it.
+// watch waits for the end of the job and finishes it. Afterwards the caller closes j.done.
 func (j *Job) watch(ctx context.Context) {
-	defer close(j.done)
 	defer j.target.held.Close()
 	defer j.target.stopCatching()
 	stopProgress := j.progress()
