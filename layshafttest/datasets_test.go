@@ -167,6 +167,25 @@ func TestCopiesThatDiffer(t *testing.T) {
 	})
 }
 
+// A dataset that nobody offers is an error soon, which names the nearest ones: for sources, and for
+// sinks.
+func TestMisspeltDataset(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 1, Dataset("orders", func(int) string { return dir }), Dataset("catalog", func(int) string { return dir }))
+		for _, path := range []string{"dataset://catlog/*.txt", "dataset://catlog/a/b.txt"} {
+			start := time.Now()
+			_, err := slowLines.Start(t.Context(), c.Target(), path)
+			if want := "no worker offers catlog; name one of catalog, orders, or start a worker with -dataset catlog=DIR"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", path, err, want)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("%s: the error came after %v", path, took)
+			}
+		}
+	})
+}
+
 // Failures name files of the client as it does.
 func TestFailureNamesTheUsersFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.txt.gz")

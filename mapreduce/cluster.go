@@ -570,7 +570,11 @@ func (e *cluster) router() *remote.Router {
 				return nil, nil, err
 			}
 			e.rememberWorkers(ws)
+			offered := map[string]bool{}
 			for i := range ws {
+				for _, d := range ws[i].Datasets {
+					offered[d] = true
+				}
 				switch w := &ws[i]; {
 				case !slices.Contains(w.Datasets, dataset):
 				case w.State == report.Away:
@@ -579,9 +583,13 @@ func (e *cluster) router() *remote.Router {
 					here = append(here, w.ID)
 				}
 			}
+			if !offered[dataset] {
+				return nil, nil, remote.UnknownDataset(dataset, slices.Sorted(maps.Keys(offered)))
+			}
 			return here, away, nil
 		},
-		Find: remote.Finder(func() (*grpc.ClientConn, error) { return e.client.Conn(), nil }),
+		Patience: time.Second,
+		Find:     remote.Finder(func() (*grpc.ClientConn, error) { return e.client.Conn(), nil }),
 		Peer: func(ctx context.Context, id string, anew bool) (remote.Caller, error) {
 			if anew {
 				ws, err := e.client.Workers(ctx)

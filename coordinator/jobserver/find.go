@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -94,7 +93,7 @@ func (s *Server) holders(dataset string) (addresses map[string]string, away []st
 		}
 	}
 	if len(addresses)+len(away) == 0 {
-		return nil, nil, fmt.Errorf("%w; start a worker with -dataset %s=DIR; offered are: %s", wire.ErrUnknownDataset, dataset, strings.Join(slices.Sorted(maps.Keys(offered)), ", "))
+		return nil, nil, remote.UnknownDataset(dataset, slices.Sorted(maps.Keys(offered)))
 	}
 	return addresses, away, nil
 }

@@ -449,9 +449,16 @@ func (s *stream) explainDamage(err error) error {
 	return fmt.Errorf("its %s data is damaged, or the file was cut off (%w); fetch or write it again", s.slice.Codec, err)
 }
 
-// decompress returns a reader of the decompressed content of r, and a function that frees its
-// memory.
+// decompress returns a reader of the decompressed content of r in UTF-8, and a function that frees
+// its memory.
 func decompress(r io.Reader, c Codec) (io.Reader, func(), error) {
+	if compression, encoding := c.split(); encoding != "" {
+		plain, free, err := decompress(r, compression)
+		if err != nil {
+			return nil, nil, err
+		}
+		return decode(plain, c), free, nil
+	}
 	switch c {
 	case Gzip:
 		z, err := gzip.NewReader(r)

@@ -41,8 +41,14 @@ const (
 	Xz    // only to read
 )
 
-// String returns the name of the codec, such as gzip; plain for none.
+// String returns the name of the codec, such as gzip; plain for none. The name of an encoding
+// follows.
 func (c Codec) String() string {
+	if compression, encoding := c.split(); compression == Plain && encoding != "" {
+		return encoding
+	} else if encoding != "" {
+		return compression.String() + " of " + encoding
+	}
 	switch c {
 	case Plain:
 		return "plain"

@@ -57,14 +57,14 @@ func Splits(ctx context.Context, fs []File, target int64) ([]job.Split, error) {
 		cuts, note := []cut{{}}, ""
 		if f.Raw > target+target/8 {
 			switch f.Codec {
-			case Gzip, Bzip2, Xz:
-				note = f.Codec.String() + ": cannot be cut"
+			case Plain:
+				cuts = plainCuts(f.Size, target)
 			case Zstd:
 				if cuts, note, err = zstdCuts(ctx, f, target); err != nil {
 					return nil, err
 				}
 			default:
-				cuts = plainCuts(f.Size, target)
+				note = f.Codec.String() + ": cannot be cut"
 			}
 		}
 		if err := p.add(f, s, cuts, note); err != nil {

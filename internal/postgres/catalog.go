@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/layshaft/layshaft/internal/spelling"
 )
 
 // Type is a type of values. A domain is described by the type below it.
@@ -141,30 +143,11 @@ func Nearest(name string, names []string) string {
 		if i := strings.LastIndexByte(n, '.'); i >= 0 && strings.EqualFold(n[i+1:], name) {
 			return n
 		}
-		if d := editDistance(strings.ToLower(name), strings.ToLower(n)); d < distance {
+		if d := spelling.Distance(name, n); d < distance {
 			best, distance = n, d
 		}
 	}
 	return best
-}
-
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			last, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, last+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 func (c *Conn) describeQuery(ctx context.Context, query string) (*Relation, error) {

@@ -269,7 +269,7 @@ func TestReplicas(t *testing.T) {
 	if infos, err = f.Glob(ctx, "dataset://d/*"); err != nil || !slices.Equal(infos[0].Hosts, []string{"w3"}) {
 		t.Errorf("%+v, %v", infos, err)
 	}
-	for path, want := range map[string]string{"dataset://w2@d/f": "worker w2", "dataset://w9@d/f": "worker w9", "dataset://none/f": "-dataset none=DIRECTORY"} {
+	for path, want := range map[string]string{"dataset://w2@d/f": "worker w2", "dataset://w9@d/f": "worker w9", "dataset://none/f": "-dataset none=DIR"} {
 		if _, err := f.Stat(ctx, path); !errors.Is(err, filesys.ErrGone) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -18,6 +18,8 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/retry"
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -45,6 +47,9 @@ type Router struct {
 	Find func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error)
 	// Lenders are the clients that offer files to this worker; nil in a client.
 	Lenders *Lenders
+	// Patience is how long a dataset that nobody offers is looked for, such as that of a worker
+	// that is starting. It is then an error that is not retried. Zero means that callers retry.
+	Patience time.Duration
 
 	lists pager
 }
@@ -73,11 +78,25 @@ func (r *Router) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	if !ok || dataset == "" {
 		return errorResponse(req, fmt.Errorf("volume %q is unknown: %w", req.GetVolume(), fs.ErrInvalid)), nil
 	}
-	resp, err := r.dataset(ctx, dataset, req)
-	if err != nil {
-		return errorResponse(req, err), nil
+	var tries retry.Patience
+	tries.Reset()
+	for {
+		resp, err := r.dataset(ctx, dataset, req)
+		switch {
+		case err == nil:
+			return resp, nil
+		case r.Patience == 0 || !errors.Is(err, wire.ErrUnknownDataset):
+			return errorResponse(req, err), nil
+		case tries.Spent() >= r.Patience:
+			_, text, _ := strings.Cut(err.Error(), filesys.ErrGone.Error()+": ")
+			return errorResponse(req, &answerError{text, fs.ErrNotExist}), nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(r.Patience / 8):
+		}
 	}
-	return resp, nil
 }
 
 func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
@@ -193,6 +212,16 @@ func AwayError(worker, dataset, why string) error {
 		worker, dataset, filesys.ErrAway, why, worker)
 }
 
+// UnknownDataset returns the error for a dataset that no worker offers. It wraps
+// wire.ErrUnknownDataset. offered are the datasets that some worker offers.
+func UnknownDataset(dataset string, offered []string) error {
+	near := ""
+	if len(offered) > 0 {
+		near = "name one of " + strings.Join(spelling.Sort(dataset, offered), ", ") + ", or "
+	}
+	return fmt.Errorf("%w: no worker offers %s; %sstart a worker with -dataset %s=DIR", wire.ErrUnknownDataset, dataset, near, dataset)
+}
+
 // Finder returns a function for Router.Find: it lists the files of a dataset through a coordinator.
 // coordinator returns the connection.
 func Finder(coordinator func() (*grpc.ClientConn, error)) func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error) {
@@ -244,7 +273,7 @@ func (r *Router) holders(ctx context.Context, dataset string) (names, away []str
 		return nil, nil, fmt.Errorf("worker %s, the only one with dataset %s, %w", strings.Join(away, ", "), dataset, filesys.ErrGone)
 	}
 	if len(names) == 0 {
-		return nil, nil, fmt.Errorf("no present worker offers dataset %s: %w; start one with -dataset %s=DIRECTORY", dataset, filesys.ErrGone, dataset)
+		return nil, nil, fmt.Errorf("%w: %w", filesys.ErrGone, UnknownDataset(dataset, nil))
 	}
 	return names, away, nil
 }

@@ -36,11 +36,11 @@
 package aggr
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -220,45 +220,16 @@ func arity(min, max int) string {
 
 // nearest returns a hint with those of names that are most like name.
 func nearest(name string, names []string) string {
-	type candidate struct {
-		name string
-		off  int
-	}
-	var all []candidate
-	for _, n := range names {
-		all = append(all, candidate{n, distance(name, n)})
-	}
-	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(a.off, b.off) })
 	var like []string
-	for _, c := range all[:3] {
-		if c.off <= max(1, len(name)/3) {
-			like = append(like, c.name)
+	for _, n := range spelling.Sort(name, names)[:3] {
+		if spelling.Distance(name, n) <= max(1, len(name)/3) {
+			like = append(like, n)
 		}
 	}
 	if like == nil {
 		return ""
 	}
 	return "did you mean " + strings.Join(like, ", ") + "?"
-}
-
-// distance is the number of letters to insert, remove or replace to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 // expand returns v with one value for each row. Text may still be codes.

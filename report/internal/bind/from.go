@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/layshaft/layshaft/report/internal/expr"
@@ -184,12 +185,13 @@ func (b *binder) file(t sql.Node, r scan.Request, a *sql.Alias, seen *names) (No
 		return nil, &Error{t.At(), err.Error(), hint}
 	}
 	name := cmp.Or(r.Name, tableName(r.Paths[0]))
+	withFilename, _ := strconv.ParseBool(r.Options[scan.Filename])
 	n := &Scan{Table: table, Number: number}
 	for _, f := range table.Columns {
 		n.Cols = append(n.Cols, Column{Table: name, Name: f.Name, Type: f.Type})
 	}
 	if !slices.ContainsFunc(n.Cols, func(c Column) bool { return c.Name == scan.Filename }) {
-		n.Cols = append(n.Cols, Column{Table: name, Name: scan.Filename, Type: vec.Of(vec.Text), Hidden: r.Options[scan.Filename] != "true"})
+		n.Cols = append(n.Cols, Column{Table: name, Name: scan.Filename, Type: vec.Of(vec.Text), Hidden: !withFilename})
 	}
 	if a == nil {
 		return n, nil

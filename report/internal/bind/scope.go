@@ -1,11 +1,11 @@
 package bind
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/sql"
 )
@@ -167,12 +167,12 @@ func (s *scope) unknown(c *sql.Column) error {
 			return errAt(c, nearest(c.Parts[0].Name, tables, "tables are"), "there is no table or column %q", c.Parts[0].Name)
 		}
 	}
-	var names []string
-	for _, col := range s.cols {
-		names = append(names, col.Name)
-	}
-	if len(names) == 0 {
+	if len(s.cols) == 0 {
 		return errAt(c, "put text in single quotes, and name a file in FROM", "there is no column %q, because the query has no FROM", name.Name)
+	}
+	names := shown(s.cols)
+	if len(names) == 0 {
+		return errAt(c, emptyHint, "there is no column %q, because the files are empty", name.Name)
 	}
 	hint := nearest(name.Name, names, "columns are")
 	if name.Quoted {
@@ -181,14 +181,23 @@ func (s *scope) unknown(c *sql.Column) error {
 	return errAt(c, hint, "there is no column %q", name.Name)
 }
 
+// emptyHint is the way out for files without a row and a header.
+const emptyHint = "name other files as well, or the columns, as in read_json('…', columns={'a': 'bigint'})"
+
+// shown returns the names of the columns that * stands for.
+func shown(cols []Column) (names []string) {
+	for _, c := range cols {
+		if !c.Hidden {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 // nearest lists the known names, the most similar first.
 func nearest(name string, known []string, what string) string {
 	const most = 8
-	known = slices.Clone(known)
-	low := strings.ToLower(name)
-	slices.SortStableFunc(known, func(a, b string) int {
-		return cmp.Compare(distance(low, strings.ToLower(a)), distance(low, strings.ToLower(b)))
-	})
+	known = spelling.Sort(name, known)
 	known = slices.Compact(known)
 	more := ""
 	if len(known) > most {
@@ -196,24 +205,4 @@ func nearest(name string, known []string, what string) string {
 		known = known[:most]
 	}
 	return what + " " + strings.Join(known, ", ") + more
-}
-
-// distance is the Levenshtein distance of two names.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -177,6 +177,9 @@ func (sel *selection) expand(items []*sql.Item) (all []*sql.Item, err error) {
 			if star.Table != nil {
 				return nil, errAt(star, "", "there is no table %q", star.Table.Name)
 			}
+			if len(cols) > 0 {
+				return nil, errAt(star, emptyHint, "* stands for all columns, and the files are empty")
+			}
 			return nil, errAt(star, "name a file in FROM", "* stands for all columns, and there are none")
 		}
 	}
@@ -184,11 +187,7 @@ func (sel *selection) expand(items []*sql.Item) (all []*sql.Item, err error) {
 }
 
 func nearestColumn(name string, cols []Column) string {
-	var known []string
-	for _, c := range cols {
-		known = append(known, c.Name)
-	}
-	return nearest(name, known, "columns are")
+	return nearest(name, shown(cols), "columns are")
 }
 
 // numbered is a column by its number, which the expansion of * and unnest make.

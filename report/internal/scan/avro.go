@@ -334,6 +334,9 @@ func (rd *avroReader) block(a *avroFile, in *counter, r *mapreduce.Reader[vec.Ba
 		if d.value(a.root, rd.row); d.bad {
 			return errAvro
 		}
+		if d.notUTF8 {
+			return errNotUTF8
+		}
 		if rd.n++; rd.n == vec.Size {
 			if err := rd.flush(r); err != nil {
 				return err

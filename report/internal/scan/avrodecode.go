@@ -126,9 +126,10 @@ func (c *avroColumn) appendNull() {
 
 // avroDecoder decodes the values of a block. Strings alias it.
 type avroDecoder struct {
-	b     []byte
-	bad   bool
-	depth int
+	b       []byte
+	bad     bool
+	notUTF8 bool // a text is not UTF-8
+	depth   int
 }
 
 // long reads an integer.
@@ -324,7 +325,9 @@ func (d *avroDecoder) scalar(n *avroNode, c *avroColumn) {
 		case n.kind == avroFixed && c.typ.Kind == vec.Text:
 			v.Strings = append(v.Strings, uuidOf(raw))
 		default:
-			v.Strings = append(v.Strings, d.text(raw))
+			text := d.text(raw)
+			d.notUTF8 = d.notUTF8 || n.isText && !isUTF8(text)
+			v.Strings = append(v.Strings, text)
 		}
 	default:
 		v.Ints = append(v.Ints, n.micros(number))

@@ -282,7 +282,7 @@ func (rd *csvReader) chunk(c files.Chunk, last bool) (took int, err error) {
 			if wrong := rd.row(p); wrong >= 0 {
 				err = rd.bad(c, took, next, func(where string) error {
 					f := rd.s.columns[rd.cells[wrong].column]
-					return rd.s.misfit(where, f.Name, fmt.Sprintf("%q", p.Text(rd.cells[wrong].at)), f.Type)
+					return rd.s.wrongText(where, f.Name, p.Text(rd.cells[wrong].at), f.Type)
 				})
 				break
 			}

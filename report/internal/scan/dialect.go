@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/csvcodec"
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -85,13 +86,17 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 				return nil, nil, fmt.Errorf("option quote: %q is not one byte of ASCII, or empty", value)
 			}
 		case "escape":
-			if value != "" && value != t.Options["quote"] && value != `"` {
-				return nil, nil, fmt.Errorf("option escape: only doubled quotes are known, not %q", value)
+			quote, given := t.Options["quote"]
+			if !given {
+				quote = `"`
+			}
+			if value != "" && value != quote {
+				return nil, nil, fmt.Errorf("option escape: only doubled quotes are known, so it must be the quote %q, not %q", quote, value)
 			}
 		case "header":
-			on, err := strconv.ParseBool(value)
+			on, err := isTrue(name, value)
 			if err != nil {
-				return nil, nil, fmt.Errorf("option header: %q is not true or false", value)
+				return nil, nil, err
 			}
 			header = &on
 		case "nullstr", "null", "nullstrings":
@@ -104,7 +109,7 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 			if d.Comment = value; len(value) > 1 {
 				return nil, nil, fmt.Errorf("option comment: %q is not one byte", value)
 			}
-		case "names":
+		case "names", "columns":
 			for n := range strings.SplitSeq(value, ",") {
 				d.Names = append(d.Names, strings.TrimSpace(n))
 			}
@@ -113,20 +118,66 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 		case "timestampformat":
 			d.TimestampFormat = value
 		case "all_varchar":
+			if _, err := isTrue(name, value); err != nil {
+				return nil, nil, err
+			}
 		case "null_padding":
-			d.Pad = value == "true"
+			if d.Pad, err = isTrue(name, value); err != nil {
+				return nil, nil, err
+			}
 		case "multiline":
-			d.Multiline = value == "true"
+			if d.Multiline, err = isTrue(name, value); err != nil {
+				return nil, nil, err
+			}
 		default:
-			return nil, nil, fmt.Errorf("option %q is not known for %s; the options are %s", name, t.Format, strings.Join(nearest(name, csvOptions), ", "))
+			return nil, nil, fmt.Errorf("option %q is not known for %s; the options are %s", name, t.Format, strings.Join(spelling.Sort(name, csvOptions), ", "))
 		}
 	}
-	for _, format := range []string{d.DateFormat, d.TimestampFormat} {
+	for name, format := range map[string]string{"dateformat": d.DateFormat, "timestampformat": d.TimestampFormat} {
 		if _, err := newLayout(format); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("option %s: %w", name, err)
 		}
 	}
 	return d, header, nil
+}
+
+// A classifier adds cells to what is known of a column. A format of dates or times replaces ISO
+// 8601; nil means none.
+type classifier struct{ dates, stamps *layout }
+
+// newClassifier returns the classifier for the formats of d.
+func newClassifier(d *Dialect) (k classifier) {
+	if d.DateFormat != "" {
+		k.dates, _ = newLayout(d.DateFormat) // checked by newDialect
+	}
+	if d.TimestampFormat != "" {
+		k.stamps, _ = newLayout(d.TimestampFormat)
+	}
+	return k
+}
+
+func (k *classifier) add(s *shape, cell string) {
+	if k.dates != nil {
+		if _, ok := k.dates.date(cell); ok {
+			s.dates++
+			return
+		}
+	}
+	if k.stamps != nil {
+		if _, zoned, ok := k.stamps.timestamp(cell); ok && zoned {
+			s.zoned++
+			return
+		} else if ok {
+			s.stamps++
+			return
+		}
+	}
+	switch c := classify(cell).class; {
+	case c == isDate && k.dates != nil, (c == isStamp || c == isZoned) && k.stamps != nil:
+		s.texts++
+	default:
+		s.add(cell)
+	}
 }
 
 // sniffRows is the most rows of a file that the dialect is found with.
@@ -270,6 +321,7 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 	}
 	_, quoteGiven := t.Options["quote"]
 	d.sniff(samples[0], quoteGiven)
+	known := newClassifier(d)
 
 	// The first rows, and by position what the other rows show.
 	var firsts [][]string
@@ -308,7 +360,7 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 					case !p.Quoted(c) && d.isNull(text):
 						values[i][c].nulls++
 					default:
-						values[i][c].add(text)
+						known.add(&values[i][c], text)
 					}
 				}
 				n++
@@ -328,10 +380,20 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 	if header != nil {
 		d.Header = *header
 	} else {
-		d.Header = isHeader(firsts, rest, d)
+		d.Header = isHeader(firsts, rest, d, &known)
 	}
-	t.columns(d, firsts, values)
-	if t.Options["all_varchar"] == "true" {
+	for i, first := range firsts {
+		n, option := len(d.Names), "names"
+		_, exact := t.Options["columns"]
+		if exact {
+			option = "columns"
+		}
+		if n > len(first) || n < len(first) && exact {
+			return fmt.Errorf("%s: it has %d columns, and the option %s names %d; name all columns, or the first ones with the option names, and some types with the option types", samples[i].file.Path, len(first), option, n)
+		}
+	}
+	t.columns(d, &known, firsts, values)
+	if all, _ := isTrue("", t.Options["all_varchar"]); all {
 		for i := range t.Columns {
 			t.Columns[i].Type = vec.Of(vec.Text)
 		}
@@ -340,14 +402,14 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 }
 
 // columns sets the columns of all samples, in the order of their first occurrence.
-func (t *Table) columns(d *Dialect, firsts [][]string, values [][]shape) {
+func (t *Table) columns(d *Dialect, known *classifier, firsts [][]string, values [][]shape) {
 	var all shape // as of an object
 	for i := range values {
 		names := d.rename(headerNames(firsts[i]))
 		if !d.Header {
 			for c, cell := range firsts[i] {
 				if !d.isNull(cell) {
-					values[i][c].add(cell)
+					known.add(&values[i][c], cell)
 				}
 			}
 			names = d.rename(positions(len(firsts[i])))
@@ -398,13 +460,13 @@ func headerNames(cells []string) []string {
 }
 
 // isHeader reports whether the first rows of the files are names of columns.
-func isHeader(firsts [][]string, rest []shape, d *Dialect) bool {
+func isHeader(firsts [][]string, rest []shape, d *Dialect, known *classifier) bool {
 	first := firsts[0]
 	seen, typed, data, odd := map[string]bool{}, false, false, false
 	for i, cell := range first {
 		var own shape
 		if !d.isNull(cell) {
-			own.add(cell)
+			known.add(&own, cell)
 		}
 		if cell == "" || seen[cell] { // fits a header only if another column proves it to be one
 			odd = true

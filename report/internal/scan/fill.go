@@ -69,7 +69,7 @@ func (f *filler) set(row int, s string) (ok bool) {
 			s = f.keep.copy(s)
 		}
 		f.strings[row] = s
-		return true
+		return f.typ.Kind == vec.Blob || isUTF8(s)
 	case vec.Int:
 		f.ints[row], ok = parseInt(s)
 	case vec.Decimal:

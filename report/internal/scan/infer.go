@@ -1,8 +1,6 @@
 package scan
 
 import (
-	"cmp"
-	"slices"
 	"strings"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -338,33 +336,4 @@ func classifyTime(s string) class {
 		return isTime
 	}
 	return isText
-}
-
-// nearest returns the names in the order of their likeness to name.
-func nearest(name string, names []string) []string {
-	sorted := slices.Clone(names)
-	slices.SortStableFunc(sorted, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
-	return sorted
-}
-
-// distance is the number of edits between two names, in any case.
-func distance(a, b string) int {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := last
-			if a[i] != b[j] {
-				d = 1 + min(last, row[j], row[j+1])
-			}
-			last, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
 }

@@ -65,9 +65,9 @@ func newJSONColumn(name string, typ vec.Type) *jsonColumn {
 	return c
 }
 
-// converts reports whether some values are converted after they were read.
+// converts reports whether some values are converted or checked after they were read.
 func (c *jsonColumn) converts() bool {
-	return c.fill != nil || c.most != 0 || c.elem != nil && c.elem.converts() || slices.ContainsFunc(c.fields, (*jsonColumn).converts)
+	return c.fill != nil || c.most != 0 || c.col.Kind == jsoncodec.Texts || c.col.Kind == jsoncodec.Raws || c.elem != nil && c.elem.converts() || slices.ContainsFunc(c.fields, (*jsonColumn).converts)
 }
 
 // vec returns the first n rows. misfit is called for rows with a value that does not fit the type.
@@ -98,6 +98,11 @@ func (c *jsonColumn) vec(n int, misfit func(row int, value string)) *vec.Vec {
 			return vec.NullOf(c.typ, n)
 		}
 		v.Strings = c.col.Strings[:n]
+		for i, s := range v.Strings {
+			if !isUTF8(s) && c.typ.Kind != vec.Blob {
+				misfit(i, s)
+			}
+		}
 	case jsoncodec.Lists, jsoncodec.Maps:
 		v.Offsets = c.col.Offsets[:n+1]
 		v.Elem = c.elem.vec(int(v.Offsets[n]), func(e int, value string) {
@@ -139,7 +144,7 @@ type jsonReader struct {
 
 	// Where each row of the batch is: its offset in the file, and the lines before it.
 	offsets, lines [vec.Size]int64
-	raws           [][]byte // lines of rows, if a conversion may fail
+	raws           [][]byte // lines of rows, if a value may not fit
 }
 
 func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *jsonReader {
@@ -280,7 +285,7 @@ func (j *jsonReader) flush() error {
 			}
 			c := j.s.columns[w.column]
 			err := j.bad(j.lines[row], j.offsets[row], j.raws[row], func(where string) error {
-				return j.s.misfit(where, c.Name, fmt.Sprintf("%q", w.value), c.Type)
+				return j.s.wrongText(where, c.Name, w.value, c.Type)
 			})
 			if err != nil {
 				return err

@@ -18,7 +18,7 @@ func resolveJSON(_ context.Context, t *Table, samples []sample, rows int) error 
 	}
 	for name, value := range t.Options {
 		switch {
-		case name == "names":
+		case name == "columns":
 		case name == "format" && value == "auto":
 		case name == "format" && (value == "newline_delimited" || value == "nd" || value == "array" || value == "unstructured"):
 			t.Whole = value == "array" || value == "unstructured"
@@ -40,9 +40,9 @@ func resolveJSON(_ context.Context, t *Table, samples []sample, rows int) error 
 		lines(samples, rows, root.addLine)
 	}
 	values := root.lists + root.bools + root.ints + root.decimals + root.floats + root.huge + root.texts + root.dates + root.stamps + root.zoned + root.times + root.nulls
-	if root.objects+values == 0 && t.Options["names"] == "" {
+	if root.objects+values == 0 && t.Options["columns"] == "" {
 		for _, s := range samples {
-			if len(bytes.TrimSpace(s.head)) > 0 {
+			if len(bytes.Trim(s.head, " \t\r\n[]")) > 0 {
 				return fmt.Errorf("%s: its first %d bytes have no record of JSON; name the right format, such as read_csv('…')", s.file.Path, len(s.head))
 			}
 		}

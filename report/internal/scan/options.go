@@ -1,11 +1,13 @@
 package scan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -13,12 +15,13 @@ import (
 // what is always so. It returns the columns that the option columns declares.
 func (r *Request) common() (declared []vec.Field, err error) {
 	options, types := map[string]string{}, map[string]vec.Type{}
+	isDeclared := false // by names in columns, and types beside them
 	for name, value := range r.Options {
 		name = strings.ToLower(name)
 		switch name {
 		case "types", "dtypes", "column_types", "columns":
 			if !strings.Contains(value, "=") && name == "columns" {
-				options["names"] = value
+				options["columns"], isDeclared = value, true
 				continue
 			}
 			fields, err := parseFields(value)
@@ -31,13 +34,24 @@ func (r *Request) common() (declared []vec.Field, err error) {
 				names = append(names, f.Name)
 			}
 			if name == "columns" {
-				declared, options["names"] = fields, strings.Join(names, ",")
+				declared, options["columns"] = fields, strings.Join(names, ",")
 			}
-		case "union_by_name", "filename", "auto_detect", "hive_partitioning":
-			r.flat = r.flat || name == "hive_partitioning" && (value == "false" || value == "0")
-			if value != "true" && value != "false" && value != "1" && value != "0" {
-				return nil, fmt.Errorf("option %s: %q is not true or false", name, value)
+		case "filename", "hive_partitioning", "union_by_name", "auto_detect", "ignore_errors":
+			on, err := isTrue(name, value)
+			switch {
+			case err != nil:
+				return nil, err
+			case name == "hive_partitioning":
+				r.flat = !on
+			case name == "union_by_name" && !on:
+				return nil, errors.New("option union_by_name: columns are always matched by name; rename those of one file with the option names, in a query of its own")
+			case name == "auto_detect" && !on:
+				return nil, errors.New("option auto_detect: what no option gives is always found out; give delim, quote, header and columns")
+			case name == "ignore_errors" && on:
+				return nil, errors.New("option ignore_errors: set bad records aside with -bad N")
 			}
+		case "encoding":
+			r.encoding = value
 		case "sample_size":
 			if r.Sample, err = strconv.Atoi(value); err != nil || r.Sample < -1 {
 				return nil, fmt.Errorf("option sample_size: %q is not a number of rows", value)
@@ -45,8 +59,10 @@ func (r *Request) common() (declared []vec.Field, err error) {
 			if r.Sample < 0 {
 				r.Sample = 1 << 30
 			}
-		case "ignore_errors":
-			return nil, fmt.Errorf("option ignore_errors: set bad records aside with -bad N")
+		case "compression":
+			if value != "auto" && value != "auto_detect" {
+				return nil, errors.New("option compression: the first bytes of the files show it; leave the option out")
+			}
 		default:
 			options[name] = value
 		}
@@ -54,11 +70,29 @@ func (r *Request) common() (declared []vec.Field, err error) {
 	for name, t := range r.Types {
 		types[name] = t
 	}
+	if names := options["columns"]; isDeclared && declared == nil && len(types) > 0 {
+		for name := range strings.SplitSeq(names, ",") {
+			t, ok := types[name]
+			if !ok {
+				return nil, fmt.Errorf("option columns: column %q has no type; write columns={'%s': 'text'}", name, name)
+			}
+			declared = append(declared, vec.Field{Name: name, Type: t})
+		}
+	}
 	r.Options, r.Types = options, types
 	if len(options) == 0 {
 		r.Options = nil
 	}
 	return declared, nil
+}
+
+// isTrue parses the value of an option that is on or off.
+func isTrue(name, value string) (bool, error) {
+	on, err := strconv.ParseBool(strings.ToLower(value))
+	if err != nil {
+		return false, fmt.Errorf("option %s: %q is not true or false", name, value)
+	}
+	return on, nil
 }
 
 // parseFields parses names and types, such as sku=text,price=decimal(12,2).
@@ -131,5 +165,5 @@ func parseType(s string) (vec.Type, error) {
 		known = append(known, n)
 	}
 	slices.Sort(known)
-	return vec.Type{}, fmt.Errorf("there is no type %s; near are %s", strings.TrimSpace(s), strings.Join(nearest(base, known)[:3], ", "))
+	return vec.Type{}, fmt.Errorf("there is no type %s; near are %s", strings.TrimSpace(s), strings.Join(spelling.Sort(base, known)[:3], ", "))
 }

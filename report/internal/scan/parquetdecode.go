@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -229,7 +230,7 @@ func (d *decoder) decode(v *vec.Vec, at int, data *encoding.Values, from, n int)
 		}
 		copy(v.Floats[at:at+n], values[from:from+n])
 	case asText:
-		return decodeText(v.Strings[at:at+n], data, from)
+		return decodeText(v.Strings[at:at+n], data, from, d.typ.Kind == vec.Text)
 	case asBig:
 		bytes, offsets := data.ByteArray()
 		if from+n >= len(offsets) {
@@ -275,8 +276,11 @@ func spanOf(b []byte) vec.Span {
 	return vec.Span{Months: int32(binary.LittleEndian.Uint32(b)), Days: int32(binary.LittleEndian.Uint32(b[4:])), Micros: int64(binary.LittleEndian.Uint32(b[8:])) * 1000}
 }
 
-// decodeText stores texts of data, from the given one. They share one copy of their bytes.
-func decodeText(to []string, data *encoding.Values, from int) error {
+// errNotUTF8 reports bytes in a column of text.
+var errNotUTF8 = errors.New("a text is not UTF-8; write the file again, with the column as binary or as UTF-8")
+
+// decodeText stores texts or bytes of data, from the given one. They share one copy of their bytes.
+func decodeText(to []string, data *encoding.Values, from int, isText bool) error {
 	bytes, offsets := data.ByteArray()
 	if from+len(to) >= len(offsets) {
 		return errDamaged
@@ -294,6 +298,9 @@ func decodeText(to []string, data *encoding.Values, from int) error {
 			return errDamaged
 		}
 		to[i] = unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(base), start)), end-start)
+	}
+	if isText && !isUTF8(all) || isText && !isASCII(all) && slices.ContainsFunc(to, func(s string) bool { return !isUTF8(s) }) {
+		return errNotUTF8
 	}
 	return nil
 }

@@ -141,11 +141,13 @@ func (f *fileColumns) column(i int, path string, n int) *vec.Vec {
 
 // expand returns the files that may have wanted rows.
 func (s *source) expand(ctx context.Context) ([]files.File, error) {
-	expand := files.ExpandText
-	if s.t.Format == "parquet" || s.t.Format == "avro" {
-		expand = files.Expand
+	fs, err := files.Expand(ctx, s.t.Paths)
+	if err == nil {
+		err = s.t.encode(fs)
 	}
-	fs, err := expand(ctx, s.t.Paths)
+	for i := 0; i < len(fs) && err == nil && s.t.Format != "parquet" && s.t.Format != "avro"; i++ {
+		err = fs[i].CheckText()
+	}
 	if s.t.Only != nil {
 		only := map[string]bool{}
 		for _, path := range s.t.Only {

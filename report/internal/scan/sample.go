@@ -186,10 +186,19 @@ func formatOf(s sample) string {
 	return formatOfText(s)
 }
 
-// sniffFormat returns the format of all files. Files of different formats are an error.
-func sniffFormat(samples []sample) (string, error) {
+// sniffFormat returns the format of all files. Files of different formats are an error. Samples are
+// of files that are not empty.
+func sniffFormat(fs []files.File, samples []sample) (string, error) {
 	if len(samples) == 0 {
-		return "", errors.New("all files are empty, so their format is not known; name the format, such as read_csv('…')")
+		format := ""
+		for i, f := range fs {
+			if own := formatOf(sample{file: f}); i > 0 && own != format || own == "text" {
+				return "", fmt.Errorf("%s is empty, so the format is not known; name the format, such as read_csv('…')", f.Path)
+			} else {
+				format = own
+			}
+		}
+		return format, nil
 	}
 	format := formatOf(samples[0])
 	for _, s := range samples[1:] {

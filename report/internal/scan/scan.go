@@ -47,8 +47,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -69,7 +71,8 @@ type Request struct {
 	// Name is the name of the table in the query; empty means the name of the first file.
 	Name string
 
-	flat bool // folders are no columns
+	flat     bool   // folders are no columns
+	encoding string // of text; empty means UTF-8
 }
 
 // Table is a resolved source. It is plain data for encoding/json.
@@ -78,6 +81,8 @@ type Table struct {
 	Format  string            `json:"format"`
 	Options map[string]string `json:"options,omitempty"`
 	Columns []vec.Field       `json:"columns"`
+	// Encoding is the encoding of text, such as latin-1; empty means UTF-8.
+	Encoding string `json:"encoding,omitempty"`
 	// Declared are the columns whose types were given and not inferred.
 	Declared []string `json:"declared,omitempty"`
 	// Partitions are the columns whose values are folders of the paths, such as year=2024.
@@ -180,7 +185,10 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{Paths: r.Paths, Format: r.Format, Options: r.Options, Files: len(fs)}
+	t := &Table{Paths: r.Paths, Format: r.Format, Options: r.Options, Encoding: r.encoding, Files: len(fs)}
+	if err := t.encode(fs); err != nil {
+		return nil, err
+	}
 	for _, f := range fs {
 		t.Bytes += f.Size
 	}
@@ -189,9 +197,16 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 		return nil, err
 	}
 	if t.Format == "" {
-		if t.Format, err = sniffFormat(samples); err != nil {
+		if t.Format, err = sniffFormat(fs, samples); err != nil {
 			return nil, err
 		}
+	}
+	isBinary := t.Format == "parquet" || t.Format == "avro"
+	if isBinary && r.encoding != "" {
+		return nil, fmt.Errorf("option encoding: format %s is no text", t.Format)
+	}
+	if r.Sample != 0 && (isBinary || t.Format == "text" || t.Format == "log") {
+		return nil, fmt.Errorf("option sample_size: format %s needs no sample", t.Format)
 	}
 	if declared != nil && t.Format != "json" && t.Format != "csv" && t.Format != "tsv" {
 		return nil, fmt.Errorf("option columns: format %s has its own columns; choose some in the query", t.Format)
@@ -200,7 +215,7 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 	if resolve == nil {
 		return nil, fmt.Errorf("format %q is not known; the formats are %s", t.Format, strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
 	}
-	if t.Format != "parquet" && t.Format != "avro" {
+	if !isBinary {
 		for _, f := range fs {
 			if err := f.CheckText(); err != nil {
 				return nil, err
@@ -222,10 +237,51 @@ func Resolve(ctx context.Context, r Request) (*Table, error) {
 	if declared != nil && t.Format == "json" {
 		t.Columns = declared
 	}
+	for _, f := range t.Columns {
+		if err := t.checkName(f); err != nil {
+			return nil, err
+		}
+	}
 	if !r.flat {
 		t.partition(fs)
 	}
 	return t, t.override(r.Types)
+}
+
+// encode sets the encoding of files.
+func (t *Table) encode(fs []files.File) (err error) {
+	for i := range fs {
+		if t.Encoding != "" {
+			if fs[i], err = fs[i].EncodedAs(t.Encoding); err != nil {
+				return fmt.Errorf("option encoding: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// checkName refuses names of columns and fields that are not UTF-8.
+func (t *Table) checkName(f vec.Field) error {
+	if !utf8.ValidString(f.Name) {
+		return fmt.Errorf("%s: the name %q of a column is not UTF-8; %s", strings.Join(t.Paths, " "), f.Name, t.encodingHint())
+	}
+	for typ := &f.Type; typ != nil; typ = typ.Elem {
+		for _, field := range typ.Fields {
+			if err := t.checkName(field); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// encodingHint is the way out for text that is not UTF-8.
+func (t *Table) encodingHint() string {
+	switch t.Format {
+	case "parquet", "avro":
+		return "write the file again, with text as UTF-8"
+	}
+	return fmt.Sprintf("if it is Latin-1, read it with read_%s('…', encoding='latin-1')", t.Format)
 }
 
 // override sets the given types of columns.
@@ -270,7 +326,7 @@ func (t *Table) namesNear(name string) string {
 	for _, f := range t.Columns {
 		names = append(names, f.Name)
 	}
-	names = nearest(name, names)
+	names = spelling.Sort(name, names)
 	rest := ""
 	if n := len(names) - 20; n > 0 {
 		names, rest = names[:20], fmt.Sprintf(" and %d more", n)

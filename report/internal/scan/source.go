@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/job"
@@ -121,6 +122,14 @@ func (p *place) known(lines int64) int64 {
 		return 0
 	}
 	return p.first + lines
+}
+
+// wrongText returns the error for a text that does not fit the type of its column.
+func (s *source) wrongText(where, column, text string, typ vec.Type) error {
+	if !utf8.ValidString(text) {
+		return fmt.Errorf("%s: column %q: %.60q is not UTF-8; %s, or set bad rows aside with -bad N", where, column, text, s.t.encodingHint())
+	}
+	return s.misfit(where, column, fmt.Sprintf("%q", text), typ)
 }
 
 // misfit returns the error for a value that does not fit the type of its column. where is the file

@@ -226,7 +226,7 @@ func (t *textReader) row(fields []string, isNull func(field int) bool, lines, of
 			f.setNull(t.n)
 		} else if !f.set(t.n, text) {
 			return t.bad(lines, offset, raw, func(where string) error {
-				return t.s.misfit(where, t.s.columns[i].Name, fmt.Sprintf("%q", text), f.typ)
+				return t.s.wrongText(where, t.s.columns[i].Name, text, f.typ)
 			})
 		}
 	}
