@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"time"
 
@@ -252,6 +253,23 @@ func (s *Statement) Tables() []string {
 		lines = append(lines, t.Describe())
 	}
 	return lines
+}
+
+// Inputs lists the files that a run would read now, each with a text that differs after a change. A
+// program can run the statement again when they differ. Tables that are no files are left out.
+func (s *Statement) Inputs(ctx context.Context) (map[string]string, error) {
+	all := map[string]string{}
+	err := mapreduce.WithFiles(ctx, s.target, func(ctx context.Context) error {
+		for _, t := range s.s.Tables {
+			stamps, err := t.Stamps(ctx)
+			if err != nil {
+				return err
+			}
+			maps.Copy(all, stamps)
+		}
+		return nil
+	})
+	return all, err
 }
 
 // Rows are the rows of a result. They can be read once.

@@ -32,6 +32,7 @@ type reportCmd struct {
 	Progress string            `enum:"auto,plain,none" default:"auto" help:"How to show progress: auto (a bar on a terminal), plain or none."`
 	Explain  bool              `help:"Print the stages and what they read, and run nothing."`
 
+	Watch     bool          `group:"State" help:"Run again when files change, and read only what changed. A table on a terminal is drawn again in place; other formats follow one another. ^C ends it."`
 	State     string        `group:"State" placeholder:"DIR" help:"Keep partial aggregates of files here. The next run of the same query reads only files that changed. -explain shows which those are."`
 	StateSize bytesize.Size `group:"State" placeholder:"BYTES" help:"Size of -state; what was used longest ago is removed beyond it. Default: 10GiB."`
 
@@ -60,13 +61,24 @@ func (c *reportCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if c.Watch {
+		return c.runWatch(ctx, text)
+	}
 	return c.answer(ctx, text, c.format(), os.Stdout)
+}
+
+// prepare prepares a statement.
+func (c *reportCmd) prepare(ctx context.Context, text string) (*report.Statement, error) {
+	o := report.Options{Types: c.Types, MaxBad: c.Bad, Stdin: os.Stdin, State: c.State, StateSize: int64(c.StateSize)}
+	if c.Watch {
+		o.Stdin = nil // it ends
+	}
+	return o.Prepare(ctx, c.target(), text)
 }
 
 // answer runs a statement and writes its result.
 func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writer) error {
-	o := report.Options{Types: c.Types, MaxBad: c.Bad, Stdin: os.Stdin, State: c.State, StateSize: int64(c.StateSize)}
-	s, err := o.Prepare(ctx, c.target(), text)
+	s, err := c.prepare(ctx, text)
 	if err != nil {
 		return withCaret(err)
 	}

@@ -127,8 +127,11 @@ func (s *Statement) keepable(agg *bind.Aggregate) (scan *bind.Scan, why string) 
 			return nil, "a table of a database changes without a trace"
 		}
 	}
-	for _, o := range others {
-		if o.Number == scan.Number {
+	for _, o := range append(others, scan) {
+		switch {
+		case o.Table.IsOutside():
+			return nil, "it reads a table of PostgreSQL, whose rows change without a sign"
+		case o != scan && o.Number == scan.Number:
 			return nil, "a table is joined with itself"
 		}
 	}

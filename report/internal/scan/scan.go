@@ -44,12 +44,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -353,6 +355,31 @@ func (t *Table) Describe() string {
 // Expand lists the files of the table as they are now.
 func (t *Table) Expand(ctx context.Context) ([]files.File, error) {
 	return (&source{t: t}).expand(ctx)
+}
+
+// Stamps lists the files of the table as they are now, without opening them, each with a text that
+// differs after a change.
+func (t *Table) Stamps(ctx context.Context) (map[string]string, error) {
+	all := map[string]string{}
+	if t.IsOutside() {
+		return all, nil
+	}
+	for _, p := range t.Paths {
+		fsys, err := filesys.Of(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		infos, err := fsys.Glob(ctx, p)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, i := range infos {
+			if filesys.InputOf(ctx).Admit(&i) == "" {
+				all[i.Path] = fmt.Sprint(i.ID, i.Size, i.ModTime.UnixNano(), i.Changed.UnixNano(), i.Version)
+			}
+		}
+	}
+	return all, nil
 }
 
 // Source returns a source of batches with exactly the given columns, which are some of t.Columns in
