@@ -533,7 +533,7 @@ func TestExpiredWhileAway(t *testing.T) {
 		c.CoordinatorCreds = untrusted{insecure.NewCredentials(), &broken}
 		c.Log = slog.New(slog.NewTextHandler(log, nil))
 	})
-	b.next()
+	<-b.next().beats // only a worker that got the welcome has joined
 	err := errors.New("certificate not in force: w.pem expired on a day: issue another")
 	broken.Store(&err)
 	b.stop()
