@@ -14,7 +14,7 @@
 // [AggregateBy], [Join], [SortBy] and so on. Nothing runs until you call [Definition.Run],
 // [Definition.Collect], [Definition.WriteTo] or [Definition.Start] with a [Target] and parameters.
 // Aggregates are in package agg. Sources and sinks are in the packages textio, csvio, jsonio,
-// parquetio, binio, memio, pgio and searchio.
+// parquetio, binio, memio, pgio, searchio and indexio.
 //
 // # Values
 //

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Sink writes records of type T outside. Packages textio, csvio, jsonio, parquetio, binio, pgio and
-// searchio make sinks.
+// Sink writes records of type T outside. Packages textio, csvio, jsonio, parquetio, binio, pgio,
+// searchio and indexio make sinks.
 //
 // Every attempt writes to a temporary place of its own. Finish makes the output of the committed
 // attempts visible, all of it or nothing. A Sink may also be a [PlacedSink] and a [PublishedSink].

@@ -98,6 +98,8 @@ var rules = []rule{
 	{not(in("internal/postgres", "internal/pgtest", "mapreduce/pgio", "report/postgres", "cmd", "examples")), func(pkg string) bool {
 		return own("internal/postgres", "mapreduce/pgio", "report/postgres")(pkg) || in("github.com/jackc")(pkg)
 	}, "a program that reads no PostgreSQL carries no driver: use a hook that package pgio or report/postgres fills"},
+	{not(in("mapreduce/indexio")), in("github.com/blevesearch"),
+		"an index of bleve adds 13 MB to a program: only mapreduce/indexio imports it, so that other programs do not carry it"},
 	{not(speakers), own("proto"),
 		"generated types live at the edge: take and return the types of internal/job, and let internal/wire turn them into messages"},
 }
