@@ -95,7 +95,7 @@ var rules = []rule{
 		"a package whose name ends in test is for tests: give production code an interface or a hook that the test fills"},
 	{in("mapreduce"), own("coordinator/jobserver", "coordinator/taskserver", "coordinator/datadir"),
 		"a pipeline program embeds the event loop of package coordinator and talks to other coordinators through internal/client; it links no server"},
-	{not(in("internal/postgres", "internal/pgtest", "mapreduce/pgio", "report/postgres", "cmd", "examples")), func(pkg string) bool {
+	{not(in("internal/postgres", "internal/pgtest", "mapreduce/pgio", "report/postgres", "cmd", "examples", "e2e", "bench")), func(pkg string) bool {
 		return own("internal/postgres", "mapreduce/pgio", "report/postgres")(pkg) || in("github.com/jackc")(pkg)
 	}, "a program that reads no PostgreSQL carries no driver: use a hook that package pgio or report/postgres fills"},
 	{not(in("mapreduce/indexio")), in("github.com/blevesearch"),

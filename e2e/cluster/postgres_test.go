@@ -1,0 +1,109 @@
+//go:build unix
+
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	_ "github.com/layshaft/layshaft/mapreduce/pgio" // see process_test.go
+
+	"github.com/layshaft/layshaft/internal/pgtest"
+)
+
+// TestTables copies two tables on three workers, while every row of both changes again and again,
+// the connection that holds the snapshot is cut, and a worker and the coordinator are killed. The
+// copy is one state of both tables. There are never more connections than allowed, and nothing shows the password.
+func TestTables(t *testing.T) {
+	db := pgtest.New(t)
+	t.Setenv("LAYSHAFT_PG_SHOP", db.TCP())
+	const n = 20000
+	db.Exec(t, fmt.Sprintf(`CREATE TABLE a AS SELECT i AS id, 0::bigint AS version, repeat('x', 200) AS text FROM generate_series(1, %d) i; ALTER TABLE a ADD PRIMARY KEY (id); CREATE TABLE b AS TABLE a; ALTER TABLE b ADD PRIMARY KEY (id);
+		CREATE TABLE copied (tab text, id bigint, version bigint NOT NULL, PRIMARY KEY (tab, id)); CREATE SCHEMA layshaft AUTHORIZATION %s; ALTER TABLE a OWNER TO %[2]s; ALTER TABLE b OWNER TO %[2]s; ALTER TABLE copied OWNER TO %[2]s; ANALYZE`, n, db.Name))
+	m := startMembers(t, config{workers: 3, slots: 2})
+	r := launch(t, "tables", "tables", "-cluster", m.grpc, "-pause", "300ms")
+
+	most := 0
+	var arguments []byte // of all processes
+	look := func() {
+		count, _ := strconv.Atoi(db.Exec(t, "SELECT count(*) FROM pg_stat_activity WHERE usename = '"+db.Name+"'")[0][0])
+		most = max(most, count)
+		all, err := exec.Command("ps", "axww", "-o", "args").Output()
+		if err == nil {
+			arguments = append(arguments, all...)
+		}
+	}
+	version := 0
+	change := func() {
+		version++
+		db.Exec(t, fmt.Sprintf("BEGIN; UPDATE a SET version = %d; UPDATE b SET version = %[1]d; COMMIT", version))
+	}
+	cut := sync.OnceFunc(func() {
+		db.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'layshaft plan'")
+		change()
+	})
+	die := sync.OnceFunc(func() {
+		m.die(0)
+		m.coord.kill(t)
+		m.startCoordinator()
+	})
+	until(t, "the copy has ended", func() bool {
+		look()
+		if jobs := m.look().Jobs; len(jobs) > 0 && jobs[0].Done >= 1 && r.alive() {
+			cut()
+			change()
+			if r.count("starts over on a new snapshot") > 0 {
+				die()
+			}
+		}
+		return !r.alive()
+	})
+	if code := r.wait(t); code != 0 || r.count("starts over on a new snapshot") != 1 {
+		t.Errorf("exit code %d, and the job started over %d times:\n%s", code, r.count("starts over on a new snapshot"), r.said())
+	}
+	got := db.Exec(t, "SELECT count(*), count(DISTINCT version) FROM copied")[0]
+	if want := fmt.Sprint([]string{fmt.Sprint(2 * n), "1"}); fmt.Sprint(got) != want {
+		t.Errorf("rows and states in the copy: %v, want %s", got, want)
+	}
+	if most < 2 || most > 8 {
+		t.Errorf("there were %d connections at once, want 2 to 8", most)
+	}
+	if left := db.Exec(t, "SELECT count(*) FROM pg_class WHERE relname LIKE 'stage%'")[0][0]; left != "0" {
+		t.Errorf("%s staging tables are left", left)
+	}
+
+	secret := []byte(pgtest.Password)
+	shown := map[string][]byte{"arguments": arguments, "client": []byte(r.said()), "coordinator": []byte(m.coord.said())}
+	for i, w := range m.workers {
+		shown[fmt.Sprint("worker ", i)] = []byte(w.said())
+	}
+	for _, page := range []string{"job list", "job list -o json", "worker list -o json", "status"} {
+		out, _, _ := m.layshaft(strings.Fields(page)...)
+		shown[page] = []byte(out)
+	}
+	err := filepath.WalkDir(m.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			shown[path], err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for where, text := range shown {
+		if bytes.Contains(text, secret) {
+			t.Errorf("%s has the password", where)
+		}
+	}
+	if len(shown) < 12 {
+		t.Errorf("only %d places were searched", len(shown))
+	}
+}
