@@ -60,7 +60,7 @@ type embedded struct {
 // ballastSize is the size of the ballast, in bytes. Nobody touches the ballast, so it takes no
 // memory; it raises the heap size at which the collector runs. Sources allocate many buffers; with
 // Go's minimum heap of 4 MB the collector would run all the time.
-const ballastSize = 64 << 20
+const ballastSize = 16 << 20
 
 // ballast is the ballast of all jobs of this process. A new one for each would cost more than a
 // small job: Go clears memory that was in use before.

@@ -35,9 +35,12 @@ func (p *plan) join(n *bind.Join) batches {
 type side struct {
 	n    *bind.Join
 	rows *vec.Batch
-	// first is the first row of each key, and next the next row with the same key; -1 for none.
-	first map[string]int32
-	next  []int32
+	// keys numbers the keys. first is the first row of each, and next the next row with the same
+	// key;
+	// -1 for none.
+	keys        *lookup
+	first, next []int32
+	text        bool // see isText
 	// nulls reports that a key of some row is NULL.
 	nulls bool
 }
@@ -46,7 +49,7 @@ type side struct {
 var errSeveralRows = errors.New("a subquery used as a value returned more than one row; add LIMIT 1, or an aggregate")
 
 func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
-	s := &side{n: n, first: map[string]int32{}}
+	s := &side{n: n}
 	out := builders(n.Right.Columns())
 	count, bytes := 0, int64(0)
 	for r := range rows {
@@ -68,21 +71,47 @@ func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	s.next = make([]int32, count)
-	var key []byte
+	s.next, s.keys, s.text = make([]int32, count), newLookup(count), isText(keys)
+	var buf []byte
 	for i := count - 1; i >= 0; i-- { // backwards, so that the chains are in order
-		var null bool
-		if key, null = joinKey(key[:0], keys, i); null {
+		key, null := keyOf(buf, keys, s.text, i)
+		if !s.text {
+			buf = key
+		}
+		if null {
 			s.nulls = true
 			continue
 		}
-		s.next[i] = -1
-		if f, ok := s.first[string(key)]; ok {
-			s.next[i] = f
+		number, fresh, err := s.keys.add(key)
+		if err != nil {
+			return nil, 0, err
 		}
-		s.first[string(key)] = int32(i)
+		s.next[i] = -1
+		if fresh {
+			s.first = append(s.first, int32(i))
+			continue
+		}
+		s.next[i], s.first[number] = s.first[number], int32(i)
 	}
-	return s, bytes, nil
+	return s, bytes + s.keys.bytes() + 4*int64(len(s.first)+len(s.next)), nil
+}
+
+// find stores the first row of each key of a batch in rows, -1 for none.
+func (s *side) find(keys []*vec.Vec, rows []int32) {
+	var buf []byte
+	for i := range rows {
+		key, null := keyOf(buf, keys, s.text, i)
+		if !s.text {
+			buf = key
+		}
+		rows[i] = -1
+		if null {
+			continue
+		}
+		if n := s.keys.find(key); n >= 0 {
+			rows[i] = s.first[n]
+		}
+	}
 }
 
 // joinKey appends the key of row i, and reports whether a part of it is NULL, which equals nothing.
@@ -129,15 +158,16 @@ func (s *side) probe(b *vec.Batch, emit func(vec.Batch)) error {
 	if s.n.Kind == bind.Mark {
 		return s.mark(b, keys, emit)
 	}
-	var key []byte
-	for i := range b.N {
-		var null bool
-		key, null = joinKey(key[:0], keys, i)
-		if r, ok := s.first[string(key)]; ok && !null {
-			for ; r >= 0; r = s.next[r] {
-				if err := j.pair(int32(i), r); err != nil {
-					return err
-				}
+	rows := make([]int32, b.N)
+	s.find(keys, rows)
+	if s.n.Cond == nil {
+		s.pairs(b, rows, emit)
+		return nil
+	}
+	for i, r := range rows {
+		for ; r >= 0; r = s.next[r] {
+			if err := j.pair(int32(i), r); err != nil {
+				return err
 			}
 		}
 		if err := j.pair(int32(i), endOfRow); err != nil {
@@ -147,19 +177,63 @@ func (s *side) probe(b *vec.Batch, emit func(vec.Batch)) error {
 	return j.flush()
 }
 
+// pairs emits the joined rows of a batch, without a further condition. rows are the first right
+// rows.
+func (s *side) pairs(b *vec.Batch, rows []int32, emit func(vec.Batch)) {
+	exists := s.n.Kind == bind.Semi || s.n.Kind == bind.Anti
+	l, r := make([]int32, 0, vec.Size), make([]int32, 0, vec.Size)
+	same := true // l counts from 0
+	flush := func() {
+		if len(l) == 0 {
+			return
+		}
+		left := b
+		if !same || len(l) < b.N {
+			left = b.Gather(l)
+		}
+		out := *left
+		if !exists {
+			out.Cols = append(slices.Clone(left.Cols), s.rows.Gather(r).Cols...)
+		}
+		emit(out)
+		l, r = l[:0], r[:0]
+	}
+	add := func(i int, row int32) {
+		same = same && i == len(l)
+		if l, r = append(l, int32(i)), append(r, row); len(l) == vec.Size {
+			flush()
+		}
+	}
+	for i, row := range rows {
+		switch {
+		case exists:
+			if (row >= 0) == (s.n.Kind == bind.Semi) {
+				add(i, row)
+			}
+		case row < 0:
+			if s.n.Kind == bind.Left {
+				add(i, row)
+			}
+		default:
+			for ; row >= 0; row = s.next[row] {
+				add(i, row)
+			}
+		}
+	}
+	flush()
+}
+
 // mark adds whether each row has a match.
 func (s *side) mark(b *vec.Batch, keys []*vec.Vec, emit func(vec.Batch)) error {
 	out := vec.New(vec.Of(vec.Bool), b.N)
-	var key []byte
+	rows := make([]int32, b.N)
+	s.find(keys, rows)
 	for i := range b.N {
-		var null bool
-		key, null = joinKey(key[:0], keys, i)
-		_, found := s.first[string(key)]
 		switch {
 		case s.rows.N == 0:
-		case null:
+		case slices.ContainsFunc(keys, func(k *vec.Vec) bool { return k.Null(i) }):
 			out.SetNull(i)
-		case found:
+		case rows[i] >= 0:
 			out.Bools[i] = true
 		case s.nulls:
 			out.SetNull(i)
