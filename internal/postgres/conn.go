@@ -33,6 +33,9 @@ type Options struct {
 	Purpose string
 	// StatementTimeout ends a statement that runs longer. Zero keeps the setting of the server.
 	StatementTimeout time.Duration
+	// OnNotify is called for each notification, also for one that comes during a statement. Nil
+	// means that only WaitForNotification sees notifications.
+	OnNotify func()
 }
 
 // errNotPreferred means that a later server may be a better choice.
@@ -46,6 +49,9 @@ func Connect(ctx context.Context, name string, o Options) (*Conn, error) {
 	}
 	if o.Purpose != "" && cfg.RuntimeParams["application_name"] == "layshaft" {
 		cfg.RuntimeParams["application_name"] = "layshaft " + o.Purpose
+	}
+	if o.OnNotify != nil {
+		cfg.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { o.OnNotify() }
 	}
 	servers := serversOf(cfg)
 	if len(servers) == 1 {

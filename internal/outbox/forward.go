@@ -1,0 +1,306 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/internal/postgres"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Config configures a forwarder. Database and Submit are required.
+type Config struct {
+	// Database is the name of the database; see postgres.Config.
+	Database string
+	// Submit queues tasks. An error means that none was queued, or that this is not known.
+	Submit func(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error)
+	// Log receives messages for the operator. Nil means none.
+	Log *slog.Logger
+}
+
+// Over returns a Submit that calls a coordinator. A call takes at most a minute.
+func Over(conn grpc.ClientConnInterface) func(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+	rpc := layshaftv1.NewTasksServiceClient(conn)
+	return func(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+		ctx, stop := context.WithTimeout(ctx, time.Minute)
+		defer stop()
+		return rpc.SubmitTasks(ctx, r, grpc.WaitForReady(false))
+	}
+}
+
+const (
+	// batchRows and batchBytes limit the rows of one transaction and one message.
+	batchRows  = 2000
+	batchBytes = 2 << 20
+	// busyPoll is the pause while a transaction that writes tasks is open.
+	busyPoll, maxBusyPoll = 5 * time.Millisecond, 50 * time.Millisecond
+	// fullPause is the pause before tasks of a function are offered again whose queue was full.
+	fullPause = time.Second
+	// minPause and maxPause limit the pause after a failure.
+	minPause, maxPause = 100 * time.Millisecond, 5 * time.Second
+)
+
+// idlePoll is the longest wait for a notification, which a pool between may swallow.
+var idlePoll = time.Second
+
+// Forward queues the tasks of an outbox until ctx ends, and then returns nil. It connects again
+// after every failure. Several forwarders of one outbox share the work.
+func Forward(ctx context.Context, cfg Config) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &forwarder{cfg: cfg, log: cfg.Log.With("database", postgres.Display(cfg.Database))}
+	pause, said := minPause, ""
+	for {
+		err := f.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if f.worked {
+			pause, f.worked = minPause, false
+		}
+		if text := err.Error(); text != said { // once per reason
+			f.log.Warn("the outbox waits", "err", err)
+			said = text
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-t.C:
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// forwarder moves rows to the coordinator.
+type forwarder struct {
+	cfg    Config
+	log    *slog.Logger
+	source string
+	worked bool // a batch was queued since the last failure
+	// full has the functions whose queue is full; their rows stay until the next offer.
+	full []string
+	// notified means that a notification has come since the last wait.
+	notified bool
+}
+
+// session works on one connection until it fails.
+func (f *forwarder) session(ctx context.Context) error {
+	c, err := postgres.Connect(ctx, f.cfg.Database, postgres.Options{Purpose: "outbox", OnNotify: func() { f.notified = true }})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := check(ctx, c); err != nil {
+		return err
+	}
+	rows, err := c.Query(ctx, "LISTEN layshaft_outbox; SELECT id FROM layshaft.source")
+	if err != nil {
+		return err
+	}
+	f.source = string(rows[0][0])
+	if err := f.prepare(ctx, c); err != nil {
+		return err
+	}
+	f.log.Info("outbox connected")
+	busy := busyPoll
+	for {
+		n, err := f.batch(ctx, c)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			busy = busyPoll
+			continue
+		}
+		if len(f.full) > 0 {
+			f.full = nil
+			if err := f.wait(ctx, c, fullPause); err != nil {
+				return err
+			}
+			continue
+		}
+		// A transaction that has written a task holds the shared lock until after its commit.
+		rows, err := c.Query(ctx, lock)
+		if err != nil {
+			return err
+		}
+		if string(rows[0][0]) != "t" {
+			pause := busy
+			if busy = min(2*busy, maxBusyPoll); string(rows[0][1]) == "t" {
+				pause = idlePoll // another forwarder waits, so that commits notify both
+			}
+			if err := f.wait(ctx, c, pause); err != nil {
+				return err
+			}
+			continue
+		}
+		n, err = f.batch(ctx, c) // of those that committed before the lock was taken
+		for n == 0 && err == nil && len(f.full) == 0 {
+			if err = f.wait(ctx, c, idlePoll); err == nil {
+				n, err = f.batch(ctx, c)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := c.Query(ctx, "SELECT pg_advisory_unlock(1279352652, 1)"); err != nil {
+			return err
+		}
+	}
+}
+
+// lock tries to get the lock of a forwarder that waits, and asks if another one has it.
+const lock = `SELECT pg_try_advisory_lock(1279352652, 1), EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1279352652 AND objid = 1
+	AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND mode = 'ExclusiveLock' AND granted)`
+
+// wait returns after a notification, also one that came during a statement, or the time.
+func (f *forwarder) wait(ctx context.Context, c *postgres.Conn, d time.Duration) error {
+	defer func() { f.notified = false }()
+	if f.notified {
+		return nil
+	}
+	within, stop := context.WithTimeout(ctx, d)
+	defer stop()
+	err := c.WaitForNotification(within)
+	if within.Err() != nil && ctx.Err() == nil && pgconn.Timeout(err) {
+		return nil
+	}
+	return err
+}
+
+// pick selects and locks the next rows. Rows that another forwarder has are skipped.
+const pick = `WITH picked AS (
+	SELECT id, size FROM layshaft.outbox WHERE function <> ALL (string_to_array($3, chr(31))) ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+), few AS (
+	SELECT id, sum(size + 256) OVER (ORDER BY id) AS total, row_number() OVER (ORDER BY id) AS n FROM picked
+)
+SELECT o.id, o.function, o.payload, o.unique_key, o.coalesce_key, o.priority,
+	COALESCE((extract(epoch FROM o.due) * 1000000)::bigint, 0), (extract(epoch FROM o.created) * 1000000)::bigint
+FROM layshaft.outbox AS o JOIN few USING (id) WHERE few.total <= $2 OR few.n = 1 ORDER BY o.id`
+
+const remove = `DELETE FROM layshaft.outbox WHERE id = ANY ($1)`
+
+const refuse = `WITH gone AS (DELETE FROM layshaft.outbox WHERE id = $1 RETURNING id, function, payload, unique_key, coalesce_key, priority, due, created)
+	INSERT INTO layshaft.refused (id, function, payload, unique_key, coalesce_key, priority, due, created, reason) SELECT gone.*, $2 FROM gone`
+
+func (f *forwarder) prepare(ctx context.Context, c *postgres.Conn) error {
+	for name, sql := range map[string]string{"pick": pick, "remove": remove, "refuse": refuse} {
+		if _, err := c.Prepare(ctx, name, sql, nil); err != nil {
+			return postgres.Explain(c.Name, "layshaft.outbox", err)
+		}
+	}
+	return nil
+}
+
+// int8 returns a number in the binary format.
+func int8(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+
+// inBinary asks for all columns in the binary format.
+var inBinary = []int16{1}
+
+// batch queues one batch of tasks, except those of full functions, and returns how many rows it
+// offered.
+func (f *forwarder) batch(ctx context.Context, c *postgres.Conn) (int, error) {
+	// The commit needs no sync: rows that come back after a crash have the same tokens.
+	if _, err := c.Query(ctx, "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
+		return 0, err
+	}
+	r := c.ExecPrepared(ctx, "pick", [][]byte{int8(batchRows), int8(batchBytes), []byte(strings.Join(f.full, "\x1f"))}, inBinary, inBinary).Read()
+	if r.Err != nil {
+		return 0, postgres.Explain(c.Name, "layshaft.outbox", r.Err)
+	}
+	if len(r.Rows) == 0 {
+		_, err := c.Query(ctx, "COMMIT")
+		return 0, err
+	}
+	ask := &layshaftv1.SubmitTasksRequest{Tasks: make([]*layshaftv1.TaskSpec, len(r.Rows))}
+	for i, row := range r.Rows {
+		ask.Tasks[i] = f.spec(row)
+	}
+	answer, err := f.cfg.Submit(ctx, ask)
+	if err == nil && len(answer.GetAccepted()) != len(r.Rows) {
+		err = fmt.Errorf("the coordinator answered %d of %d tasks", len(answer.GetAccepted()), len(r.Rows))
+	}
+	if err != nil {
+		_, failed := c.Query(ctx, "ROLLBACK")
+		return 0, cmp.Or(failed, err)
+	}
+	queued := make([]int64, 0, len(r.Rows))
+	for i, a := range answer.GetAccepted() {
+		switch {
+		case a.GetFull():
+			if function := ask.Tasks[i].GetFunction(); !slices.Contains(f.full, function) {
+				f.full = append(f.full, function)
+			}
+		case a.GetRefused() != "":
+			f.log.Error("task refused; it is in layshaft.refused", "row", int64(binary.BigEndian.Uint64(r.Rows[i][0])), "function", ask.Tasks[i].GetFunction(), "err", a.GetRefused())
+			if err := c.ExecPrepared(ctx, "refuse", [][]byte{r.Rows[i][0], []byte(a.GetRefused())}, inBinary, nil).Read().Err; err != nil {
+				return 0, postgres.Explain(c.Name, "layshaft.refused", err)
+			}
+		default:
+			queued = append(queued, int64(binary.BigEndian.Uint64(r.Rows[i][0])))
+		}
+	}
+	if err := c.ExecPrepared(ctx, "remove", [][]byte{int8s(queued)}, inBinary, nil).Read().Err; err != nil {
+		return 0, postgres.Explain(c.Name, "layshaft.outbox", err)
+	}
+	if _, err := c.Query(ctx, "COMMIT"); err != nil {
+		return 0, err
+	}
+	f.worked = true
+	return len(r.Rows), nil
+}
+
+// int8s returns an array of numbers in the binary format.
+func int8s(all []int64) []byte {
+	b := binary.BigEndian.AppendUint32(nil, 1)             // dimensions
+	b = binary.BigEndian.AppendUint32(b, 0)                // no NULL
+	b = binary.BigEndian.AppendUint32(b, pgtype.Int8OID)   // type
+	b = binary.BigEndian.AppendUint32(b, uint32(len(all))) // length
+	b = binary.BigEndian.AppendUint32(b, 1)                // lower bound
+	for _, n := range all {
+		b = binary.BigEndian.AppendUint32(b, 8)
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return b
+}
+
+var taskPriority = map[string]layshaftv1.TaskPriority{
+	"high": layshaftv1.TaskPriority_TASK_PRIORITY_HIGH,
+	"low":  layshaftv1.TaskPriority_TASK_PRIORITY_LOW,
+}
+
+// keep is how long outcomes are kept: at least as long as a row may come back after a crash.
+const keep = 10 * time.Minute
+
+// spec returns the task of a row.
+func (f *forwarder) spec(row [][]byte) *layshaftv1.TaskSpec {
+	s := &layshaftv1.TaskSpec{Function: string(row[1]), Input: row[2], Unique: string(row[3]), Fresh: row[4][0] != 0, Priority: taskPriority[string(row[5])],
+		Durability: layshaftv1.Durability_DURABILITY_DISK, Background: true, Resubmitted: true, Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(keep)}}
+	if due := int64(binary.BigEndian.Uint64(row[6])); due > 0 && due <= math.MaxInt64/1000 {
+		s.DueNanos = due * 1000
+	}
+	// The time of the row distinguishes it from one with its number in a database that was
+	// restored.
+	h := sha256.New()
+	h.Write([]byte(f.source))
+	h.Write(row[0])
+	h.Write(row[7])
+	s.Token = binary.LittleEndian.Uint64(h.Sum(nil)) | 1
+	return s
+}

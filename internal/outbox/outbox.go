@@ -1,0 +1,106 @@
+// Package outbox queues tasks that transactions of PostgreSQL write, each once after its commit.
+//
+// A migration makes a table, functions to write tasks with, and triggers for changed rows. A
+// forwarder moves the rows of the table to the coordinator. It deletes them after the coordinator
+// has them on disk. If it ends in between, it sends them again, with the same tokens, so the
+// coordinator makes no second task.
+package outbox
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/postgres"
+)
+
+//go:embed install.sql
+var install string
+
+//go:embed uninstall.sql
+var uninstall string
+
+// version is the version of the migration, as in the comment of its schema.
+const version = "outbox version 1"
+
+// Migration returns the statements that make the outbox, with its functions in a schema such as
+// public. They may run again on a database that has it.
+func Migration(schema string) string {
+	return strings.ReplaceAll(install, "{schema}", postgres.Ident(schema))
+}
+
+// Removal returns the statements that remove the outbox.
+func Removal(schema string) string {
+	return strings.ReplaceAll(uninstall, "{schema}", postgres.Ident(schema))
+}
+
+// Apply runs the statements of Migration or Removal in one transaction.
+func Apply(ctx context.Context, database, statements string) error {
+	c, err := postgres.Connect(ctx, database, postgres.Options{Purpose: "install"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Query(ctx, "BEGIN; "+statements+"; COMMIT")
+	return err
+}
+
+// Status is the state of an outbox.
+type Status struct {
+	Waiting int64         `json:"waiting"`          // tasks that are not queued yet, counted up to 100,000
+	Oldest  time.Duration `json:"oldest,omitempty"` // age of the oldest one
+	Refused int64         `json:"refused"`          // tasks that the coordinator refused for good
+	Reason  string        `json:"reason,omitempty"` // of the latest one
+	Tables  []string      `json:"tables"`           // watched tables
+}
+
+const statusQuery = `SELECT (SELECT count(*) FROM (SELECT FROM layshaft.outbox LIMIT 100000) AS w),
+	(SELECT COALESCE(extract(epoch FROM clock_timestamp() - min(created)), 0)::float8 FROM layshaft.outbox),
+	(SELECT count(*) FROM layshaft.refused), (SELECT reason FROM layshaft.refused ORDER BY at DESC LIMIT 1),
+	(SELECT string_agg(DISTINCT tgrelid::regclass::text, chr(31)) FROM pg_trigger
+		WHERE tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'layshaft'::regnamespace AND proname LIKE 'changed\_%'))`
+
+// Look returns the state of the outbox of a database.
+func Look(ctx context.Context, database string) (Status, error) {
+	c, err := postgres.Connect(ctx, database, postgres.Options{Purpose: "status"})
+	if err != nil {
+		return Status{}, err
+	}
+	defer c.Close()
+	if err := check(ctx, c); err != nil {
+		return Status{}, err
+	}
+	rows, err := c.Query(ctx, statusQuery)
+	if err != nil {
+		return Status{}, err
+	}
+	row := rows[0]
+	s := Status{Reason: string(row[3]), Tables: []string{}}
+	s.Waiting, _ = strconv.ParseInt(string(row[0]), 10, 64)
+	seconds, _ := strconv.ParseFloat(string(row[1]), 64)
+	s.Oldest = time.Duration(seconds * float64(time.Second)).Round(time.Millisecond)
+	s.Refused, _ = strconv.ParseInt(string(row[2]), 10, 64)
+	if len(row[4]) > 0 {
+		s.Tables = strings.Split(string(row[4]), "\x1f")
+	}
+	return s, nil
+}
+
+// check returns an error unless the database has an outbox of this version.
+func check(ctx context.Context, c *postgres.Conn) error {
+	rows, err := c.Query(ctx, "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'layshaft'")
+	if err != nil {
+		return err
+	}
+	name := postgres.Display(c.Name)
+	if len(rows) == 0 {
+		return fmt.Errorf("database %s has no outbox; make it with: layshaft pg install %s", name, name)
+	}
+	if got := string(rows[0][0]); got != version {
+		return fmt.Errorf("database %s: the schema layshaft is %q, this program needs %q; run: layshaft pg install %s", name, got, version, name)
+	}
+	return nil
+}
