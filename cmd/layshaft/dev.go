@@ -35,6 +35,7 @@ type devCmd struct {
 	Function map[string]string `mapsep:"none" placeholder:"NAME=COMMAND" help:"Run COMMAND, by sh -c, for each task of the function NAME, in the slots of every worker. May be repeated."`
 	ChildEnv []string          `sep:"," placeholder:"NAME" help:"Variable of this environment that programs and commands get, beside common ones such as PATH, HOME and AWS_*. NAME* means all that begin with NAME. May be repeated."`
 	gearmanFlags
+	outboxFlags
 	AnyUser  bool   `help:"Accept clients of all users of this machine. They can then run any code as this user. Without it, only processes of this user, and of root, are accepted; on Linux."`
 	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Lowest level to log: debug, info, warn or error."`
 }
@@ -113,6 +114,9 @@ func (d *devCmd) args(dir, name string) []string {
 // gearmanArgs returns the Gearman arguments of the coordinator.
 func (d *devCmd) gearmanArgs() []string {
 	args := []string{"--gearman", d.Gearman, "--gearman-http", d.GearmanHTTP, "--gearman-durability", d.GearmanDurability, "--gearman-keep", d.GearmanKeep.String()}
+	for _, database := range d.Outbox {
+		args = append(args, "--outbox", database)
+	}
 	args = append(args, "--gearman-max-payload", fmt.Sprint(int64(d.GearmanMaxPayload)))
 	for _, r := range d.GearmanRetries {
 		args = append(args, "--gearman-retries", r)

@@ -38,6 +38,12 @@ type cli struct {
 		List stateListCmd `cmd:"" help:"List the jobs in a -state directory of programs, the latest first."`
 		Drop stateDropCmd `cmd:"" help:"Remove jobs from a -state directory."`
 	} `cmd:"" help:"List or drop the state of jobs that run inside programs."`
+	PG struct {
+		Install   pgInstallCmd   `cmd:"" help:"Make an outbox: a table, functions and triggers that queue tasks from transactions."`
+		Uninstall pgUninstallCmd `cmd:"" help:"Remove the outbox with its triggers, and the tasks that wait in it."`
+		Forward   pgForwardCmd   `cmd:"" help:"Move the tasks of an outbox to a cluster, until SIGTERM. A coordinator with -outbox needs no such process."`
+		Status    pgStatusCmd    `cmd:"" help:"Show how many tasks wait in an outbox."`
+	} `cmd:"" name:"pg" help:"Queue tasks from transactions of PostgreSQL."`
 	Cert struct {
 		Init  certInitCmd  `cmd:"" help:"Create a certificate authority for a cluster."`
 		Issue certIssueCmd `cmd:"" help:"Create a certificate and its key."`
@@ -102,9 +108,15 @@ type coordinatorCmd struct {
 	MaxCode        bytesize.Size `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Largest program that a client may send."`
 
 	gearmanFlags
+	outboxFlags
 	KeepDead   time.Duration `group:"Tasks" default:"2160h" help:"How long dead letters are kept: background tasks that have failed finally. 0s means no limit."`
 	MaxDead    int           `group:"Tasks" default:"100000" placeholder:"NUMBER" help:"Dead letters kept per function; the oldest are dropped."`
 	TaskMemory bytesize.Size `group:"Tasks" placeholder:"BYTES" help:"Memory for inputs and results of tasks; beyond it they go to disk. Default: an eighth of the machine's memory."`
+}
+
+// outboxFlags name the databases whose tasks a coordinator forwards.
+type outboxFlags struct {
+	Outbox []string `group:"Tasks" sep:"," placeholder:"DATABASE" help:"Queue the tasks that transactions write into the outboxes of these databases; see layshaft pg install."`
 }
 
 // gearmanFlags are the flags of the Gearman protocol.

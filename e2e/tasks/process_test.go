@@ -127,6 +127,7 @@ type cluster struct {
 	address, gearman string
 	coordinator      *process
 	dir              string
+	outbox           string // database whose outbox the coordinator forwards
 }
 
 // newCluster starts a coordinator.
@@ -156,7 +157,11 @@ func newClusterIn(t testing.TB, dir string) *cluster {
 // start starts the coordinator, again after a kill.
 func (c *cluster) start(t testing.TB) {
 	t.Helper()
-	c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-gearman", c.gearman, "-http", "none", "-gossip", "127.0.0.1:0")
+	args := []string{"coordinator", "-data", c.dir, "-listen", c.address, "-gearman", c.gearman, "-http", "none", "-gossip", "127.0.0.1:0"}
+	if c.outbox != "" {
+		args = append(args, "-outbox", c.outbox)
+	}
+	c.coordinator = launch(t, "layshaft", args...)
 }
 
 // worker starts a worker, and waits until the coordinator has it.

@@ -19,6 +19,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/outbox"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -45,6 +46,8 @@ type CoordinatorConfig struct {
 	// Audit receives the audit log: every action and refusal, with its user. Nil means Log of
 	// Common.
 	Audit *slog.Logger
+	// Outboxes are the databases whose outboxes are forwarded; see package outbox.
+	Outboxes []string
 	// Gearman is the address for Gearman clients and workers; empty means none.
 	Gearman string
 	// GearmanHTTP is the address for jobs over HTTP; empty means none.
@@ -123,6 +126,11 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	if gearmanHTTP != nil {
 		family.Go(func() error { return tasks.ServeGearmanHTTP(within, gearmanHTTP, cfg.GearmanOptions) })
+	}
+	for _, database := range cfg.Outboxes {
+		family.Go(func() error {
+			return outbox.Forward(within, outbox.Config{Database: database, Submit: tasks.SubmitTasks, Log: cfg.Log})
+		})
 	}
 	family.Go(func() error { return g.Run(within) })
 	family.Go(func() error { return limitMemory(within) })
