@@ -225,15 +225,29 @@ func TestWatch(t *testing.T) {
 	if err := Apply(t.Context(), db.DSN(), Migration("public")); err != nil {
 		t.Errorf("a second install: %v", err)
 	}
-	if err := Apply(t.Context(), db.DSN(), Removal("public")); err != nil {
-		t.Fatal(err)
+	db.Exec(t, "CREATE TABLE layshaft.written (job text); CREATE SCHEMA other; CREATE FUNCTION other.changed_x() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+	for range 2 {
+		if err := Apply(t.Context(), db.DSN(), Removal("public")); err != nil {
+			t.Fatal(err)
+		}
+		db.Exec(t, "SELECT other.changed_x(), * FROM layshaft.written")
 	}
-	db.Exec(t, `DELETE FROM "Products"`)
+	db.Exec(t, `DROP SCHEMA other CASCADE; DELETE FROM "Products"`)
 	if got := db.Exec(t, `SELECT proname FROM pg_proc WHERE proname LIKE '%layshaft%' OR proname LIKE 'changed%'`); len(got) > 0 {
 		t.Errorf("left behind: %q", got)
 	}
 	if _, err := Look(t.Context(), db.DSN()); err == nil || !strings.Contains(err.Error(), "layshaft pg install") {
 		t.Errorf("without an outbox: %v", err)
+	}
+	db.Exec(t, "DROP TABLE layshaft.written")
+	if err := Apply(t.Context(), db.DSN(), Removal("public")); err != nil {
+		t.Fatal(err)
+	}
+	if got := db.Exec(t, "SELECT FROM pg_namespace WHERE nspname = 'layshaft'"); len(got) > 0 {
+		t.Error("an empty schema is left behind")
+	}
+	if err := Apply(t.Context(), db.DSN(), Removal("public")); err != nil {
+		t.Errorf("without a schema: %v", err)
 	}
 }
 
