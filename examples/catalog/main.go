@@ -3,6 +3,7 @@
 //
 //	go run ./examples/catalog -generate 100000    makes a catalogue of 100,000 product lines
 //	go run ./examples/catalog                     reads it, prints a report, writes the listings
+//	go run ./examples/catalog -serve :8090        builds an index of the listings and shows a search page
 package main
 
 import (
@@ -25,6 +26,7 @@ const usage = `catalog reports on a product catalogue.
 
   catalog -generate N [-dir DIR]          make a catalogue of N product lines
   catalog [-dir DIR] [-out DIR]           read it, print a report, write the listings
+  catalog -serve ADDR [-search URL]       build an index of the listings, show a search page
 
 `
 
@@ -41,6 +43,8 @@ func main() {
 	top := flag.Int("top", 10, "length of the top lists")
 	generate := flag.Int64("generate", 0, "make a catalogue of `N` lines in -dir instead of reading one")
 	seed := flag.Uint64("seed", 1, "seed for -generate; another seed makes another catalogue")
+	address := flag.String("serve", "", "build an index of the listings and show a search page at `ADDR`, such as 127.0.0.1:8090")
+	server := flag.String("search", "", "with -serve, write the documents to the search server at `URL` too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -64,6 +68,17 @@ func main() {
 	}
 	if *out == "" {
 		*out = filepath.Join(*dir, "listings")
+	}
+	if *address != "" {
+		in := IndexParams{*out, filepath.Join(*dir, "index"), *server}
+		err := buildIndex(ctx, target, in)
+		if err == nil {
+			err = serve(ctx, os.Stdout, *address, in.Out)
+		}
+		if err != nil {
+			log.Fatal("catalog: ", err)
+		}
+		return
 	}
 	if target.Quarantine == "" {
 		target.Quarantine = filepath.Join(*dir, "quarantine.jsonl")

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/custom"
 	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
-	"github.com/blevesearch/bleve/v2/analysis/analyzer/standard"
+	"github.com/blevesearch/bleve/v2/analysis/token/lowercase"
+	"github.com/blevesearch/bleve/v2/analysis/tokenizer/unicode"
 	"github.com/blevesearch/bleve/v2/mapping"
 )
 
@@ -147,7 +149,7 @@ func mappingOf(fields []field) mapping.IndexMapping {
 		doc.AddFieldMappingsAt(name, f)
 	}
 	words := bleve.NewTextFieldMapping()
-	words.Analyzer = standard.Name
+	words.Analyzer = "words"
 	add(textField, words, false, true, false)
 	source := bleve.NewTextFieldMapping()
 	source.Analyzer = keyword.Name
@@ -161,6 +163,10 @@ func mappingOf(fields []field) mapping.IndexMapping {
 		}
 	}
 	m := bleve.NewIndexMapping()
+	// without stop words: a product may be called The Who
+	if err := m.AddCustomAnalyzer("words", map[string]any{"type": custom.Name, "tokenizer": unicode.Name, "token_filters": []string{lowercase.Name}}); err != nil {
+		panic(err) // the names are those of registered parts
+	}
 	m.DefaultMapping = doc
 	m.IndexDynamic, m.StoreDynamic, m.DocValuesDynamic = false, false, false
 	return m

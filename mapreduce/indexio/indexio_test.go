@@ -27,7 +27,7 @@ func sku(p product) string { return p.SKU }
 
 func generate(i int64) product {
 	return product{
-		SKU: fmt.Sprintf("A-%04d", i), Title: []string{"Garden hose", "Garden chair", "Kettle, steel"}[i%3] + fmt.Sprint(" No", i),
+		SKU: fmt.Sprintf("A-%04d", i), Title: []string{"Garden hose", "Garden chair", "Kettle, steel"}[i%3] + fmt.Sprint(" no ", i),
 		Brand: []string{"Acme", "Bolt & Söhne"}[i%2], Tags: []string{"t" + fmt.Sprint(i%5), "all"}, Attr: map[string]string{"color": []string{"red", "blue"}[i/50%2]}, Cents: i * 10,
 	}
 }
@@ -60,6 +60,8 @@ func TestSearch(t *testing.T) {
 	}{
 		{"all", indexio.Query{}, func(product) bool { return true }},
 		{"words in any order and case", indexio.Query{Text: "HOSE garden"}, func(p product) bool { return strings.Contains(p.Title, "Garden hose") }},
+		{"signs beside words", indexio.Query{Text: "hose & garden"}, func(p product) bool { return strings.Contains(p.Title, "Garden hose") }},
+		{"frequent words", indexio.Query{Text: "no garden"}, func(p product) bool { return strings.Contains(p.Title, "Garden") }},
 		{"the beginning of a word", indexio.Query{Text: "garden ho"}, func(p product) bool { return strings.Contains(p.Title, "Garden hose") }},
 		{"a word of a keyword", indexio.Query{Text: "söhne"}, func(p product) bool { return p.Brand == "Bolt & Söhne" }},
 		{"a value of a map", indexio.Query{Text: "blue kettle"}, func(p product) bool { return p.Attr["color"] == "blue" && strings.Contains(p.Title, "Kettle") }},

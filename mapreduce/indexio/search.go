@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unsafe"
 
 	"github.com/blevesearch/bleve/v2"
@@ -178,6 +179,10 @@ func (x *Index[T]) Search(ctx context.Context, q Query) (*Result[T], error) {
 	}
 	var must []query.Query
 	if words := strings.Fields(q.Text); len(words) > 0 {
+		words = slices.DeleteFunc(words, func(w string) bool { return !strings.ContainsFunc(w, isWordRune) })
+		if len(words) == 0 {
+			must = append(must, bleve.NewMatchNoneQuery())
+		}
 		for i, word := range words {
 			match := bleve.NewMatchQuery(word)
 			match.SetField(textField)
@@ -250,6 +255,9 @@ func (x *Index[T]) Search(ctx context.Context, q Query) (*Result[T], error) {
 	}
 	return x.result(found)
 }
+
+// isWordRune reports whether a rune is part of a word, so that a text of signs has no words.
+func isWordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
 
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
