@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/layshaft/layshaft/bench/duck/differ"
+	"github.com/layshaft/layshaft/bench/duck/standard"
 )
 
 // checks are the commands that compare package report with DuckDB.
@@ -20,6 +21,21 @@ var checks = map[string]func(args []string) error{
 		_ = f.Parse(args) // the set exits on an error
 		return differ.Run(o)
 	},
+	"tpch":       suite(0.1, "scale factor", standard.TPCH),
+	"clickbench": suite(1, "million rows", standard.ClickBench),
+}
+
+// suite returns the command of a suite of queries.
+func suite(scale float64, usage string, run func(standard.Options) error) func(args []string) error {
+	return func(args []string) error {
+		f := flag.NewFlagSet("suite", flag.ExitOnError)
+		var o standard.Options
+		f.Float64Var(&o.Scale, "scale", scale, usage)
+		f.IntVar(&o.Rounds, "rounds", 3, "runs of each query; the median counts")
+		f.StringVar(&o.Only, "only", "", "name of the only query to run")
+		_ = f.Parse(args) // the set exits on an error
+		return run(o)
+	}
 }
 
 // check runs a command of checks, if it is one, and ends the process.

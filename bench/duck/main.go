@@ -8,6 +8,8 @@
 //	duck sql OUT STATEMENT MEMORY    the rows of a statement as CSV; no limit of memory if it is empty
 //	duck parquet OUT FILES...        products as Parquet
 //	duck diff [-n 20000] [-seed 1]   run generated statements in package report, too, and compare
+//	duck tpch [-scale 0.1]           the same for seven queries of TPC-H
+//	duck clickbench [-scale 1]       the same for the queries of ClickBench
 //
 // OUT becomes a file. The files decide by their names how w2 and w5 read them: .jsonl, .csv or
 // .parquet. GOMAXPROCS sets the number of threads, and TMPDIR where the database puts what exceeds

@@ -14,11 +14,11 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 )
 
-// cell is a value of either system: nil, bool, *big.Rat, float64, or string.
-type cell any
+// Cell is a value of either system: nil, bool, *big.Rat, float64, or string.
+type Cell any
 
 // toCell converts a value. Dates and times become text; so do lists, structs and maps.
-func toCell(v any) cell {
+func toCell(v any) Cell {
 	switch v := v.(type) {
 	case nil:
 		return nil
@@ -120,7 +120,7 @@ func nestedText(v any) string {
 }
 
 // number returns a number as a float.
-func number(c cell) (float64, bool) {
+func number(c Cell) (float64, bool) {
 	switch c := c.(type) {
 	case *big.Rat:
 		f, _ := c.Float64()
@@ -136,7 +136,7 @@ const tolerance = 1e-9
 
 // equal compares two cells. Exact numbers are equal, and a float differs from the other number by
 // the tolerance at most.
-func equal(a, b cell) bool {
+func equal(a, b Cell) bool {
 	x, ok := a.(*big.Rat)
 	y, too := b.(*big.Rat)
 	if ok && too {
@@ -151,7 +151,7 @@ func equal(a, b cell) bool {
 }
 
 // sortKey orders rows such that equal rows are near each other.
-func sortKey(row []cell) string {
+func sortKey(row []Cell) string {
 	var b strings.Builder
 	for _, c := range row {
 		if f, ok := number(c); ok {
@@ -166,12 +166,13 @@ func sortKey(row []cell) string {
 	return b.String()
 }
 
-// different compares two results, and returns the first rows that only one has.
-func different(ours, theirs [][]cell, ordered bool) string {
+// Different compares two results, and returns the first rows that only one has; empty if there are
+// none.
+func Different(ours, theirs [][]Cell, ordered bool) string {
 	if len(ours) != len(theirs) {
 		return fmt.Sprintf("%d rows, DuckDB %d", len(ours), len(theirs)) + oneSided(ours, theirs)
 	}
-	same := func(a, b []cell) bool { return slices.EqualFunc(a, b, equal) }
+	same := func(a, b []Cell) bool { return slices.EqualFunc(a, b, equal) }
 	if slices.EqualFunc(ours, theirs, same) {
 		return ""
 	}
@@ -182,7 +183,7 @@ func different(ours, theirs [][]cell, ordered bool) string {
 			}
 		}
 	}
-	byKey := func(a, b []cell) int { return cmp.Compare(sortKey(a), sortKey(b)) }
+	byKey := func(a, b []Cell) int { return cmp.Compare(sortKey(a), sortKey(b)) }
 	ours, theirs = slices.Clone(ours), slices.Clone(theirs)
 	slices.SortFunc(ours, byKey)
 	slices.SortFunc(theirs, byKey)
@@ -193,7 +194,7 @@ func different(ours, theirs [][]cell, ordered bool) string {
 }
 
 // oneSided returns rows without a partner on the other side.
-func oneSided(ours, theirs [][]cell) string {
+func oneSided(ours, theirs [][]Cell) string {
 	taken := make([]bool, len(theirs))
 	var left []string
 	for _, a := range ours {
@@ -221,7 +222,7 @@ func oneSided(ours, theirs [][]cell) string {
 	return " " + strings.Join(left, "; ")
 }
 
-func show(row []cell) string {
+func show(row []Cell) string {
 	all := make([]string, len(row))
 	for i, c := range row {
 		switch c := c.(type) {

@@ -110,16 +110,19 @@ func (c *counts) world(dir string, o Options, number int) error {
 	for range min(perWorld, o.N-number*perWorld) {
 		q := g.next()
 		began := time.Now()
-		theirs, theirErr := duckRows(db, q.theirs)
+		theirs, theirErr := Theirs(db, q.theirs)
 		took := time.Since(began)
 		began = time.Now()
-		ours, ourErr := ourRows(q)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ours, ourErr := Ours(ctx, mapreduce.Local{Slots: 1}, q.ours, q.types)
+		cancel()
 		c.add(q, ours, ourErr, theirs, theirErr, time.Since(began), took)
 	}
 	return nil
 }
 
-func duckRows(db *sql.DB, text string) (all [][]cell, err error) {
+// Theirs returns the rows of a statement in DuckDB.
+func Theirs(db *sql.DB, text string) (all [][]Cell, err error) {
 	rows, err := db.Query(text)
 	if err != nil {
 		return nil, err
@@ -130,7 +133,7 @@ func duckRows(db *sql.DB, text string) (all [][]cell, err error) {
 		return nil, err
 	}
 	for rows.Next() {
-		values, row := make([]any, len(names)), make([]cell, len(names))
+		values, row := make([]any, len(names)), make([]Cell, len(names))
 		to := make([]any, len(names))
 		for i := range values {
 			to[i] = &values[i]
@@ -146,15 +149,14 @@ func duckRows(db *sql.DB, text string) (all [][]cell, err error) {
 	return all, rows.Err()
 }
 
-func ourRows(q query) (all [][]cell, err error) {
+// Ours returns the rows of a statement in package report. A panic is an error.
+func Ours(ctx context.Context, t mapreduce.Target, text string, types map[string]string) (all [][]Cell, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("PANIC %v", p)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	s, err := report.Options{Types: q.types}.Prepare(ctx, mapreduce.Local{Slots: 1}, q.ours)
+	s, err := report.Options{Types: types}.Prepare(ctx, t, text)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +164,7 @@ func ourRows(q query) (all [][]cell, err error) {
 		if err != nil {
 			return nil, err
 		}
-		row := make([]cell, len(values))
+		row := make([]Cell, len(values))
 		for i, v := range values {
 			row[i] = toCell(v)
 		}
@@ -172,7 +174,7 @@ func ourRows(q query) (all [][]cell, err error) {
 }
 
 // add counts the outcome of a statement.
-func (c *counts) add(q query, ours [][]cell, ourErr error, theirs [][]cell, theirErr error, took, theirTime time.Duration) {
+func (c *counts) add(q query, ours [][]Cell, ourErr error, theirs [][]Cell, theirErr error, took, theirTime time.Duration) {
 	var o outcome
 	detail := ""
 	switch {
@@ -185,7 +187,7 @@ func (c *counts) add(q query, ours [][]cell, ourErr error, theirs [][]cell, thei
 	case theirErr != nil:
 		o, detail = outcome{"refused by DuckDB", known(accepted, q.ours, theirErr.Error())}, theirErr.Error()
 	default:
-		if detail = different(ours, theirs, q.ordered); detail == "" {
+		if detail = Different(ours, theirs, q.ordered); detail == "" {
 			o = outcome{"equal", ""}
 		} else {
 			o = outcome{"different", known(differences, q.ours, detail)}

@@ -560,7 +560,7 @@ func conjuncts(x *expr.Expr) (all []*expr.Expr) {
 		}
 		return all
 	}
-	return []*expr.Expr{x}
+	return factored(x)
 }
 
 // conjunction joins conditions with AND; nil for none.
