@@ -173,6 +173,7 @@ type relation struct {
 	width int
 	conds []*expr.Expr
 	size  int64
+	raw   int64 // the size without its conditions
 }
 
 // orderJoins flattens a tree of inner joins, gives each condition to the relations that it needs,
@@ -191,6 +192,7 @@ func orderJoins(n *Join, conds []*expr.Expr) Node {
 		}
 	}
 	for _, r := range rels {
+		r.raw = Size(r.node)
 		r.node = push(r.node, r.conds)
 		r.size = Size(r.node)
 	}
@@ -210,15 +212,16 @@ func orderJoins(n *Join, conds []*expr.Expr) Node {
 			largest = i
 		}
 	}
+	fan := newFanout(rels, joins, len(cols))
 	node := rels[largest].node
 	place(rels[largest], 0)
 	rels = slices.Delete(rels, largest, largest+1)
 	for len(rels) > 0 {
-		best, linked := -1, false
+		best, linked, rows := -1, false, int64(0)
 		for i, r := range rels {
-			l := slices.ContainsFunc(joins, func(c *expr.Expr) bool { return links(c, to, r) })
-			if best < 0 || l && !linked || l == linked && r.size < rels[best].size {
-				best, linked = i, l
+			n, l := fan.of(r, joins, to)
+			if best < 0 || l && !linked || l == linked && (n < rows || n == rows && r.size < rels[best].size) {
+				best, linked, rows = i, l, n
 			}
 		}
 		r := rels[best]
