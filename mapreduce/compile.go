@@ -432,6 +432,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		return e.failure(err)
 	}
 	e.memory = max(run.Memory-tables, run.Memory/4) / 2 / int64(max(1, holders))
+	e.ctx = context.WithValue(ctx, memoryKey{}, e.memory)
 	e.quarantine = &bursts{to: &port{e: e, number: len(s.ends)}}
 	run.Sink = make([][]byte, s.sinks)
 

@@ -89,8 +89,9 @@ func Prepare(ctx context.Context, t mapreduce.Target, text string, args ...any) 
 	return Options{}.Prepare(ctx, t, text, args...)
 }
 
-// defaultBroadcast is the size of files up to which an input of a join is given to all tasks.
-const defaultBroadcast = 64 << 20
+// defaultBroadcast is the size of files up to which an input of a join is given to all tasks. Tests
+// change it.
+var defaultBroadcast = int64(64 << 20)
 
 // defaultStateSize is the default of Options.StateSize.
 const defaultStateSize = 10 << 30

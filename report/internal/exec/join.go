@@ -342,8 +342,8 @@ func (j *joiner) flush() error {
 	return nil
 }
 
-// shuffleJoin brings the rows of both inputs together by key. The right rows of one key must fit
-// into memory.
+// shuffleJoin brings the rows of both inputs together by key. Right rows of one key that do not fit
+// into memory are refused.
 func (p *plan) shuffleJoin(n *bind.Join) batches {
 	rows := func(in bind.Node, keys []*expr.Expr, alone byte) mapreduce.Dataset[Row] {
 		number := uint64(0)
@@ -358,20 +358,26 @@ func (p *plan) shuffleJoin(n *bind.Join) batches {
 	}
 	left, right := rows(n.Left, n.LeftKeys, 1), rows(n.Right, n.RightKeys, 2)
 	key := func(r Row) string { return r.Key }
-	return mapreduce.CoGroup(left, right, key, key, func(_ context.Context, _ string, ls, rs iter.Seq[Row], emit func(vec.Batch)) error {
-		return joinGroup(n, ls, rs, emit)
+	return mapreduce.CoGroup(left, right, key, key, func(ctx context.Context, _ string, ls, rs iter.Seq[Row], emit func(vec.Batch)) error {
+		return joinGroup(ctx, n, ls, rs, emit)
 	}, mapreduce.Named("join"))
 }
 
 // joinGroup joins the rows of one key.
-func joinGroup(n *bind.Join, ls, rs iter.Seq[Row], emit func(vec.Batch)) error {
+func joinGroup(ctx context.Context, n *bind.Join, ls, rs iter.Seq[Row], emit func(vec.Batch)) error {
 	out := builders(n.Right.Columns())
 	count := 0
+	held := charge{limit: mapreduce.TaskMemory(ctx), perRow: rowBytes * int64(len(out))}
 	for r := range rs {
 		if _, err := vec.DecodeRow(bytesOf(r.Data), out); err != nil {
 			return err
 		}
-		count++
+		if count++; !held.add(r.Data) {
+			return held.refuse("the rows of one key on the right side of a join", count, "swap the tables of the join")
+		}
+		if n.Cond == nil && (n.Kind == bind.Semi || n.Kind == bind.Anti) {
+			break // that there is one matters
+		}
 	}
 	right := done(out, count)
 	var rightMatched []bool

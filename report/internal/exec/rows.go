@@ -2,8 +2,10 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
@@ -118,6 +120,29 @@ func (g *gatherer) flush() {
 		g.emit(done(g.out, g.n))
 		g.out, g.n = builders(g.cols), 0
 	}
+}
+
+// charge counts the memory of decoded rows that must be held together.
+type charge struct {
+	// limit is the most bytes to hold; 0 means no limit. perRow are the bytes of a row besides its
+	// encoded ones.
+	limit, perRow int64
+	bytes         int64
+}
+
+// rowBytes is what a column takes of a row, besides the bytes of texts.
+const rowBytes = 16
+
+// add counts an encoded row, and reports whether it fits.
+func (c *charge) add(data string) bool {
+	c.bytes += int64(len(data)) + c.perRow
+	return c.limit <= 0 || c.bytes <= c.limit
+}
+
+// refuse returns the error of rows that do not fit. name is what they are.
+func (c *charge) refuse(name string, rows int, hint string) error {
+	return mapreduce.Fatal(fmt.Errorf("%s must fit into memory: its first %d rows take more than the %s of a task; give more (-memory), use fewer slots (-slots), or %s",
+		name, rows, bytesize.Format(c.limit), hint))
 }
 
 func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/layshaft/layshaft/mapreduce"
@@ -13,7 +14,8 @@ import (
 // windowRow is an encoded row with its partition and its place in it.
 type windowRow struct{ Partition, Order, Data string }
 
-// window brings the rows of a partition together, in order. A partition must fit into memory.
+// window brings the rows of a partition together, in order. A partition that does not fit into
+// memory is refused.
 func (p *plan) window(n *bind.Window) batches {
 	keys, appendOrder := ordered(n.Order)
 	rows := mapreduce.MapTask(p.node(n.In), func(_ context.Context, _ mapreduce.Task, emit func(windowRow)) (func(vec.Batch) error, func() error) {
@@ -39,20 +41,23 @@ func (p *plan) window(n *bind.Window) batches {
 			return nil
 		}, func() error { return nil }
 	}, mapreduce.Named("window keys"))
-	return mapreduce.TryGroupBy(rows, func(r windowRow) string { return r.Partition }, func(_ context.Context, _ string, rows iter.Seq[windowRow], emit func(vec.Batch)) error {
-		return windowPartition(n, keys, rows, emit)
+	return mapreduce.TryGroupBy(rows, func(r windowRow) string { return r.Partition }, func(ctx context.Context, _ string, rows iter.Seq[windowRow], emit func(vec.Batch)) error {
+		return windowPartition(ctx, n, keys, rows, emit)
 	}, mapreduce.SortValues(func(r windowRow) string { return r.Order }))
 }
 
 // windowPartition computes the window functions of one partition.
-func windowPartition(n *bind.Window, keys []*expr.Expr, rows iter.Seq[windowRow], emit func(vec.Batch)) error {
+func windowPartition(ctx context.Context, n *bind.Window, keys []*expr.Expr, rows iter.Seq[windowRow], emit func(vec.Batch)) error {
 	out := builders(n.In.Columns())
 	count := 0
+	held := charge{limit: mapreduce.TaskMemory(ctx), perRow: rowBytes * int64(len(out)+len(n.Calls)+len(keys))}
 	for r := range rows {
 		if _, err := vec.DecodeRow(bytesOf(r.Data), out); err != nil {
 			return err
 		}
-		count++
+		if count++; !held.add(r.Data) {
+			return held.refuse(fmt.Sprintf("a partition of the window function %s", n.Calls[0].Func.Name), count, "divide it by PARTITION BY")
+		}
 	}
 	part := done(out, count)
 	order, err := evalAll(keys, &part)
