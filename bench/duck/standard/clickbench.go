@@ -8,7 +8,7 @@ import (
 // ClickBench runs the queries of ClickBench.
 func ClickBench(o Options) error {
 	const words = "['', '', '', 'google', 'weather', 'cheap flights', 'как сделать', 'buy a car', 'news', 'tv']"
-	rows := fmt.Sprintf(`SELECT hash(i)::HUGEINT::BIGINT %% 4611686018427387904 AS WatchID, 'Title ' || r(u, 1, 900) || one(i, 2, ['', ' Google', ' - shop', ' новости']) AS Title,
+	rows := fmt.Sprintf(`SELECT (hash(i) %% 4611686018427387904)::BIGINT AS WatchID, 'Title ' || r(u, 1, 900) || one(i, 2, ['', ' Google', ' - shop', ' новости']) AS Title,
 			DATE '2013-07-01' + r(i, 3, 31)::INTEGER AS EventDate, TIMESTAMP '2013-07-01 00:00:00' + to_seconds(r(i, 3, 31) * 86400 + r(i, 4, 86400)) AS EventTime,
 			CASE WHEN r(i, 5, 3) = 0 THEN 62 ELSE r(i, 6, 5000) END AS CounterID, r(i, 7, 4294967296) - 2147483648 AS ClientIP, r(u, 8, 3000) AS RegionID, CASE WHEN u = 77 THEN 435090932899640449 ELSE u * 1000003 END AS UserID,
 			one(i, 9, ['http://', 'https://']) || one(i, 10, ['example.com', 'www.google.ru', 'shop.test', 'news.example.org']) || '/p/' || r(i, 11, 20000) AS URL,
