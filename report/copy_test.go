@@ -188,8 +188,8 @@ func TestCopyMany(t *testing.T) {
 	}
 }
 
-// TestCopyKilled kills a process in the middle of COPY. The target does not exist, and the next COPY
-// removes what is left.
+// TestCopyKilled kills a process in the middle of COPY. The target does not exist, and the next
+// COPY removes what is left.
 func TestCopyKilled(t *testing.T) {
 	if os.Getenv("LAYSHAFT_COPY_KILLED") != "" {
 		_, err := answer(t, mapreduce.Local{}, "COPY (SELECT m AS k, n FROM range(1000000) AS r(n), range(50) AS s(m)) TO 'out' (FORMAT csv, PARTITION_BY k)")

@@ -55,8 +55,8 @@ func operatorFiles(t *testing.T, n int) {
 	files(t, map[string]string{"big.csv": big.String(), "small.csv": small.String()})
 }
 
-// TestMemory runs every operator with the least memory, so that rows go to disk: the bytes are those
-// with plenty. Joins are tried with a copy of the small input in each task, and without.
+// TestMemory runs every operator with the least memory, so that rows go to disk: the bytes are
+// those with plenty. Joins are tried with a copy of the small input in each task, and without.
 func TestMemory(t *testing.T) {
 	operatorFiles(t, 20_000)
 	for _, text := range operators {
@@ -100,8 +100,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestJoinOrder checks that customers are joined by their key, after their orders, and not before by
-// nation, which would make many pairs.
+// TestJoinOrder checks that customers are joined by their key, after their orders, and not before
+// by nation, which would make many pairs.
 func TestJoinOrder(t *testing.T) {
 	rows := func(n int, row string) string {
 		var b strings.Builder

@@ -246,8 +246,8 @@ func TestStateFormat(t *testing.T) {
 	}
 }
 
-// TestStateTogether checks runs at the same time, the limit of the size, and that a run that is only
-// explained stores nothing.
+// TestStateTogether checks runs at the same time, the limit of the size, and that a run that is
+// only explained stores nothing.
 func TestStateTogether(t *testing.T) {
 	files(t, map[string]string{"in/a.csv": salesOf(1, 500), "in/b.csv": salesOf(2, 500)})
 	explained, err := report.Options{State: "state"}.Prepare(t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Explain: true, Out: new(bytes.Buffer)}}, stateStatement)

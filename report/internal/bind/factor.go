@@ -17,8 +17,8 @@ func disjuncts(x *expr.Expr) (all []*expr.Expr) {
 	return []*expr.Expr{x}
 }
 
-// factored returns conditions whose conjunction is x: (a AND b) OR (a AND c) becomes a, (b OR c). So
-// a can be a key of a join, or skip parts of files.
+// factored returns conditions whose conjunction is x: (a AND b) OR (a AND c) becomes a, (b OR c).
+// So a can be a key of a join, or skip parts of files.
 func factored(x *expr.Expr) []*expr.Expr {
 	branches := disjuncts(x)
 	if len(branches) == 1 {
