@@ -72,3 +72,32 @@ func TestLineOfStartingStage(t *testing.T) {
 		}
 	}
 }
+
+// TestLineOfInput checks the line about the input of a job of several stages, and that it fits.
+func TestLineOfInput(t *testing.T) {
+	spec := &job.Spec{Stages: []job.Stage{{Splits: []job.Split{{Bytes: 4 << 30}}, Tasks: 8}, {Tasks: 4, Inputs: []job.Edge{{From: 0}}}}}
+	p := &display{j: &Job{spec: spec, engine: idle{}}, brief: true}
+	read := report.Stage{Tasks: 8, Done: 4, Sum: report.Summary{Counters: map[string]int64{consumedCounter: 5_000_000, consumedBytes: 2 << 30}}}
+	for _, c := range []struct {
+		width int
+		want  string
+	}{
+		{0, "[##########..........] 50%  2.0 GiB of 4.0 GiB  5.00M rows  204.8 MiB/s  500.0k rows/s  ETA 10s"},
+		{85, "[##########..........] 50%  2.0 GiB of 4.0 GiB  5.00M rows  204.8 MiB/s  ETA 10s"},
+		{50, "50%  5.00M rows  204.8 MiB/s  ETA 10s"},
+		{20, "50%  ETA 10s"},
+	} {
+		got := p.reading([]report.Stage{read, {Tasks: 4}}).line(10*time.Second, c.width)
+		if got != c.want {
+			t.Errorf("width %d: %q, want %q", c.width, got, c.want)
+		}
+	}
+	read.Done, read.Sum.Counters[consumedBytes] = 8, 4<<30
+	r := p.reading([]report.Stage{read, {Tasks: 4}})
+	if got := r.line(20*time.Second, 0); got != "[####################] 100%  4.0 GiB of 4.0 GiB  5.00M rows  all read, merging" {
+		t.Errorf("after reading: %q", got)
+	}
+	if got := r.summary(20 * time.Second); got != "read 5.00M rows, 4.0 GiB in 20s: 250.0k rows/s, 204.8 MiB/s" {
+		t.Errorf("at the end: %q", got)
+	}
+}

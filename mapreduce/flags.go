@@ -57,7 +57,7 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.StringVar(&c.TLS.CA, "tls-ca", "", "with -cluster: PEM `FILE` with the certificate of its CA (LAYSHAFT_TLS_CA)")
 	fs.StringVar(&c.TLS.Cert, "tls-cert", "", "with -cluster: PEM `FILE` with the certificate of this client (LAYSHAFT_TLS_CERT)")
 	fs.StringVar(&c.TLS.Key, "tls-key", "", "with -cluster: PEM `FILE` with the private key of this client (LAYSHAFT_TLS_KEY)")
-	fs.StringVar(&r.Progress, "progress", r.Progress, "`HOW` to show progress: auto, brief, plain or none (LAYSHAFT_PROGRESS)")
+	fs.StringVar(&r.Progress, "progress", r.Progress, "`HOW` to show progress: auto, brief, plain, lines or none (LAYSHAFT_PROGRESS)")
 	fs.BoolVar(&t.hidden, "hidden", false, "read files below names that start with . or _, too (LAYSHAFT_HIDDEN)")
 	fs.BoolVar(&r.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
 	fs.BoolVar(&r.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")

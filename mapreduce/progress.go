@@ -25,10 +25,11 @@ func (j *Job) progress() func(error) {
 	f, isFile := j.target.Err.(*os.File)
 	live := isFile && term.IsTerminal(int(f.Fd()))
 	bars := j.target.Progress == "auto" || j.target.Progress == "brief"
+	brief := j.target.Progress == "brief" || j.target.Progress == "lines"
 	if j.target.Progress == "none" || bars && !live {
 		return func(error) {}
 	}
-	p := &display{j: j, w: j.target.Err, start: time.Now(), began: map[int]time.Time{}}
+	p := &display{j: j, w: j.target.Err, start: time.Now(), began: map[int]time.Time{}, brief: brief}
 	every := 5 * time.Second
 	if live && bars {
 		p.live, every = true, 200*time.Millisecond
@@ -53,16 +54,22 @@ func (j *Job) progress() func(error) {
 	return func(err error) {
 		close(stop)
 		<-stopped
-		if j.target.Progress == "brief" {
+		switch {
+		case bars && brief:
 			p.erase()
-			return
+		case brief:
+			if st, ok := j.engine.status(); ok && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, wire.ErrStopped)) {
+				p.draw([]string{p.reading(st.Stages).summary(time.Since(p.start))}, 0) // also if the reader needs no more rows
+			}
+		default:
+			p.end(err)
 		}
-		p.end(err)
 	}
 }
 
-// display draws one line for each stage.
+// display draws one line for each stage, or one about the input.
 type display struct {
+	brief bool // one about the input
 	j     *Job
 	w     io.Writer
 	start time.Time
@@ -82,6 +89,10 @@ func (p *display) show() {
 		if w, h, err := p.size(); err == nil {
 			width, height = w, h
 		}
+	}
+	if p.brief {
+		p.draw([]string{p.reading(st.Stages).line(time.Since(p.start), width-1)}, width)
+		return
 	}
 	records, bytes := p.running()
 	var lines []string
@@ -106,6 +117,11 @@ func (p *display) show() {
 	if line := p.total(st.Stages, bytes); line != "" && len(lines) > 0 {
 		lines = append(lines, line)
 	}
+	p.draw(lines, width)
+}
+
+// draw writes lines, on a terminal in place of those drawn last time.
+func (p *display) draw(lines []string, width int) {
 	var out strings.Builder
 	if p.lines > 0 {
 		fmt.Fprintf(&out, "\x1b[%dA\x1b[J", p.lines)
@@ -200,15 +216,10 @@ func (p *display) share(i int, s report.Stage, bytes int64) float64 {
 	return 0
 }
 
-// total returns the line of the whole job. It is empty for a job of one stage, and at the start.
+// work returns how much of the work of the job is done, and all of it, in bytes.
 // The work of a stage is the size of its input; for a stage that reads others, it is guessed from
 // their outputs so far.
-func (p *display) total(stages []report.Stage, bytes []int64) string {
-	took := time.Since(p.start)
-	if len(stages) < 2 || took < 2*time.Second {
-		return ""
-	}
-	done, all := 0.0, 0.0
+func (p *display) work(stages []report.Stage, bytes []int64) (done, all float64) {
 	output := make([]float64, len(stages)) // expected bytes
 	for i, s := range stages {
 		share, work := p.share(i, s, bytes[i]), float64(p.input(i))
@@ -220,6 +231,16 @@ func (p *display) total(stages []report.Stage, bytes []int64) string {
 		}
 		done, all = done+share*work, all+work
 	}
+	return done, all
+}
+
+// total returns the line of the whole job. It is empty for a job of one stage, and at the start.
+func (p *display) total(stages []report.Stage, bytes []int64) string {
+	took := time.Since(p.start)
+	if len(stages) < 2 || took < 2*time.Second {
+		return ""
+	}
+	done, all := p.work(stages, bytes)
 	if all == 0 || done == 0 {
 		return ""
 	}

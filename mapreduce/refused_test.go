@@ -303,7 +303,7 @@ func TestRefusedTargets(t *testing.T) {
 		{mapreduce.Local{Workers: 3, Slots: 2}, "slots 2: use at least one for each of 3 workers"},
 		{mapreduce.Local{Slots: 2, Memory: 9 << 20}, "memory 9.0 MiB: the minimum for 2 slots is 16.0 MiB"},
 		{mapreduce.Local{Budgets: map[string]int{"pg": -1}}, "budgets map[pg:-1]: none may be negative"},
-		{mapreduce.Local{Reporting: mapreduce.Reporting{Progress: "loud"}}, `progress "loud": use auto, brief, plain or none`},
+		{mapreduce.Local{Reporting: mapreduce.Reporting{Progress: "loud"}}, `progress "loud": use auto, brief, plain, lines or none`},
 	} {
 		_, err := numbers.Start(context.Background(), c.target, none{})
 		checkError(t, err, "plan numbers: "+c.want)

@@ -91,8 +91,9 @@ type Cluster struct {
 
 // Reporting controls the output of a run. Local and Cluster share it.
 type Reporting struct {
-	// Progress is auto (bars on a terminal, nothing elsewhere), brief (the same bars, which are
-	// erased at the end), plain (a line every few seconds) or none. Empty means none.
+	// Progress is auto (a bar for each stage on a terminal, nothing elsewhere), plain (the same as
+	// lines every few seconds) or none. brief and lines are the same for people who do not know
+	// stages: one line about the input, which brief erases at the end. Empty means none.
 	Progress string
 	// Explain prints stages, splits, partitions and estimated bytes instead of running; see
 	// ErrExplained.
@@ -194,9 +195,9 @@ func (r Reporting) withDefaults() (Reporting, error) {
 	switch r.Progress {
 	case "":
 		r.Progress = "none"
-	case "auto", "brief", "plain", "none":
+	case "auto", "brief", "plain", "lines", "none":
 	default:
-		return r, fmt.Errorf("progress %q: use auto, brief, plain or none", r.Progress)
+		return r, fmt.Errorf("progress %q: use auto, brief, plain, lines or none", r.Progress)
 	}
 	return r, nil
 }

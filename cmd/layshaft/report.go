@@ -29,7 +29,7 @@ type reportCmd struct {
 	Schema   bool              `help:"Print the tables and the columns of the result, and run nothing."`
 	Bad      int64             `placeholder:"NUMBER" help:"Number of malformed rows that are set aside. Default: the first one is an error."`
 	MaxRows  int64             `placeholder:"NUMBER" help:"End with an error if the result has more rows. 0 means no limit."`
-	Progress string            `enum:"auto,plain,none" default:"auto" help:"How to show progress: auto (a bar on a terminal), plain or none."`
+	Progress string            `enum:"auto,plain,none" default:"auto" help:"How to show progress on standard error: auto (a line on a terminal), plain (a line every five seconds) or none."`
 	Explain  bool              `help:"Print the stages and what they read, and run nothing."`
 
 	Watch     bool          `group:"State" help:"Run again when files change, and read only what changed. A table on a terminal is drawn again in place; other formats follow one another. ^C ends it."`
@@ -130,6 +130,9 @@ func (c *reportCmd) text() (string, error) {
 // target returns where the query runs.
 func (c *reportCmd) target() mapreduce.Target {
 	r := mapreduce.Reporting{Progress: c.Progress, Explain: c.Explain}
+	if r.Progress == "plain" {
+		r.Progress = "lines"
+	}
 	if r.Progress == "auto" {
 		r.Progress = "brief"
 		if term.IsTerminal(int(os.Stdout.Fd())) && c.format() != "table" {
