@@ -165,6 +165,10 @@ func userError[T any](e *env, n *node, err error, record *T) {
 		e.fail(e.setAside(n.label()+" at "+n.at, skip.err, fmt.Sprintf("%+v", *record), ""))
 		return
 	}
+	if errors.As(err, new(interface{ Placed() })) { // it names the place itself
+		e.fail(err)
+		return
+	}
 	q := Quarantined{Operator: n.label() + " at " + n.at}
 	if e.where != nil {
 		q.Source, q.Offset, q.Line = e.where()

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +53,37 @@ func TestEmptyFiles(t *testing.T) {
 		"SELECT c FROM 'DIR/b.jsonl'":                                               `line 1, column 8: there is no column "c" (columns are a, b)`,
 	} {
 		if got := csvOf(t, dir, text); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}
+
+// An error of a value names the file, the line or row, and the values, wherever the expression is
+// and whatever was filtered before.
+func TestErrorsOfValues(t *testing.T) {
+	var csv, jsonl strings.Builder
+	csv.WriteString("a,b,c\n\n") // a blank line counts
+	for i := range 3000 {
+		fmt.Fprintf(&csv, "%d,%d,\"x\ny\"\n", i, 2500-i)
+		fmt.Fprintf(&jsonl, "{\"a\":%d,\"b\":%d}\n", i, 2500-i)
+	}
+	dir := put(t, map[string]string{"a.csv": csv.String(), "b.jsonl": jsonl.String(), "c.log": strings.Repeat("1\n", 1500) + "x\n"})
+	if got := csvOf(t, dir, "COPY (SELECT a, b FROM 'DIR/b.jsonl') TO 'DIR/d.parquet'"); got != "rows\n3000" {
+		t.Fatal(got)
+	}
+	const zero = ": division by zero; write NULLIF(divisor, 0) for NULL (a = 2500, b = 0)"
+	for text, want := range map[string]string{
+		"SELECT a/b FROM 'DIR/a.csv'":                                                          "DIR/a.csv:5003" + zero,
+		"SELECT sum(a/b) FROM 'DIR/a.csv' WHERE a % 7 = 1 AND a > 90":                          "DIR/a.csv:5003" + zero,
+		"SELECT a/b FROM (SELECT * FROM 'DIR/b.jsonl' WHERE a % 2 = 0) WHERE b % 5 = 0":        "DIR/b.jsonl:2501" + zero,
+		"SELECT b, count(*) FROM 'DIR/b.jsonl' WHERE a > 2000 GROUP BY a/b, b":                 "DIR/b.jsonl:2501" + zero,
+		"SELECT a FROM 'DIR/d.parquet' WHERE a % 2 = 0 ORDER BY a/b":                           "DIR/d.parquet: row 2501" + zero,
+		"SELECT CAST(line AS int) FROM read_text('DIR/c.log')":                                 "DIR/c.log:1501: 'x' is no bigint; TRY_CAST gives NULL for such values (line = 'x')",
+		"SELECT x.a/x.b FROM 'DIR/b.jsonl' x JOIN 'DIR/d.parquet' y USING (a) WHERE y.b <= 10": "DIR/b.jsonl:2501" + zero,
+		"SELECT 1/0": "division by zero; write NULLIF(divisor, 0) for NULL",
+	} {
+		got := csvOf(t, dir, text)
+		if _, after, ok := strings.Cut(got, " failed: "); !ok || !strings.HasPrefix(after, want) || strings.Contains(got, ".go:") {
 			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)
 		}
 	}

@@ -180,9 +180,9 @@ func (f *fold) add(b vec.Batch) error {
 // means all.
 func (f *fold) arguments(a *bind.Agg, b *vec.Batch) (args []*vec.Vec, rows []int32, err error) {
 	if a.Filter != nil {
-		keep, err := a.Filter.Eval(b)
+		keep, err := eval(a.Filter, b)
 		if err != nil {
-			return nil, nil, mapreduce.Fatal(err)
+			return nil, nil, err
 		}
 		rows = vec.Selected(keep)
 		if len(rows) == b.N {
@@ -222,7 +222,7 @@ func (f *fold) fold(keys []*vec.Vec, args [][]*vec.Vec, kept [][]int32, n int) e
 		}
 		if single {
 			if err := s.AddAll(0, args[i], rows); err != nil {
-				return mapreduce.Fatal(err)
+				return fatal(err)
 			}
 			continue
 		}
@@ -235,7 +235,7 @@ func (f *fold) fold(keys []*vec.Vec, args [][]*vec.Vec, kept [][]int32, n int) e
 		}
 		s.Resize(f.table.Len())
 		if err := s.Add(groups, args[i]); err != nil {
-			return mapreduce.Fatal(err)
+			return fatal(err)
 		}
 	}
 	return nil
@@ -419,7 +419,7 @@ func failed(err error) error {
 	if errors.Is(err, vec.ErrCorrupt) {
 		return err
 	}
-	return mapreduce.Fatal(err)
+	return fatal(err)
 }
 
 func (r *results) flush() error {

@@ -140,7 +140,7 @@ func (valuesSource) Splits(context.Context, int64) ([]mapreduce.Split, error) {
 func (s valuesSource) Read(_ context.Context, _ mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
 	b, err := s.batch()
 	if err != nil {
-		return mapreduce.Fatal(err)
+		return fatal(err)
 	}
 	rows := make([]int32, vec.Size)
 	for start := 0; start < b.N && !r.Stopped(); start += vec.Size {
@@ -175,9 +175,9 @@ func (p *plan) values(n *bind.Values) batches {
 
 func (p *plan) filter(n *bind.Filter) batches {
 	return mapreduce.TryFlatMap(p.node(n.In), func(_ context.Context, b vec.Batch, emit func(vec.Batch)) error {
-		keep, err := n.Cond.Eval(&b)
+		keep, err := eval(n.Cond, &b)
 		if err != nil {
-			return mapreduce.Fatal(err)
+			return err
 		}
 		if left := b.Filter(keep); left.N > 0 {
 			emit(*left)
@@ -190,9 +190,9 @@ func (p *plan) filter(n *bind.Filter) batches {
 func evalAll(xs []*expr.Expr, b *vec.Batch) ([]*vec.Vec, error) {
 	all := make([]*vec.Vec, len(xs))
 	for i, x := range xs {
-		v, err := x.Eval(b)
+		v, err := eval(x, b)
 		if err != nil {
-			return nil, mapreduce.Fatal(err)
+			return nil, err
 		}
 		all[i] = v
 	}
@@ -217,9 +217,9 @@ func (p *plan) union(n *bind.Union) batches {
 
 func (p *plan) unnest(n *bind.Unnest) batches {
 	return mapreduce.TryFlatMap(p.node(n.In), func(_ context.Context, b vec.Batch, emit func(vec.Batch)) error {
-		list, err := n.X.Eval(&b)
+		list, err := eval(n.X, &b)
 		if err != nil {
-			return mapreduce.Fatal(err)
+			return err
 		}
 		list = list.Flat()
 		var rows, elems []int32

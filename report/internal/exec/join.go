@@ -59,7 +59,7 @@ func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
 		count++
 		bytes += int64(len(r.Data)) + 16*int64(len(out)) + 64
 		if n.Kind == bind.Scalar && count > 1 {
-			return nil, 0, mapreduce.Fatal(errSeveralRows)
+			return nil, 0, fatal(errSeveralRows)
 		}
 	}
 	all := done(out, count)
@@ -292,9 +292,9 @@ func (j *joiner) check() ([]bool, error) {
 	}
 	ok := make([]bool, len(j.l))
 	b := j.both(l, r)
-	keep, err := j.n.Cond.Eval(b)
+	keep, err := eval(j.n.Cond, b)
 	if err != nil {
-		return nil, mapreduce.Fatal(err)
+		return nil, err
 	}
 	for _, i := range vec.Selected(keep) {
 		ok[at[i]] = true

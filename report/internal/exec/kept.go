@@ -248,13 +248,13 @@ func (s keptSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 		}
 		data, err := e.Read(pack)
 		if err != nil {
-			return mapreduce.Fatal(err)
+			return fatal(err)
 		}
 		groups := int64(0)
 		for rest := data; len(rest) > 0; groups++ {
 			var key, states []byte
 			if key, states, rest, err = partials.NextGroup(rest); err != nil {
-				return mapreduce.Fatal(err)
+				return fatal(err)
 			}
 			row := group{Key: stringOf(key), Value: stringOf(states)}
 			r.Emit(&row)

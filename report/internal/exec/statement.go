@@ -173,7 +173,7 @@ func (f failing) Splits(context.Context, int64) ([]mapreduce.Split, error) { ret
 
 // Read returns the error.
 func (f failing) Read(context.Context, mapreduce.Split, *mapreduce.Reader[vec.Batch]) error {
-	return mapreduce.Fatal(f.err)
+	return fatal(f.err)
 }
 
 // Run runs the statement, and yields its rows in batches. root is the result of Bind.

@@ -71,8 +71,8 @@ func windowPartition(ctx context.Context, n *bind.Window, keys []*expr.Expr, row
 		}
 		var filter *vec.Vec
 		if c.Filter != nil {
-			if filter, err = c.Filter.Eval(&part); err != nil {
-				return mapreduce.Fatal(err)
+			if filter, err = eval(c.Filter, &part); err != nil {
+				return err
 			}
 		}
 		v, err := c.Func.Run(count, args, order, filter)

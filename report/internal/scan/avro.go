@@ -359,7 +359,7 @@ func (rd *avroReader) flush(r *mapreduce.Reader[vec.Batch]) error {
 	if n == 0 {
 		return nil
 	}
-	b := vec.Batch{N: n, Path: rd.path, Offset: rd.first}
+	b := vec.Batch{N: n, Path: rd.path, Offset: rd.first, Where: rowPlace(rd.path, rd.first)}
 	for i, c := range rd.s.columns {
 		if rd.s.t.ofFile(c.Name) {
 			b.Cols = append(b.Cols, rd.file.column(i, rd.path, n))

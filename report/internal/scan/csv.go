@@ -148,6 +148,8 @@ type csvReader struct {
 	slice   files.Slice
 
 	lines, offset int64 // of row 0 of the batch
+	rowLines      [vec.Size]int64
+	where         func(row int) string
 }
 
 // cell connects a cell of a row with a column.
@@ -176,6 +178,7 @@ func (s *source) readCSV(ctx context.Context, split mapreduce.Split, r *mapreduc
 	}
 	rd := &csvReader{s: s, r: r, d: s.t.Dialect, at: place{ctx: ctx}}
 	rd.fillers, rd.file.s = s.newFillers(&rd.keep), s
+	rd.where = func(row int) string { return rd.at.place(rd.at.chunk.Path, rd.rowLines[row]) }
 	for _, f := range rd.fillers {
 		if f == nil {
 			continue
@@ -276,6 +279,7 @@ func (rd *csvReader) chunk(c files.Chunk, last bool) (took int, err error) {
 			})
 		default:
 			rd.isFirst = false
+			rd.rowLines[rd.n] = rd.at.lines
 			if rd.n == 0 {
 				rd.lines, rd.offset = rd.at.known(rd.at.lines), c.Offset+int64(took)
 			}
@@ -354,7 +358,7 @@ func (rd *csvReader) flush() error {
 	if n == 0 {
 		return nil
 	}
-	b := vec.Batch{N: n, Path: rd.at.chunk.Path, Line: rd.lines, Offset: rd.offset}
+	b := vec.Batch{N: n, Path: rd.at.chunk.Path, Line: rd.lines, Offset: rd.offset, Where: rd.where}
 	for i, f := range rd.fillers {
 		if f == nil {
 			b.Cols = append(b.Cols, rd.file.column(i, b.Path, n))

@@ -144,11 +144,13 @@ type jsonReader struct {
 
 	// Where each row of the batch is: its offset in the file, and the lines before it.
 	offsets, lines [vec.Size]int64
+	where          func(row int) string
 	raws           [][]byte // lines of rows, if a value may not fit
 }
 
 func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *jsonReader {
 	j := &jsonReader{s: s, r: r, at: place{ctx: ctx}, file: fileColumns{s: s}}
+	j.where = func(row int) string { return j.at.place(j.path, j.lines[row]) }
 	root := vec.Type{Kind: vec.Struct}
 	for _, c := range s.columns {
 		if s.t.ofFile(c.Name) {
@@ -254,7 +256,7 @@ func (j *jsonReader) flush() error {
 	if n == 0 {
 		return nil
 	}
-	b := vec.Batch{N: n, Path: j.path, Line: j.at.known(j.lines[0]), Offset: j.offsets[0]}
+	b := vec.Batch{N: n, Path: j.path, Line: j.at.known(j.lines[0]), Offset: j.offsets[0], Where: j.where}
 	type wrong struct {
 		column int
 		value  string

@@ -14,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go/encoding"
 	"github.com/parquet-go/parquet-go/format"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/parquetfile"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -209,6 +210,11 @@ func (s *source) readPiece(ctx context.Context, p parquetPiece, file *parquet.Fi
 	return nil
 }
 
+// rowPlace returns the places of rows for people, after a number of rows before them.
+func rowPlace(path string, before int64) func(row int) string {
+	return func(row int) string { return fmt.Sprintf("%s: row %d", filesys.DisplayText(path), before+int64(row)+1) }
+}
+
 // readGroup emits the rows of a row group. before is the number of rows before it.
 func (p *parquetColumns) readGroup(ctx context.Context, path string, before, left, bytes int64, r *mapreduce.Reader[vec.Batch]) error {
 	for left > 0 && !r.Stopped() {
@@ -216,7 +222,7 @@ func (p *parquetColumns) readGroup(ctx context.Context, path string, before, lef
 			return err
 		}
 		n := int(min(left, vec.Size))
-		b := vec.Batch{N: n, Path: path, Line: before + 1, Offset: before}
+		b := vec.Batch{N: n, Path: path, Line: before + 1, Offset: before, Where: rowPlace(path, before)}
 		for i := range p.nodes {
 			v, err := p.column(i, path, n)
 			if err != nil {

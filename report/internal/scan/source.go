@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/jsoncodec"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -114,6 +115,11 @@ func (p *place) line(lines int64) int64 {
 		p.first = n
 	}
 	return p.first + lines
+}
+
+// place returns the place of a line for people.
+func (p *place) place(path string, lines int64) string {
+	return fmt.Sprintf("%s:%d", filesys.DisplayText(path), p.line(lines))
 }
 
 // known is line, or zero if the file would have to be read again.

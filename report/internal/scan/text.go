@@ -178,12 +178,15 @@ type textReader struct {
 	n       int
 
 	line, offset int64 // of row 0 of the batch
+	lines        [vec.Size]int64
+	where        func(row int) string
 }
 
 // newTextReader returns a reader for records whose fields are the columns of the table.
 func (s *source) newTextReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *textReader {
 	t := &textReader{s: s, r: r, at: place{ctx: ctx}}
 	t.fillers, t.file.s = s.newFillers(nil), s
+	t.where = func(row int) string { return t.at.place(t.path, t.lines[row]) }
 	for i, c := range s.columns {
 		at := 0
 		for k, f := range s.t.Columns {
@@ -217,6 +220,7 @@ func (t *textReader) row(fields []string, isNull func(field int) bool, lines, of
 	if t.n == 0 {
 		t.line, t.offset = t.at.known(lines), offset
 	}
+	t.lines[t.n] = lines
 	for i, f := range t.fillers {
 		if f == nil {
 			continue
@@ -248,7 +252,7 @@ func (t *textReader) flush() error {
 	if n == 0 {
 		return nil
 	}
-	b := vec.Batch{N: n, Path: t.path, Line: t.line, Offset: t.offset}
+	b := vec.Batch{N: n, Path: t.path, Line: t.line, Offset: t.offset, Where: t.where}
 	for i, f := range t.fillers {
 		if f == nil {
 			b.Cols = append(b.Cols, t.file.column(i, t.path, n))

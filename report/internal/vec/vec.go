@@ -246,6 +246,22 @@ type Batch struct {
 	// bytes. Zero values mean unknown. They are for error messages.
 	Path         string
 	Line, Offset int64
+	// Where returns the place of a row, such as a.csv:17; nil if it is not known. It may be called
+	// until the reader emits the next batch. Its row is that of Index, if it is not nil: the
+	// number of each row in the batch of the reader.
+	Where func(row int) string
+	Index []int32
+}
+
+// Place returns the place of a row, or "".
+func (b *Batch) Place(row int) string {
+	switch {
+	case b.Where == nil:
+		return ""
+	case b.Index != nil:
+		row = int(b.Index[row])
+	}
+	return b.Where(row)
 }
 
 // Filter returns the rows for which keep is true and not NULL. It returns b itself if those are all
@@ -287,7 +303,16 @@ func Selected(keep *Vec) []int32 {
 
 // Gather returns the given rows of all columns.
 func (b *Batch) Gather(rows []int32) *Batch {
-	w := &Batch{N: len(rows), Cols: make([]*Vec, len(b.Cols)), Path: b.Path, Line: b.Line, Offset: b.Offset}
+	w := &Batch{N: len(rows), Cols: make([]*Vec, len(b.Cols)), Path: b.Path, Line: b.Line, Offset: b.Offset, Where: b.Where}
+	if w.Where != nil {
+		w.Index = rows
+		if b.Index != nil {
+			w.Index = make([]int32, len(rows))
+			for i, r := range rows {
+				w.Index[i] = b.Index[r]
+			}
+		}
+	}
 	for i, c := range b.Cols {
 		if c != nil {
 			w.Cols[i] = c.Gather(rows)
