@@ -61,6 +61,21 @@ func (n *Numeric) digit(i int) int64 {
 
 // Scaled returns the number times ten to the power of decimals, exactly.
 func (n *Numeric) Scaled(decimals int) (int64, error) {
+	if decimals == 2 && n.special == "" && n.weight <= 1 { // money below 100,000,000
+		var d [3]int64 // of ten thousands, ones, and parts
+		if at := 1 - n.weight; n.weight >= -1 && at+len(n.digits)/2 <= 3 {
+			for i := range len(n.digits) / 2 {
+				d[at+i] = n.digit(i)
+			}
+			if d[2]%100 == 0 {
+				v := (d[0]*10000+d[1])*100 + d[2]/100
+				if n.negative {
+					v = -v
+				}
+				return v, nil
+			}
+		}
+	}
 	if n.special != "" {
 		return 0, fmt.Errorf("%s is no whole number; make the field a string or a float64", n.special)
 	}

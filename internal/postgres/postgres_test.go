@@ -40,7 +40,7 @@ func read(stream []byte, columns, piece int) (text string, err error) {
 	}}
 	for len(stream) > 0 {
 		n := min(piece, len(stream))
-		if _, err := r.Write(bytes.Clone(stream[:n])); err != nil {
+		if err := r.add(bytes.Clone(stream[:n])); err != nil {
 			return text, err
 		}
 		stream = stream[n:]

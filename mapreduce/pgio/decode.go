@@ -77,8 +77,19 @@ func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *postgres.Arena)
 		if inner == nil {
 			return nil, false
 		}
+		// One allocation serves many rows. A kept pointer keeps the values of its neighbours.
+		size := t.Elem().Size()
+		n := int(max(1, 512/max(1, size)))
+		slice, left := reflect.SliceOf(t.Elem()), 0
+		var next unsafe.Pointer
 		return func(field unsafe.Pointer, b []byte) error {
-			v := reflect.New(t.Elem()).UnsafePointer()
+			if left == 0 {
+				next, left = reflect.MakeSlice(slice, n, n).UnsafePointer(), n
+			}
+			v := next
+			if left--; left > 0 {
+				next = unsafe.Add(next, size)
+			}
 			*(*unsafe.Pointer)(field) = v
 			return inner(v, b)
 		}, asText

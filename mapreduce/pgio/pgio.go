@@ -63,8 +63,9 @@
 //   - NULL: a pointer, slice or map is nil; a field with the option omitempty is zero. Any other
 //     field refuses the row.
 //
-// Strings of many rows share blocks of 64 KiB. A string that is kept for long keeps its whole block
-// in memory; strings.Clone makes an independent copy.
+// Strings of many rows share blocks of 64 KiB, and targets of pointers share blocks of 512 bytes. A
+// string that is kept for long keeps its whole block in memory; strings.Clone makes an independent
+// copy.
 package pgio
 
 import (

@@ -3,10 +3,12 @@ package pgio_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/pgtest"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -136,5 +138,65 @@ func TestConnections(t *testing.T) {
 	}
 	if most == 0 || most > 3 {
 		t.Errorf("there were %d connections, want at most 3", most)
+	}
+}
+
+// A read that is cancelled ends its statement on the server, also one that sends nothing for long.
+func TestCancel(t *testing.T) {
+	db := pairs(t)
+	s := pgio.Rows[pair]("shop", "SELECT id, n FROM a, pg_sleep(600)")
+	splits, err := s.Splits(t.Context(), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Read(ctx, splits[0], mapreduce.NewReader(func(*pair) {}, nil)) }()
+	reading := func() bool {
+		return len(db.Exec(t, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'layshaft read' AND state = 'active' AND query LIKE 'COPY%'")) > 0
+	}
+	for !reading() {
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a cancelled read returned nil")
+	}
+	for reading() {
+	}
+}
+
+// A statement that takes longer than allowed is an error with the way out.
+func TestStatementTimeout(t *testing.T) {
+	pairs(t)
+	s := pgio.Rows[pair]("shop", "SELECT id, n FROM a, pg_sleep(600)").StatementTimeout(50 * time.Millisecond)
+	splits, err := s.Splits(t.Context(), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*pair) {}, nil))
+	if err == nil || !strings.Contains(err.Error(), "raise StatementTimeout") {
+		t.Error(err)
+	}
+}
+
+// Of several servers, all readers take the one that the snapshot is on.
+func TestSeveralServers(t *testing.T) {
+	db := pairs(t)
+	s := db.Server
+	for _, prefer := range []string{"any", "prefer-standby", "read-write"} {
+		t.Setenv("LAYSHAFT_PG_SHOP", fmt.Sprintf("host=127.0.0.1,%s port=1,%d user=postgres dbname=%s sslmode=disable target_session_attrs=%s", s.Dir, s.Port, db.Name, prefer))
+		got, splits := rows(t, pgio.Rows[pair]("shop", "a"), 1<<30)
+		if len(got) != 30000 {
+			t.Errorf("%s: %d rows in %d splits", prefer, len(got), len(splits))
+		}
+		out, err := sums(func() {}).Collect(t.Context(), mapreduce.Local{Slots: 2, Reporting: mapreduce.Reporting{Progress: "none"}}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, out)
+	}
+	t.Setenv("LAYSHAFT_PG_SHOP", fmt.Sprintf("host=127.0.0.1,%s port=1,%d user=postgres dbname=%s sslmode=disable target_session_attrs=standby", s.Dir, s.Port, db.Name))
+	if got := planError(t, pgio.Rows[pair]("shop", "a")); !strings.Contains(got, "database shop: 127.0.0.1:1") {
+		t.Errorf("no server fits: %s", got)
 	}
 }
