@@ -39,7 +39,11 @@ func TestSquaresSurviveAWorker(t *testing.T) {
 
 // TestSquaresSurviveChaos tries many ways in which a cluster can go wrong.
 func TestSquaresSurviveChaos(t *testing.T) {
-	for seed := range uint64(3) {
+	seeds := uint64(3)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			c := layshafttest.Start(t, 3, layshafttest.Chaos(seed))
 			if rows, err := Squares.Collect(t.Context(), c.Target(), 60); err != nil || len(rows) != 60 {

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
@@ -198,13 +198,20 @@ func TestJobMemory(t *testing.T) {
 		return mapreduce.Aggregate(mapreduce.Union(counts, long, joined), agg.Count[int64]())
 	})
 	var most int64
-	for j.Counters() == nil { // until the job has ended
+	ended := make(chan error, 1)
+	go func() { ended <- j.Wait() }()
+	look := time.NewTicker(100 * time.Microsecond)
+	defer look.Stop()
+	for running := true; running; {
 		now, _ := spill.Used()
 		most = max(most, now)
-		runtime.Gosched()
-	}
-	if err := j.Wait(); err != nil {
-		t.Fatal(err)
+		select {
+		case <-look.C:
+		case err := <-ended:
+			if running = false; err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	t.Logf("regions took %d of %d KiB", (most-before)>>10, memory>>10)
 	if most-before > memory {

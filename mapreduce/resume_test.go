@@ -66,7 +66,10 @@ func interrupt(t *testing.T, target mapreduce.Target, n int64) {
 // TestResumeWithOtherMemory changes the memory between two runs. Key ranges are chosen from the
 // blocks of the sorted runs, so a repeated task must cut the same runs with any memory.
 func TestResumeWithOtherMemory(t *testing.T) {
-	const n = 300_000
+	n := int64(300_000)
+	if testing.Short() {
+		n = 100_000
+	}
 	want, err := sortedWords.Collect(t.Context(), mapreduce.Local{Slots: 2}, n)
 	if err != nil {
 		t.Fatal(err)
