@@ -42,6 +42,7 @@ type cli struct {
 		Install   pgInstallCmd   `cmd:"" help:"Make an outbox: a table, functions and triggers that queue tasks from transactions."`
 		Uninstall pgUninstallCmd `cmd:"" help:"Remove the outbox with its triggers, and the tasks that wait in it."`
 		Forward   pgForwardCmd   `cmd:"" help:"Move the tasks of an outbox to a cluster, until SIGTERM. A coordinator with -outbox needs no such process."`
+		Replicate pgReplicateCmd `cmd:"" help:"Queue a task for each changed row of tables that get no triggers, from the log of the database, until SIGTERM."`
 		Status    pgStatusCmd    `cmd:"" help:"Show how many tasks wait in an outbox."`
 	} `cmd:"" name:"pg" help:"Queue tasks from transactions of PostgreSQL."`
 	Cert struct {

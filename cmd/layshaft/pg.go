@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/outbox"
 )
 
@@ -35,6 +36,15 @@ type (
 	pgForwardCmd struct {
 		databaseArg
 		clusterFlags
+	}
+	pgReplicateCmd struct {
+		databaseArg
+		clusterFlags
+		Function    string        `required:"" placeholder:"NAME" help:"Function of the tasks."`
+		Publication string        `default:"layshaft" placeholder:"NAME" help:"Publication with the tables. Their owner makes it: CREATE PUBLICATION layshaft FOR TABLE products, prices."`
+		Slot        string        `default:"layshaft" placeholder:"NAME" help:"Logical replication slot. It keeps the changes while no process reads them."`
+		Create      bool          `help:"Make the slot if it is missing. Changes before are not seen: read all data once afterwards."`
+		MaxLag      bytesize.Size `default:"10GiB" placeholder:"BYTES" help:"Drop the slot, and end, when the database keeps more of its log for it, so that the log does not fill its disk."`
 	}
 )
 
@@ -70,9 +80,32 @@ func (c *pgStatusCmd) Run(ctx context.Context) error {
 	return c.print(s, func(w io.Writer) {
 		row(w, "WAITING", "OLDEST", "REFUSED", "WATCHED TABLES")
 		row(w, s.Waiting, s.Oldest.Round(time.Millisecond), s.Refused, strings.Join(s.Tables, ", "))
+		for i, slot := range s.Slots {
+			if i == 0 {
+				fmt.Fprintln(w)
+				row(w, "SLOT", "IN USE", "LAG")
+			}
+			row(w, slot.Name, slot.Active, bytesize.Format(slot.Lag))
+		}
 		if s.Reason != "" {
 			fmt.Fprintf(w, "\nThe latest refusal: %s. The tasks are in the table layshaft.refused.\n", s.Reason)
 		}
+	})
+}
+
+// Run queues a task for each changed row until the process ends.
+func (c *pgReplicateCmd) Run(ctx context.Context) error {
+	if c.MaxLag < 1 {
+		return usageError{fmt.Errorf("-max-lag %d must be at least 1", c.MaxLag)}
+	}
+	conn, err := (&clientFlags{clusterFlags: c.clusterFlags, Timeout: 10 * time.Second}).dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return outbox.Replicate(ctx, outbox.Replication{
+		Config:   outbox.Config{Database: c.Database, Submit: outbox.Over(conn.Conn()), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))},
+		Function: c.Function, Publication: c.Publication, Slot: c.Slot, Create: c.Create, MaxLag: int64(c.MaxLag),
 	})
 }
 

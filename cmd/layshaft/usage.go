@@ -37,6 +37,7 @@ var examples = map[string]string{
 	"pg install":          "layshaft pg install shop   (LAYSHAFT_PG_shop holds the connection string)",
 	"pg uninstall":        "layshaft pg uninstall shop",
 	"pg forward":          "layshaft pg forward shop",
+	"pg replicate":        "layshaft pg replicate shop -function index -create",
 	"pg status":           "layshaft pg status shop",
 	"state list":          "layshaft state list /var/lib/reports",
 	"state drop":          "layshaft state drop /var/lib/reports -done",

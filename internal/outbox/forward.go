@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -62,27 +63,50 @@ func Forward(ctx context.Context, cfg Config) error {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	f := &forwarder{cfg: cfg, log: cfg.Log.With("database", postgres.Display(cfg.Database))}
-	pause, said := minPause, ""
+	return repeat(ctx, f.log, func(ctx context.Context) (worked bool, err error) {
+		f.worked = false
+		err = f.session(ctx)
+		return f.worked, err
+	})
+}
+
+// errGivenUp ends repeat.
+var errGivenUp = errors.New("given up")
+
+// repeat runs sessions until ctx ends, and then returns nil, or until one fails with errGivenUp.
+// Pauses grow until a session has worked.
+func repeat(ctx context.Context, log *slog.Logger, session func(context.Context) (worked bool, err error)) error {
+	pause, logged := minPause, ""
 	for {
-		err := f.session(ctx)
-		if ctx.Err() != nil {
+		worked, err := session(ctx)
+		switch {
+		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, errGivenUp):
+			return err
+		case worked:
+			pause, logged = minPause, ""
 		}
-		if f.worked {
-			pause, f.worked = minPause, false
+		if text := err.Error(); text != logged { // once per reason
+			log.Warn("tasks wait in the database", "err", err)
+			logged = text
 		}
-		if text := err.Error(); text != said { // once per reason
-			f.log.Warn("the outbox waits", "err", err)
-			said = text
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !sleep(ctx, pause) {
 			return nil
-		case <-t.C:
 		}
 		pause = min(2*pause, maxPause)
+	}
+}
+
+// sleep reports whether the time has passed before the end of ctx.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 

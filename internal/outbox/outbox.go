@@ -55,6 +55,14 @@ type Status struct {
 	Refused int64         `json:"refused"`          // tasks that the coordinator refused for good
 	Reason  string        `json:"reason,omitempty"` // of the latest one
 	Tables  []string      `json:"tables"`           // watched tables
+	Slots   []Slot        `json:"slots"`            // logical replication slots of this database
+}
+
+// Slot is the state of a logical replication slot.
+type Slot struct {
+	Name   string `json:"name"`
+	Active bool   `json:"active"` // a process reads from it
+	Lag    int64  `json:"lag"`    // bytes of log that the database keeps for it
 }
 
 const statusQuery = `SELECT (SELECT count(*) FROM (SELECT FROM layshaft.outbox LIMIT 100000) AS w),
@@ -63,6 +71,9 @@ const statusQuery = `SELECT (SELECT count(*) FROM (SELECT FROM layshaft.outbox L
 	(SELECT string_agg(DISTINCT tgrelid::regclass::text, chr(31)) FROM pg_trigger
 		WHERE tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'layshaft'::regnamespace AND proname LIKE 'changed\_%'))`
 
+const slotQuery = `SELECT slot_name, active, COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint
+	FROM pg_replication_slots WHERE plugin = 'pgoutput' AND database = current_database() ORDER BY slot_name`
+
 // Look returns the state of the outbox of a database.
 func Look(ctx context.Context, database string) (Status, error) {
 	c, err := postgres.Connect(ctx, database, postgres.Options{Purpose: "status"})
@@ -70,15 +81,25 @@ func Look(ctx context.Context, database string) (Status, error) {
 		return Status{}, err
 	}
 	defer c.Close()
-	if err := check(ctx, c); err != nil {
-		return Status{}, err
-	}
-	rows, err := c.Query(ctx, statusQuery)
+	s := Status{Tables: []string{}, Slots: []Slot{}}
+	rows, err := c.Query(ctx, slotQuery)
 	if err != nil {
-		return Status{}, err
+		return s, err
+	}
+	for _, row := range rows {
+		lag, _ := strconv.ParseInt(string(row[2]), 10, 64)
+		s.Slots = append(s.Slots, Slot{string(row[0]), string(row[1]) == "t", lag})
+	}
+	if err := check(ctx, c); err != nil && len(s.Slots) > 0 {
+		return s, nil // only the log is read here
+	} else if err != nil {
+		return s, err
+	}
+	if rows, err = c.Query(ctx, statusQuery); err != nil {
+		return s, err
 	}
 	row := rows[0]
-	s := Status{Reason: string(row[3]), Tables: []string{}}
+	s.Reason = string(row[3])
 	s.Waiting, _ = strconv.ParseInt(string(row[0]), 10, 64)
 	seconds, _ := strconv.ParseFloat(string(row[1]), 64)
 	s.Oldest = time.Duration(seconds * float64(time.Second)).Round(time.Millisecond)

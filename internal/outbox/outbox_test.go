@@ -28,6 +28,8 @@ type desk struct {
 	answer func(*layshaftv1.TaskSpec) *layshaftv1.Accepted
 	// lose, if set, is the error after a batch was queued.
 	lose error
+	// again counts each submit as a task of its own, also without a token.
+	again bool
 }
 
 func (d *desk) submit(_ context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
@@ -39,7 +41,7 @@ func (d *desk) submit(_ context.Context, r *layshaftv1.SubmitTasksRequest) (*lay
 		if d.answer != nil {
 			a = d.answer(s)
 		}
-		if a.GetRefused() == "" && !d.tokens[s.GetToken()] {
+		if a.GetRefused() == "" && (d.again || !d.tokens[s.GetToken()]) {
 			d.tokens[s.GetToken()] = true
 			d.tasks = append(d.tasks, s)
 		}
@@ -68,7 +70,7 @@ func (d *desk) await(t testing.TB, n int) (all []string) {
 			d.tasks = nil
 		}
 		d.mu.Unlock()
-		if got > n {
+		if got > n && n > 0 {
 			t.Errorf("%d tasks, want %d: %q", got, n, all)
 		}
 		if got >= n {

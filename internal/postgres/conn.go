@@ -36,6 +36,8 @@ type Options struct {
 	// OnNotify is called for each notification, also for one that comes during a statement. Nil
 	// means that only WaitForNotification sees notifications.
 	OnNotify func()
+	// Replication makes a connection that can stream changes.
+	Replication bool
 }
 
 // errNotPreferred means that a later server may be a better choice.
@@ -49,6 +51,9 @@ func Connect(ctx context.Context, name string, o Options) (*Conn, error) {
 	}
 	if o.Purpose != "" && cfg.RuntimeParams["application_name"] == "layshaft" {
 		cfg.RuntimeParams["application_name"] = "layshaft " + o.Purpose
+	}
+	if o.Replication {
+		cfg.RuntimeParams["replication"] = "database"
 	}
 	if o.OnNotify != nil {
 		cfg.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { o.OnNotify() }
