@@ -4,16 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"github.com/layshaft/layshaft/mapreduce"
+	"maps"
 	"math"
+	"math/big"
 	"slices"
 	"testing"
+
+	"github.com/layshaft/layshaft/mapreduce"
 )
 
-// rows returns the rows of a named output.
-func rows[T any](t *testing.T, job *mapreduce.Job, name string) (all []T) {
+// answers returns the rows of a part of the report.
+func answers(t *testing.T, target mapreduce.Target, part int, listings string) (all [][]any) {
 	t.Helper()
-	for row, err := range mapreduce.Rows[T](job, name) {
+	rows, err := ask(t.Context(), target, nightly[part].text, listings, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row, err := range rows.All() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -22,57 +29,47 @@ func rows[T any](t *testing.T, job *mapreduce.Job, name string) (all []T) {
 	return all
 }
 
-func checkCategories(t *testing.T, job *mapreduce.Job, want *naive) {
+// money returns an amount of a row in cents.
+func money(t *testing.T, v any) Cents {
 	t.Helper()
-	got := rows[categoryLine](t, job, "categories")
-	if len(got) != len(want.categories) {
-		t.Errorf("%d categories, want %d", len(got), len(want.categories))
+	if x, ok := v.(*big.Rat); ok {
+		v = x.FloatString(2)
 	}
-	for i, c := range got {
-		in := want.categories[c.Key]
-		exact := CategoryStats{int64(len(in)), distinct(in, brand), want.revenue(in), c.Value.Median, c.Value.P90}
-		if c.Value != exact || !quantile(in, 0.5, c.Value.Median) || !quantile(in, 0.9, c.Value.P90) {
-			t.Errorf("category %s = %+v, want %+v", c.Key, c.Value, exact)
-		}
-		if i > 0 && c.Value.Revenue > got[i-1].Value.Revenue {
-			t.Errorf("category %s comes after one with less revenue", c.Key)
-		}
-	}
+	return cents(t, fmt.Sprint(v))
 }
 
-func checkBrands(t *testing.T, job *mapreduce.Job, want *naive) {
+// checkReport compares the report on the listings with the loop.
+func checkReport(t *testing.T, target mapreduce.Target, listings string, want *naive) {
 	t.Helper()
-	var revenues []Cents
-	for _, in := range want.brands {
-		revenues = append(revenues, want.revenue(in))
+	brand := func(x Product) string { return x.Brand }
+	// by returns the groups with the highest revenue first.
+	by := func(groups map[string][]Product) []string {
+		return slices.SortedFunc(maps.Keys(groups), func(a, b string) int { return int(want.revenue(groups[b]) - want.revenue(groups[a])) })
 	}
-	slices.Sort(revenues)
-	slices.Reverse(revenues)
-	got := rows[brandLine](t, job, "brands")
-	if len(got) != 5 {
-		t.Fatalf("%d brands, want the top 5", len(got))
+	categories := answers(t, target, 0, listings)
+	for i, key := range by(want.categories) {
+		in, got := want.categories[key], categories[i]
+		if got[0] != key || got[1] != int64(len(in)) || got[2] != distinct(in, brand) || money(t, got[3]) != want.revenue(in) || !quantile(in, 0.5, money(t, got[4])) || !quantile(in, 0.9, money(t, got[5])) {
+			t.Errorf("category %s: %v", key, got)
+		}
 	}
-	for i, b := range got {
-		in := want.brands[b.Key]
+	brands := answers(t, target, 1, listings)
+	for i, key := range by(want.brands)[:5] {
+		in, got := want.brands[key], brands[i]
 		best := slices.MaxFunc(in, func(a, b Product) int { return int(a.Revenue() - b.Revenue()) })
-		exact := BrandStats{int64(len(in)), distinct(in, category), revenues[i], b.Value.Median, b.Value.P90, best.Title}
-		if b.Value != exact || !quantile(in, 0.5, b.Value.Median) || !quantile(in, 0.9, b.Value.P90) {
-			t.Errorf("brand %s = %+v, want %+v", b.Key, b.Value, exact)
+		if got[0] != key || got[1] != int64(len(in)) || got[2] != distinct(in, category) || money(t, got[3]) != want.revenue(in) || !quantile(in, 0.5, money(t, got[4])) || got[5] != best.Title {
+			t.Errorf("brand %s: %v", key, got)
 		}
 	}
-}
-
-func checkProducts(t *testing.T, job *mapreduce.Job, want *naive) {
-	t.Helper()
+	products := answers(t, target, 2, listings)
 	best := slices.SortedStableFunc(slices.Values(want.products), func(a, b Product) int { return int(b.Revenue() - a.Revenue()) })
-	got := rows[Product](t, job, "products")
-	if len(got) != 5 {
-		t.Fatalf("%d products, want the top 5", len(got))
-	}
-	for i := range got {
-		if got[i].Revenue() != best[i].Revenue() {
-			t.Errorf("product %d is %s with %v, want %s with %v", i, got[i].SKU, got[i].Revenue(), best[i].SKU, best[i].Revenue())
+	for i, got := range products {
+		if money(t, got[3]) != best[i].Revenue() {
+			t.Errorf("product %d is %v, want %s with %v", i, got, best[i].SKU, best[i].Revenue())
 		}
+	}
+	if len(categories) != len(want.categories) || len(brands) != 5 || len(products) != 5 {
+		t.Errorf("%d categories, %d brands, %d products", len(categories), len(brands), len(products))
 	}
 }
 

@@ -1,8 +1,8 @@
-// Command catalog cleans, prices and de-duplicates a product catalogue, prints a report, and writes
-// the catalogue again with statistics of each category.
+// Command catalog cleans, prices and de-duplicates a product catalogue, writes it again with
+// statistics of each category, and prints a report on it. The pipeline is Go, the report is SQL.
 //
 //	go run ./examples/catalog -generate 100000    makes a catalogue of 100,000 product lines
-//	go run ./examples/catalog                     reads it, prints a report, writes the listings
+//	go run ./examples/catalog                     reads it, writes the listings, prints a report
 //	go run ./examples/catalog -serve :8090        builds an index of the listings and shows a search page
 package main
 
@@ -17,7 +17,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/layshaft/layshaft/mapreduce"
 )
@@ -25,7 +24,7 @@ import (
 const usage = `catalog reports on a product catalogue.
 
   catalog -generate N [-dir DIR]          make a catalogue of N product lines
-  catalog [-dir DIR] [-out DIR]           read it, print a report, write the listings
+  catalog [-dir DIR] [-out DIR]           read it, write the listings, print a report
   catalog -serve ADDR [-search URL]       build an index of the listings, show a search page
 
 `
@@ -83,20 +82,19 @@ func main() {
 	if target.Quarantine == "" {
 		target.Quarantine = filepath.Join(*dir, "quarantine.jsonl")
 	}
-	err := report(ctx, os.Stdout, target, Params{
+	err := run(ctx, os.Stdout, target, Params{
 		Products: productsDir(*dir),
 		Prices:   pricesFile(*dir),
 		Out:      *out,
-		Top:      *top,
 		Rates:    map[string]float64{"EUR": 1, "USD": 0.86, "GBP": 1.15},
-	})
+	}, *top)
 	if err != nil {
 		log.Fatal("catalog: ", err)
 	}
 }
 
-// report runs the pipeline and prints its named outputs as tables.
-func report(ctx context.Context, w io.Writer, target mapreduce.Target, in Params) error {
+// run runs the pipeline, and prints the report on its listings.
+func run(ctx context.Context, w io.Writer, target mapreduce.Target, in Params, top int) error {
 	job, err := Catalog.Start(ctx, target, in)
 	if errors.Is(err, mapreduce.ErrExplained) {
 		return nil
@@ -108,28 +106,9 @@ func report(ctx context.Context, w io.Writer, target mapreduce.Target, in Params
 	if err := job.Wait(); err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "CATEGORY\tPRODUCTS\tBRANDS\tREVENUE\tMEDIAN\tP90")
-	for c, err := range mapreduce.Rows[categoryLine](job, "categories") {
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%v\t%v\t%v\n", c.Key, c.Value.Products, c.Value.Brands, c.Value.Revenue, c.Value.Median, c.Value.P90)
+	if err := printReport(ctx, w, target, in.Out, top); err != nil {
+		return err
 	}
-	fmt.Fprintln(t, "\nBRAND\tPRODUCTS\tCATEGORIES\tREVENUE\tMEDIAN\tBEST PRODUCT")
-	for b, err := range mapreduce.Rows[brandLine](job, "brands") {
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%v\t%v\t%s\n", b.Key, b.Value.Products, b.Value.Categories, b.Value.Revenue, b.Value.Median, b.Value.Best)
-	}
-	fmt.Fprintln(t, "\nPRODUCT\tSKU\tCATEGORY\tREVENUE\tPRICE\tSTOCK")
-	for x, err := range mapreduce.Rows[Product](job, "products") {
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%v\t%v\t%d\n", x.Title, x.SKU, x.Category, x.Revenue(), x.Price, x.Stock)
-	}
-	fmt.Fprintf(t, "\nlistings in %s\n", in.Out)
-	return t.Flush()
+	_, err = fmt.Fprintf(w, "listings in %s\n", in.Out)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 )
@@ -15,18 +16,14 @@ import (
 type Params struct {
 	Products string             // path, directory or glob of the product files
 	Prices   string             // the same for the price files
-	Out      string             // directory for the listings; empty for none
-	Top      int                // length of the top lists
+	Out      string             // directory for the listings
 	Rates    map[string]float64 // euros for one unit of each known currency
 }
 
-type (
-	categoryLine = mapreduce.KV[string, CategoryStats]
-	brandLine    = mapreduce.KV[string, BrandStats]
-)
+// medianLine is a category with the median of its prices.
+type medianLine = mapreduce.KV[string, []float64]
 
-// Catalog cleans a product catalogue, reports on it, and writes it again. Its results are the named
-// outputs categories, brands and products, and the listings in Params.Out.
+// Catalog cleans a product catalogue and writes it again, as the listings in Params.Out.
 var Catalog = mapreduce.Define("catalog", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
 	// Clean each record by itself, and set aside records that cannot be repaired.
 	raw := mapreduce.Read(p, jsonio.Rows[Product](in.Products))
@@ -39,24 +36,18 @@ var Catalog = mapreduce.Define("catalog", func(p *mapreduce.Plan, in Params) map
 	// A product may have more than one line. Equal products must meet: the first shuffle.
 	products := mapreduce.Values(mapreduce.ReduceByKey(mapreduce.KeyBy(priced, sku), newer, mapreduce.Named("latest")))
 
-	// Aggregates: only partial sums move.
-	categories := mapreduce.AggregateBy(products, category, categoryAgg, mapreduce.Named("categories"))
-	brands := mapreduce.AggregateBy(products, brand, brandAgg, mapreduce.Named("brands"))
-	mapreduce.Output(p, "categories", mapreduce.SortBy(categories, func(c categoryLine) Cents { return c.Value.Revenue }, mapreduce.Descending()))
-	mapreduce.Output(p, "brands", mapreduce.Top(brands, in.Top, func(b brandLine) Cents { return b.Value.Revenue }))
-	mapreduce.Output(p, "products", mapreduce.Top(products, in.Top, Product.Revenue))
+	// An aggregate: only partial sketches move.
+	price := func(x Product) float64 { return float64(x.Price) }
+	medians := mapreduce.AggregateBy(products, category, agg.Quantiles(price, 0.5), mapreduce.Named("medians"))
 
 	// This join shuffles both sides. It holds the left side in memory key by key, so the left side
 	// is the one with few records per key.
-	if in.Out != "" {
-		listings := mapreduce.Join(categories, products, func(c categoryLine) string { return c.Key }, category, listing)
-		listings.WriteTo(jsonio.Write[Listing](in.Out))
-	}
+	listings := mapreduce.Join(medians, products, func(m medianLine) string { return m.Key }, category, listing)
+	listings.WriteTo(jsonio.Write[Listing](in.Out))
 	return mapreduce.Nothing(p)
 }, mapreduce.MaxBadShare(0.02))
 
 func sku(x Product) string      { return x.SKU }
-func brand(x Product) string    { return x.Brand }
 func category(x Product) string { return x.Category }
 
 // cleaner returns a function that repairs a product and converts its price to euros, or sets it
@@ -104,8 +95,9 @@ func newer(a, b Product) Product {
 	return a
 }
 
-// listing combines a product with the statistics of its category.
-func listing(c categoryLine, x Product) Listing {
-	level := float64(x.Price) / float64(max(1, c.Value.Median))
-	return Listing{x, c.Value.Median, math.Round(level*1000) / 1000}
+// listing combines a product with the median price of its category.
+func listing(m medianLine, x Product) Listing {
+	median := Cents(m.Value[0])
+	level := float64(x.Price) / float64(max(1, median))
+	return Listing{x, median, math.Round(level*1000) / 1000}
 }

@@ -46,23 +46,6 @@ type Override struct {
 	Price Cents  `csv:"price" decimal:"2"`
 }
 
-// CategoryStats are the statistics of one category in the report: the numbers of Products and
-// Brands, and the Revenue if the whole stock is sold.
-type CategoryStats struct {
-	Products, Brands int64
-	Revenue          Cents
-	Median, P90      Cents // of the prices
-}
-
-// BrandStats are the statistics of one brand in the report: the numbers of Products and Categories,
-// and the Revenue if the whole stock is sold.
-type BrandStats struct {
-	Products, Categories int64
-	Revenue              Cents
-	Median, P90          Cents  // of the prices
-	Best                 string // title of the product with the highest revenue
-}
-
 // Listing is one line of the output: a clean product with CategoryMedian, the median price of its
 // category.
 type Listing struct {
