@@ -123,7 +123,7 @@ func Config(name string) (*pgconn.Config, error) {
 	cfg, err := pgconn.ParseConfig(text)
 	if err != nil {
 		// the driver's own message repeats the connection string
-		return nil, fmt.Errorf("database %s: %s is not a valid connection string; write one such as postgres://user@host:5432/dbname?sslmode=verify-full, or host=... dbname=... user=...", Display(name), source)
+		return nil, fmt.Errorf("database %s: %s is not a valid connection string; write one such as host=db.example dbname=shop user=reader, or postgres://reader@db.example:5432/shop?sslmode=verify-full", Display(name), source)
 	}
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "layshaft"

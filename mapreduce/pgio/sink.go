@@ -41,7 +41,11 @@ type described struct {
 // the job is done, one transaction moves them into the table: all rows of the job, or none. The
 // same transaction notes the job in the table layshaft.written. If the same job runs again, with
 // the same input and parameters, it changes nothing; delete its rows from layshaft.written to
-// write it once more. Killed attempts leave nothing; an abandoned job removes its staging tables.
+// write it once more. A job that reads tables of the same server is another job each time, because
+// its own writes change the state that it reads: use Upsert there.
+//
+// Killed attempts leave nothing, and a job that fails removes its staging tables. If the whole run
+// is killed and never repeated, a later Write removes them after a week.
 func Write[T any](database, table string) Sink[T] {
 	return Sink[T]{database: database, table: table, connections: postgres.Connections, described: &described{}}
 }

@@ -83,6 +83,10 @@ func TestWriteOnce(t *testing.T) {
 			t.Errorf("the ledger has %q, and %s staging tables are left", got, staging(t, db))
 		}
 	}
+	db.Exec(t, "CREATE TABLE layshaft.stage_old (); COMMENT ON TABLE layshaft.stage_old IS 'rows of job x, staged at 1700000000'; CREATE TABLE layshaft.stage_other ()")
+	if err := pgio.Write[line]("shop", "products").Check(t.Context()); err != nil || staging(t, db) != "1" {
+		t.Errorf("a stale staging table is left, or another was removed: %v, %s tables", err, staging(t, db))
+	}
 	read, _ := rows(t, pgio.Rows[line]("shop", "products"), 1<<30)
 	if !reflect.DeepEqual(read, values) {
 		t.Error("the rows read are not the rows written")
