@@ -17,9 +17,9 @@ func TestKillClient(t *testing.T) {
 		m := startMembers(t, config{workers: 2})
 		r := m.prepare().do(at, "hold").start()
 		r.at(at, 1)
-		r.kill(t)
+		r.Kill()
 		r.start()
-		r.await(t, 0, "was submitted before")
+		r.Await(t, 0, "was submitted before")
 		r.release(at)
 		r.succeeds()
 		r.onceEach("map", "reduce")
@@ -35,7 +35,7 @@ func TestClientComesLate(t *testing.T) {
 	m := startMembers(t, config{workers: 2})
 	r := m.prepare().do("map-3", "hold").start()
 	r.at("map-3", 1)
-	r.kill(t)
+	r.Kill()
 	r.release("map-3")
 	until(t, "the job is done", func() bool { return m.look().Jobs[0].Outcome == "done" })
 	r.start()
@@ -50,8 +50,8 @@ func TestInterruptClient(t *testing.T) {
 	m := startMembers(t, config{workers: 2})
 	r := m.prepare().do("map-3", "hold").start()
 	r.at("map-3", 1)
-	r.signal(t, os.Interrupt)
-	if code := r.wait(t); code != 1 || !strings.Contains(r.said(), "interrupt") {
+	r.Signal(t, os.Interrupt)
+	if code := r.Wait(t); code != 1 || !strings.Contains(r.Err.String(), "interrupt") {
 		t.Errorf("exit code %d, want 1 and an error that tells of the interruption", code)
 	}
 	if j := m.job(); j.Outcome != "cancelled" {
@@ -77,17 +77,17 @@ func TestDetach(t *testing.T) {
 	r := m.prepare("-out", "file://"+out+"/rows").do("map-3", "hold")
 	r.args, r.detached = append(r.args, "-detach"), true
 	r.start()
-	if code := r.wait(t); code != 0 || !strings.Contains(r.said(), "layshaft job wait") {
+	if code := r.Wait(t); code != 0 || !strings.Contains(r.Err.String(), "layshaft job wait") {
 		t.Fatalf("exit code %d, want 0 and a line that says how to wait", code)
 	}
 	id := m.job().Job
 	wait := launch(t, "job wait", "layshaft", "job", "wait", id, "-cluster", m.grpc)
 	r.at("map-3", 1)
-	m.coord.kill(t)
+	m.coord.Kill()
 	m.startCoordinator()
 	r.release("map-3")
-	if code := wait.wait(t); code != 0 || !strings.Contains(wait.out.String(), "done") {
-		t.Fatalf("job wait ended with exit code %d: %s", code, wait.out.String())
+	if code := wait.Wait(t); code != 0 || !strings.Contains(wait.Out.String(), "done") {
+		t.Fatalf("job wait ended with exit code %d: %s", code, wait.Out.String())
 	}
 	r.consistent()
 	plain := m.prepare("-out", t.TempDir()+"/rows")
@@ -95,8 +95,8 @@ func TestDetach(t *testing.T) {
 	if got, want := parts(t, out+"/rows"), parts(t, plain.args[1]); got != want {
 		t.Errorf("the detached job wrote\n%s\nwant\n%s", got, want)
 	}
-	if p := m.prepare("-out", "file://"+t.TempDir()+"/rows").start(); p.wait(t) == 0 || !strings.Contains(p.said(), "start the workers with -file-root") {
-		t.Errorf("a job writes outside the file root: %s", p.said())
+	if p := m.prepare("-out", "file://"+t.TempDir()+"/rows").start(); p.Wait(t) == 0 || !strings.Contains(p.Err.String(), "start the workers with -file-root") {
+		t.Errorf("a job writes outside the file root: %s", p.Err.String())
 	}
 }
 
@@ -110,7 +110,7 @@ func TestDrain(t *testing.T) {
 		leaves := 1 - r.at("map-7", 1) // the other one
 		m.committed(7)
 		if s, ok := map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGHUP": syscall.SIGHUP}[how]; ok {
-			m.workers[leaves].signal(t, s)
+			m.workers[leaves].Signal(t, s)
 		} else {
 			var id string
 			for _, w := range m.workerList() {
@@ -122,7 +122,7 @@ func TestDrain(t *testing.T) {
 				t.Fatalf("%s: exit code %d\n%s%s", how, code, out, stderr)
 			}
 		}
-		if code := m.workers[leaves].wait(t); code != 0 {
+		if code := m.workers[leaves].Wait(t); code != 0 {
 			t.Errorf("%s: the worker ended with exit code %d", how, code)
 		}
 		r.release("map-7")
@@ -140,7 +140,7 @@ func TestDrainWaitsForAttempts(t *testing.T) {
 	m := startMembers(t, config{workers: 2})
 	r := m.prepare("-maps", "8").do("map-7", "hold").start()
 	leaves := m.workers[r.at("map-7", 1)]
-	leaves.signal(t, syscall.SIGTERM)
+	leaves.Signal(t, syscall.SIGTERM)
 	until(t, "it drains", func() bool {
 		for _, w := range m.workerList() {
 			if w.State == "draining" {
@@ -153,7 +153,7 @@ func TestDrainWaitsForAttempts(t *testing.T) {
 	r.release("map-7")
 	r.succeeds()
 	r.onceEach("map", "reduce")
-	if code := leaves.wait(t); code != 0 {
+	if code := leaves.Wait(t); code != 0 {
 		t.Errorf("the worker ended with exit code %d", code)
 	}
 }

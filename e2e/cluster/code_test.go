@@ -26,11 +26,11 @@ func TestUserCodeBreaksOnce(t *testing.T) {
 		}
 	}
 	for _, w := range m.workers {
-		if !w.alive() {
-			t.Errorf("%s died of user code", w.name)
+		if !w.IsAlive() {
+			t.Errorf("%s died of user code", w.Name)
 		}
-		if n := len(w.said()); n > 8<<20 {
-			t.Errorf("%s logged %d bytes of what user code said", w.name, n)
+		if n := len(w.Err.String()); n > 8<<20 {
+			t.Errorf("%s logged %d bytes of what user code said", w.Name, n)
 		}
 	}
 }
@@ -42,7 +42,7 @@ func TestUserCodeBreaksAlways(t *testing.T) {
 	m := startMembers(t, config{workers: 2})
 	for verb, want := range map[string]string{"exit": "exit status 7", "panic": "panic: told to", "fail": "told to fail"} {
 		r := m.prepare("-maps", "5").do("map-3", verb).start()
-		if code := r.wait(t); code != 1 || !strings.Contains(r.said(), want) {
+		if code := r.Wait(t); code != 1 || !strings.Contains(r.Err.String(), want) {
 			t.Errorf("%s: exit code %d, want 1 and an error with %q", verb, code, want)
 		}
 		want := map[string]int{"exit": 3}[verb] // the fourth one knows of the record, and does not give it to user code
@@ -55,7 +55,7 @@ func TestUserCodeBreaksAlways(t *testing.T) {
 			t.Errorf("%+v still runs attempts", w)
 		}
 	}
-	m.prepare().start().wait(t)
+	m.prepare().start().Wait(t)
 	for _, j := range m.jobs()[:1] {
 		if j.Outcome != "done" {
 			t.Errorf("a job after those that failed is %s: %s", j.Outcome, j.Failure)
@@ -73,11 +73,11 @@ func TestDeadlyRecord(t *testing.T) {
 	flags := []string{"-maps", "12", "-splits", "3", "-bad", "2", "-quarantine", quarantine}
 	r := m.prepare(flags...).do("map-5", "exit").do("map-7", "panic")
 	r.start()
-	if code := r.wait(t); code != 0 {
+	if code := r.Wait(t); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	want, _, _ := strings.Cut(embedded(t, "-maps", "12", "-splits", "3", "-without", "5,7"), "items\t") // the counters tell of them
-	if got := r.out.String(); got != want {
+	if got := r.Out.String(); got != want {
 		t.Errorf("the rows differ from those of a run without the two records:\n%s\nwant\n%s", got, want)
 	}
 	b, err := os.ReadFile(quarantine)
@@ -96,7 +96,7 @@ func TestDeadlyRecord(t *testing.T) {
 		t.Errorf("the job is %s", j.Outcome)
 	}
 	strict := m.prepare("-maps", "12", "-splits", "3").do("map-5", "exit").start()
-	if code := strict.wait(t); code != 1 || !strings.Contains(strict.said(), "memio.Generate(12 of int64):6: ") || !strings.Contains(strict.said(), "MaxBad") {
+	if code := strict.Wait(t); code != 1 || !strings.Contains(strict.Err.String(), "memio.Generate(12 of int64):6: ") || !strings.Contains(strict.Err.String(), "MaxBad") {
 		t.Errorf("without permission: exit code %d, want 1 and an error that names the record", code)
 	}
 }
@@ -112,7 +112,7 @@ func TestEndlessLoop(t *testing.T) {
 	if out, stderr, code := m.layshaft("job", "cancel", m.job().Job[:8]); code != 0 {
 		t.Fatalf("exit code %d\n%s%s", code, out, stderr)
 	}
-	if code := r.wait(t); code != 1 || !strings.Contains(r.said(), "cancel") {
+	if code := r.Wait(t); code != 1 || !strings.Contains(r.Err.String(), "cancel") {
 		t.Errorf("exit code %d, want 1 and an error that tells of the cancellation", code)
 	}
 	if j := m.job(); j.Outcome != "cancelled" {
@@ -136,7 +136,7 @@ func TestCodeIsShippedOnlyWhenAllowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := launch(t, "wordcount", "wordcount", "-cluster", m.grpc, input)
-	if code := p.wait(t); code != 1 || !strings.Contains(p.said(), "-allow-shipped-code") {
+	if code := p.Wait(t); code != 1 || !strings.Contains(p.Err.String(), "-allow-shipped-code") {
 		t.Errorf("a program that no worker was given: exit code %d, want 1 and an error that names -allow-shipped-code", code)
 	}
 	if js := m.jobs(); len(js) != 1 {
@@ -152,7 +152,7 @@ func TestShippedOnce(t *testing.T) {
 	for range 3 {
 		m.prepare().start().awaitDone()
 	}
-	if n := m.coord.count(`"audit"`, `"ship"`); n != 1 {
+	if n := m.coord.Count(`"audit"`, `"ship"`); n != 1 {
 		t.Errorf("the program was shipped %d times, want once", n)
 	}
 }

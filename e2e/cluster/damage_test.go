@@ -80,7 +80,7 @@ func TestDamagedSegments(t *testing.T) {
 			if j := m.job(); j.lost() == 0 {
 				t.Errorf("no output counts as lost, though %d segments are damaged", n)
 			}
-			r.onlyLost(m.workers[victim].cmd.Process.Pid)
+			r.onlyLost(m.workers[victim].Cmd.Process.Pid)
 		})
 	}
 }
@@ -105,7 +105,7 @@ func TestDamagedManifests(t *testing.T) {
 			r.release("map-5")
 			r.succeeds()
 			r.onlyLost(dead)
-			t.Logf("the worker with %d damaged files lives: %v", n, w.alive())
+			t.Logf("the worker with %d damaged files lives: %v", n, w.IsAlive())
 		})
 	}
 }
@@ -119,13 +119,13 @@ func TestDamagedJournal(t *testing.T) {
 			t.Parallel()
 			m := startMembers(t, config{workers: 1})
 			m.prepare().start().succeeds()
-			m.coord.kill(t)
+			m.coord.Kill()
 			if n := damage(t, filepath.Join(m.dir, "coordinator", "journal"), harm, badger); n == 0 {
 				t.Fatal("no journal found")
 			}
 			p := launch(t, "coordinator with a damaged journal", "layshaft", append([]string{"coordinator", "-data", filepath.Join(m.dir, "coordinator"),
 				"-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0"}, certificates()["coordinator"]...)...)
-			if code := p.wait(t); code == 0 || !strings.Contains(p.said(), "journal") {
+			if code := p.Wait(t); code == 0 || !strings.Contains(p.Err.String(), "journal") {
 				t.Errorf("exit code %d, want a refusal that names the journal", code)
 			}
 			m.config.coord = append(certificates()["coordinator"], "-accept-loss")
@@ -149,12 +149,12 @@ func TestBackup(t *testing.T) {
 	if out, stderr, code := m.layshaft("coordinator", "backup", file); code != 0 {
 		t.Fatalf("backup: exit code %d\n%s%s", code, out, stderr)
 	}
-	m.coord.kill(t)
+	m.coord.Kill()
 	if err := os.Rename(filepath.Join(m.dir, "coordinator"), filepath.Join(m.dir, "lost")); err != nil {
 		t.Fatal(err)
 	}
 	restore := launch(t, "restore", "layshaft", "coordinator", "restore", file, "-data", filepath.Join(m.dir, "coordinator"))
-	if code := restore.wait(t); code != 0 {
+	if code := restore.Wait(t); code != 0 {
 		t.Fatalf("restore: exit code %d", code)
 	}
 	m.startCoordinator()

@@ -35,7 +35,7 @@ func TestWorkerDiskFull(t *testing.T) {
 	m.awaitWorkers(2)
 	r := m.prepare("-maps", "24", "-each", "30000", "-size", "200", "-keys", "8", "-parts", "2").start()
 	r.succeeds()
-	if !m.workers[1].alive() || strings.Contains(m.workers[1].said(), "SIGBUS") {
+	if !m.workers[1].IsAlive() || strings.Contains(m.workers[1].Err.String(), "SIGBUS") {
 		t.Error("the worker with the full disk died")
 	}
 	failed := 0
@@ -54,7 +54,7 @@ func TestAllDisksFull(t *testing.T) {
 	m.startWorker()
 	m.awaitWorkers(1)
 	r := m.prepare("-maps", "24", "-each", "30000", "-size", "200", "-keys", "8", "-parts", "2").start()
-	if code := r.wait(t); code != 1 || !strings.Contains(r.said(), "disk full") {
+	if code := r.Wait(t); code != 1 || !strings.Contains(r.Err.String(), "disk full") {
 		t.Errorf("exit code %d, want 1 and an error that says that the disk is full", code)
 	}
 	m.prepare().start().awaitDone()
@@ -76,14 +76,14 @@ func TestCoordinatorDiskFull(t *testing.T) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
 	refused := m.prepare("-maps", "3").start()
-	if code := refused.wait(t); code != 1 || !strings.Contains(refused.said(), "disk full") {
+	if code := refused.Wait(t); code != 1 || !strings.Contains(refused.Err.String(), "disk full") {
 		t.Errorf("exit code %d, want 1 and an error that says that the disk is full", code)
 	}
 	r.release("map-5")
 	until(t, "the last map has ended", func() bool {
 		n := 0
 		for _, w := range m.workers {
-			n += w.count(`"attempt ended"`)
+			n += w.Count(`"attempt ended"`)
 		}
 		return n >= 6
 	})
@@ -92,7 +92,7 @@ func TestCoordinatorDiskFull(t *testing.T) {
 	}
 	r.succeeds()
 	r.onceEach("map", "reduce")
-	if !m.coord.alive() {
+	if !m.coord.IsAlive() {
 		t.Error("the coordinator died")
 	}
 	m.prepare("-maps", "3").start().awaitDone() // it takes jobs again

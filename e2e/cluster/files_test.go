@@ -93,7 +93,7 @@ func TestDatasets(t *testing.T) {
 	dirs, own := datasets(t, 3, 4)
 	m := startMembers(t, config{workers: 3, own: own, coord: []string{"-locality-wait", "20s"}})
 	p := launch(t, "wordcount", "wordcount", "-cluster", m.grpc, "-detach", "-out", "dataset://out/counts", "dataset://in/*.txt")
-	if code := p.wait(t); code != 0 {
+	if code := p.Wait(t); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	j := m.job()
@@ -113,8 +113,8 @@ func TestDatasets(t *testing.T) {
 	}
 	// What was written can be read, by another job.
 	again := launch(t, "wordcount", "wordcount", "-cluster", m.grpc, "dataset://out/counts/part-*")
-	if code := again.wait(t); code != 0 || again.out.Len() == 0 {
-		t.Errorf("reading the output: exit code %d, %d bytes", code, again.out.Len())
+	if code := again.Wait(t); code != 0 || len(again.Out.String()) == 0 {
+		t.Errorf("reading the output: exit code %d, %d bytes", code, len(again.Out.String()))
 	}
 }
 
@@ -130,7 +130,7 @@ func TestRemoteReads(t *testing.T) {
 	}})
 	out := t.TempDir() + "/counts"
 	p := launch(t, "wordcount", "wordcount", "-cluster", m.grpc, "-out", out, "dataset://in/*.txt")
-	if code := p.wait(t); code != 0 {
+	if code := p.Wait(t); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	if got, want := lines(t, out+"/part-*"), counted(t, below(dirs, "in/*.txt")...); got != want {
@@ -149,10 +149,10 @@ func TestHolderDies(t *testing.T) {
 	m := startMembers(t, config{workers: 2, own: own})
 	out := t.TempDir() + "/counts"
 	p := launch(t, "wordcount", "wordcount", "-cluster", m.grpc, "-out", out, "dataset://in/*.txt")
-	m.coord.await(t, 0, `"attempt launched"`)
-	m.workers[1].kill(t)
+	m.coord.Await(t, 0, `"attempt launched"`)
+	m.workers[1].Kill()
 	m.restartWorker(1)
-	if code := p.wait(t); code != 0 {
+	if code := p.Wait(t); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	if got, want := lines(t, out+"/part-*"), counted(t, below(dirs, "in/*.txt")...); got != want {
@@ -160,11 +160,10 @@ func TestHolderDies(t *testing.T) {
 	}
 }
 
-// linesWith returns the lines of standard error of a process that has ended which contain a text.
-func (p *process) linesWith(text string) (found []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range p.lines {
+// linesWith returns the lines of standard error of a process that contain a text.
+func linesWith(p *process, text string) (found []string) {
+	all, _ := p.Err.Lines(0)
+	for _, l := range all {
 		if strings.Contains(l, text) {
 			found = append(found, l)
 		}
@@ -180,14 +179,14 @@ func TestHolderAway(t *testing.T) {
 	m := startMembers(t, config{workers: 2, own: own})
 	run := func(args ...string) (*process, int) {
 		p := launch(t, "wordcount", "wordcount", append([]string{"-cluster", m.grpc, "-progress", "none"}, args...)...)
-		return p, p.wait(t)
+		return p, p.Wait(t)
 	}
 	p, code := run("-explain", "dataset://in/*.txt")
-	if out := p.out.String(); code != 0 || !strings.Contains(out, "stage 0: attempts local: 2 (") || !strings.Contains(out, "remote: 0 (0 B)") {
+	if out := p.Out.String(); code != 0 || !strings.Contains(out, "stage 0: attempts local: 2 (") || !strings.Contains(out, "remote: 0 (0 B)") {
 		t.Errorf("-explain: exit code %d\n%s", code, out)
 	}
 	p, code = run(below(dirs, "in/*.txt")...)
-	if said := p.linesWith("of this machine"); code != 0 || len(said) != 1 || !strings.Contains(said[0], "4 files of this machine (") {
+	if said := linesWith(p, "of this machine"); code != 0 || len(said) != 1 || !strings.Contains(said[0], "4 files of this machine (") {
 		t.Errorf("files of the client: exit code %d, %q", code, said)
 	}
 	id := m.workerList()[0].ID
@@ -195,17 +194,17 @@ func TestHolderAway(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join(m.workerDir(i), "self.json"))
 		return err == nil && strings.Contains(string(b), id)
 	})
-	m.workers[i].kill(t)
+	m.workers[i].Kill()
 	for _, glob := range []string{"dataset://in/*.txt", fmt.Sprintf("dataset://in/%d-0.txt", i)} {
 		p, code := run(glob)
-		if said := p.linesWith("worker " + id + ", which offers dataset in, is away"); code == 0 || len(said) != 1 || !strings.Contains(said[0], "layshaft worker drain "+id) || p.out.Len() > 0 {
+		if said := linesWith(p, "worker "+id+", which offers dataset in, is away"); code == 0 || len(said) != 1 || !strings.Contains(said[0], "layshaft worker drain "+id) || p.Out.String() != "" {
 			t.Errorf("%s without a holder: exit code %d, %q", glob, code, said)
 		}
 	}
 	if out, stderr, code := m.layshaft("worker", "drain", id); code != 0 {
 		t.Errorf("exit code %d\n%s%s", code, out, stderr)
 	}
-	if p, code := run("dataset://in/*.txt"); code != 0 || p.out.Len() == 0 {
-		t.Errorf("without a worker that was given up: exit code %d, %d bytes", code, p.out.Len())
+	if p, code := run("dataset://in/*.txt"); code != 0 || len(p.Out.String()) == 0 {
+		t.Errorf("without a worker that was given up: exit code %d, %d bytes", code, len(p.Out.String()))
 	}
 }

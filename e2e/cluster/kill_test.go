@@ -64,8 +64,8 @@ func (m *members) committed(n int) {
 // die kills worker i and returns the process ID that it had.
 func (m *members) die(i int) int {
 	m.t.Helper()
-	m.workers[i].kill(m.t)
-	return m.workers[i].cmd.Process.Pid
+	m.workers[i].Kill()
+	return m.workers[i].Cmd.Process.Pid
 }
 
 // TestKillWorkerInMap kills a worker while its user code maps. Its committed maps are lost with it
@@ -133,12 +133,12 @@ func killInCommit(t testing.TB, point string) (r *run, victim int) {
 	m := startMembers(t, config{workers: 2})
 	r = m.prepare("-maps", "4").do(point, "hold").start()
 	victim = r.at(point, 1)
-	m.coord.signal(t, syscall.SIGSTOP)
-	from := m.workers[victim].line()
+	m.coord.Signal(t, syscall.SIGSTOP)
+	from := m.workers[victim].Line()
 	r.release(point)
-	m.workers[victim].await(t, from, `"attempt ended"`)
-	m.workers[victim].kill(t)
-	m.coord.signal(t, syscall.SIGCONT)
+	m.workers[victim].Await(t, from, `"attempt ended"`)
+	m.workers[victim].Kill()
+	m.coord.Signal(t, syscall.SIGCONT)
 	return r, victim
 }
 
@@ -147,7 +147,7 @@ func TestKillWorkerInCommit(t *testing.T) {
 	t.Parallel()
 	r, victim := killInCommit(t, "mapped-3")
 	r.succeeds()
-	r.onlyLost(r.m.workers[victim].cmd.Process.Pid)
+	r.onlyLost(r.m.workers[victim].Cmd.Process.Pid)
 }
 
 // TestKillWorkerWithResult kills a worker in the commit of the last task of a job: the job may be
@@ -166,7 +166,7 @@ func TestKillWorkerWithResultForGood(t *testing.T) {
 	heavy(t)
 	t.Parallel()
 	r, _ := killInCommit(t, "reduce-5")
-	if code := r.waitFor(t, 2*time.Minute); code != 0 {
+	if code := r.WaitFor(t, 2*time.Minute); code != 0 {
 		t.Fatalf("the client ended with exit code %d", code)
 	}
 	r.succeeds()
@@ -181,7 +181,7 @@ func TestKillCoordinator(t *testing.T) {
 			m := startMembers(t, config{workers: 2, slots: 2})
 			r := m.prepare().do(at, "hold").start()
 			r.at(at, 1)
-			m.coord.kill(t)
+			m.coord.Kill()
 			m.startCoordinator()
 			m.awaitWorkers(2)
 			r.release(at)
@@ -200,11 +200,11 @@ func TestKillCoordinatorInCommit(t *testing.T) {
 			m := startMembers(t, config{workers: 2})
 			r := m.prepare().do(at, "hold").start()
 			holder := m.workers[r.at(at, 1)]
-			m.coord.signal(t, syscall.SIGSTOP)
-			from := holder.line()
+			m.coord.Signal(t, syscall.SIGSTOP)
+			from := holder.Line()
 			r.release(at)
-			holder.await(t, from, `"attempt ended"`)
-			m.coord.kill(t)
+			holder.Await(t, from, `"attempt ended"`)
+			m.coord.Kill()
 			m.startCoordinator()
 			r.succeeds()
 			r.onceEach("map", "reduce")
@@ -220,11 +220,11 @@ func TestKillCoordinatorAgainAndAgain(t *testing.T) {
 	r := m.prepare("-maps", "12").start()
 	kills := 0
 	for _, p := range []string{"map-0", "map-3", "mapped-4", "map-7", "mapped-11", "reduce-3", "reduce-8"} {
-		until(t, p+" was reached", func() bool { return len(r.ran(p)) > 0 || !r.alive() })
-		if !r.alive() {
+		until(t, p+" was reached", func() bool { return len(r.ran(p)) > 0 || !r.IsAlive() })
+		if !r.IsAlive() {
 			break
 		}
-		m.coord.kill(t)
+		m.coord.Kill()
 		m.startCoordinator()
 		kills++
 	}
@@ -245,8 +245,8 @@ func TestKillBoth(t *testing.T) {
 			if at == "map-5" {
 				m.committed(5)
 			}
-			m.coord.kill(t)
-			m.workers[victim].kill(t)
+			m.coord.Kill()
+			m.workers[victim].Kill()
 			m.startCoordinator()
 			m.restartWorker(victim)
 			r.at(at, 2)
@@ -268,9 +268,9 @@ func TestKillAll(t *testing.T) {
 	r := m.prepare().do("map-5", "hold").start()
 	r.at("map-5", 1)
 	m.committed(5)
-	m.coord.kill(t)
+	m.coord.Kill()
 	for i := range m.workers {
-		m.workers[i].kill(t)
+		m.workers[i].Kill()
 	}
 	m.startCoordinator()
 	for i := range m.workers {
@@ -302,7 +302,7 @@ func TestKillChild(t *testing.T) {
 	if len(again) > 0 {
 		t.Errorf("ran again, though their outputs were committed: %v", again)
 	}
-	if !m.workers[0].alive() {
+	if !m.workers[0].IsAlive() {
 		t.Error("the worker ended with its child")
 	}
 	if j := m.job(); j.Stages[0].FailedAttempts != 1 {
@@ -318,17 +318,17 @@ func TestZombie(t *testing.T) {
 	r := m.prepare("-maps", "9").do("map-8", "hold").do("reduce-5", "hold").start()
 	victim := m.workers[r.at("map-8", 1)]
 	m.committed(8)
-	victim.signal(t, syscall.SIGSTOP)
+	victim.Signal(t, syscall.SIGSTOP)
 	r.at("map-8", 2)
 	m.awaitWorkers(2)
 	r.release("map-8") // the child of the zombie goes on as well
 	r.at("reduce-5", 1)
-	victim.signal(t, syscall.SIGCONT)
+	victim.Signal(t, syscall.SIGCONT)
 	m.awaitWorkers(3)
 	r.release("reduce-5")
 	r.succeeds()
-	r.onlyLost(victim.cmd.Process.Pid)
-	if !victim.alive() || strings.Contains(victim.said(), "panic") {
+	r.onlyLost(victim.Cmd.Process.Pid)
+	if !victim.IsAlive() || strings.Contains(victim.Err.String(), "panic") {
 		t.Error("the zombie did not recover")
 	}
 	next := m.prepare("-maps", "12").start() // it works again
@@ -353,11 +353,11 @@ func TestSleepingCoordinator(t *testing.T) {
 		_, err := os.Stat(free + "-begun")
 		return err == nil
 	})
-	m.coord.signal(t, syscall.SIGSTOP)
+	m.coord.Signal(t, syscall.SIGSTOP)
 	<-time.After(17 * time.Second) // longer than connections are kept without an answer
-	from := m.coord.line()
-	m.coord.signal(t, syscall.SIGCONT)
-	m.coord.await(t, from, "did not run for a while")
+	from := m.coord.Line()
+	m.coord.Signal(t, syscall.SIGCONT)
+	m.coord.Await(t, from, "did not run for a while")
 	<-time.After(3 * time.Second) // longer than a lease
 	r.release("map-3")
 	r.succeeds()
@@ -365,10 +365,10 @@ func TestSleepingCoordinator(t *testing.T) {
 	if err := os.WriteFile(free, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code := task.wait(t); code != 0 || task.out.String() != "the input" {
-		t.Errorf("the task: exit code %d, %q", code, task.out.String())
+	if code := task.Wait(t); code != 0 || task.Out.String() != "the input" {
+		t.Errorf("the task: exit code %d, %q", code, task.Out.String())
 	}
-	if n := m.coord.count(`"worker lost"`); n > 0 {
+	if n := m.coord.Count(`"worker lost"`); n > 0 {
 		t.Errorf("%d workers were lost", n)
 	}
 }

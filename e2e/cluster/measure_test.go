@@ -17,7 +17,7 @@ func TestRecoveryTimes(t *testing.T) {
 	victim := r.at("map-5", 1)
 	m.committed(5)
 	start := time.Now()
-	m.workers[victim].kill(t)
+	m.workers[victim].Kill()
 	r.at("map-5", 2)
 	took := time.Since(start)
 	t.Logf("after a reset connection: %v", took.Round(time.Millisecond))
@@ -32,7 +32,7 @@ func TestRecoveryTimes(t *testing.T) {
 	m.committed(5) // again
 	silent := m.workers[r.at("map-5", 2)]
 	start = time.Now()
-	silent.signal(t, syscall.SIGSTOP)
+	silent.Signal(t, syscall.SIGSTOP)
 	r.at("map-5", 3)
 	took = time.Since(start)
 	t.Logf("after silence, with a lease of 10s: %v", took.Round(time.Millisecond))
@@ -66,8 +66,8 @@ func TestKillTwoOfEight(t *testing.T) {
 	whole := m.timed(func(*run) {})
 	less := m.timed(func(r *run) {
 		until(t, "half of it is done", func() bool { return len(r.times("mapped")) >= 80 })
-		m.workers[0].kill(t)
-		m.workers[1].kill(t)
+		m.workers[0].Kill()
+		m.workers[1].Kill()
 	})
 	t.Logf("undisturbed %v, two of eight killed %v (%.2fx)", whole.Round(time.Millisecond), less.Round(time.Millisecond), less.Seconds()/whole.Seconds())
 	if limit := whole*5/4 + 10*time.Second; less > limit {
@@ -85,7 +85,7 @@ func TestOneOfEightSlow(t *testing.T) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	slow := m.workers[0]
 	send := func(s syscall.Signal) {
-		for _, pid := range append(slow.children(t), slow.cmd.Process.Pid) {
+		for _, pid := range append(slow.Children(t), slow.Cmd.Process.Pid) {
 			_ = syscall.Kill(pid, s)
 		}
 	}

@@ -118,7 +118,7 @@ func (m *members) workerDir(i int) string { return filepath.Join(m.dir, fmt.Spri
 // workerOf returns the number of the worker with a process ID.
 func (m *members) workerOf(pid int) int {
 	m.t.Helper()
-	i := slices.IndexFunc(m.workers, func(p *process) bool { return p.cmd.Process.Pid == pid })
+	i := slices.IndexFunc(m.workers, func(p *process) bool { return p.Cmd.Process.Pid == pid })
 	if i < 0 {
 		m.t.Fatalf("no worker has process ID %d", pid)
 	}
@@ -271,7 +271,7 @@ func metric(t testing.TB, url, name string) float64 {
 // served returns the addresses at which a member serves.
 func served(t testing.TB, p *process) []string {
 	t.Helper()
-	line, _ := p.await(t, 0, `"msg":"serving"`)
+	line, _ := p.Await(t, 0, `"msg":"serving"`)
 	var at struct{ Address, HTTP, Gossip string }
 	if err := json.Unmarshal([]byte(line), &at); err != nil {
 		t.Fatal(err)

@@ -294,7 +294,7 @@ func TestWorkersCut(t *testing.T) {
 			if again := len(r.again("map")); again > 0 && lost == 0 {
 				t.Errorf("%d maps ran again, though no output was lost", again)
 			}
-			if m.coord.count(`"worker lost"`) > 0 {
+			if m.coord.Count(`"worker lost"`) > 0 {
 				t.Error("a worker lost its lease, though it reaches the coordinator")
 			}
 		})
@@ -330,7 +330,7 @@ func TestGossipCut(t *testing.T) {
 	if i.dropped() == 0 {
 		t.Error("no gossip was dropped")
 	}
-	if job := m.job(); m.coord.count(`"worker lost"`) > 0 || job.lost() > 0 {
+	if job := m.job(); m.coord.Count(`"worker lost"`) > 0 || job.lost() > 0 {
 		t.Error("a worker or an output was given up for gossip alone")
 	}
 	m.prepare("-maps", "4").start().succeeds()
@@ -425,7 +425,7 @@ func TestPoorLinks(t *testing.T) {
 			}
 			start := time.Now()
 			r := m.prepare("-maps", "6", "-each", p.each, "-size", "400", "-parts", "4", "-noise").start()
-			if code := r.waitFor(t, 3*time.Minute); code != 0 {
+			if code := r.WaitFor(t, 3*time.Minute); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 			t.Logf("took %v", time.Since(start).Round(time.Millisecond))
@@ -437,7 +437,7 @@ func TestPoorLinks(t *testing.T) {
 					t.Errorf("stage %s: %d attempts failed, %d outputs were lost", s.Stage, s.FailedAttempts, s.Lost)
 				}
 			}
-			if m.coord.count(`"worker lost"`) > 0 || first.count("no session") > 0 {
+			if m.coord.Count(`"worker lost"`) > 0 || first.Count("no session") > 0 {
 				t.Error("a worker lost its lease")
 			}
 			if n := i.dropped(); p.loss > 0 && n < 3 {

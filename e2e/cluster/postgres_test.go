@@ -52,22 +52,22 @@ func TestTables(t *testing.T) {
 	})
 	die := sync.OnceFunc(func() {
 		m.die(0)
-		m.coord.kill(t)
+		m.coord.Kill()
 		m.startCoordinator()
 	})
 	until(t, "the copy has ended", func() bool {
 		look()
-		if jobs := m.look().Jobs; len(jobs) > 0 && jobs[0].Done >= 1 && r.alive() {
+		if jobs := m.look().Jobs; len(jobs) > 0 && jobs[0].Done >= 1 && r.IsAlive() {
 			cut()
 			change()
-			if r.count("starts over on a new snapshot") > 0 {
+			if r.Count("starts over on a new snapshot") > 0 {
 				die()
 			}
 		}
-		return !r.alive()
+		return !r.IsAlive()
 	})
-	if code := r.wait(t); code != 0 || r.count("starts over on a new snapshot") != 1 {
-		t.Errorf("exit code %d, and the job started over %d times:\n%s", code, r.count("starts over on a new snapshot"), r.said())
+	if code := r.Wait(t); code != 0 || r.Count("starts over on a new snapshot") != 1 {
+		t.Errorf("exit code %d, and the job started over %d times:\n%s", code, r.Count("starts over on a new snapshot"), r.Err.String())
 	}
 	got := db.Exec(t, "SELECT count(*), count(DISTINCT version) FROM copied")[0]
 	if want := fmt.Sprint([]string{fmt.Sprint(2 * n), "1"}); fmt.Sprint(got) != want {
@@ -80,16 +80,16 @@ func TestTables(t *testing.T) {
 		t.Errorf("%s staging tables are left", left)
 	}
 
-	m.searchSecret(pgtest.Password, map[string][]byte{"arguments": arguments, "client": []byte(r.said())})
+	m.searchSecret(pgtest.Password, map[string][]byte{"arguments": arguments, "client": []byte(r.Err.String())})
 }
 
 // searchSecret checks that a secret is in none of shown, the output of the members, the command
 // line's tables, and the files of the cluster.
 func (m *members) searchSecret(secret string, shown map[string][]byte) {
 	m.t.Helper()
-	shown["coordinator"] = []byte(m.coord.said())
+	shown["coordinator"] = []byte(m.coord.Err.String())
 	for i, w := range m.workers {
-		shown[fmt.Sprint("worker ", i)] = []byte(w.said())
+		shown[fmt.Sprint("worker ", i)] = []byte(w.Err.String())
 	}
 	for _, page := range []string{"job list", "job list -o json", "worker list -o json", "status"} {
 		out, _, _ := m.layshaft(strings.Fields(page)...)

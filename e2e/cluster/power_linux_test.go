@@ -27,11 +27,11 @@ func TestPowerCutOfCoordinator(t *testing.T) {
 	next := m.prepare("-out", "file://"+out+"/rows").do("map-0", "hold")
 	next.args = append(next.args, "-detach")
 	next.start()
-	if code := next.wait(t); code != 0 {
+	if code := next.Wait(t); code != 0 {
 		t.Fatalf("submitting ended with exit code %d", code)
 	}
 	cut := func() {
-		m.coord.kill(t)
+		m.coord.Kill()
 		disk.Cut()
 		m.startCoordinator()
 		m.awaitWorkers(2)
@@ -102,8 +102,8 @@ func TestPowerCutOfWorker(t *testing.T) {
 			if c.await {
 				awaitSegments(t, m.workerDir(0), 5)
 			}
-			m.coord.kill(t)
-			m.workers[0].kill(t)
+			m.coord.Kill()
+			m.workers[0].Kill()
 			disk.Cut()
 			m.restartWorker(0)
 			m.startCoordinator()
@@ -167,10 +167,10 @@ func TestPowerCutOfAll(t *testing.T) {
 	}
 	r.start()
 	for _, p := range points {
-		until(t, p+" was reached", func() bool { return len(r.ran(p)) > 0 || !r.alive() })
-		m.coord.kill(t)
+		until(t, p+" was reached", func() bool { return len(r.ran(p)) > 0 || !r.IsAlive() })
+		m.coord.Kill()
 		for _, w := range m.workers {
-			w.kill(t)
+			w.Kill()
 		}
 		disk.Cut()
 		r.release(p)
@@ -209,24 +209,24 @@ func TestPowerCutOfState(t *testing.T) {
 		}
 		r.do("reduce-0", "hold")
 		start()
-		until(t, "all maps are committed", func() bool { return len(r.ran("reduce-0")) == 1 || !r.alive() })
-		r.kill(t)
+		until(t, "all maps are committed", func() bool { return len(r.ran("reduce-0")) == 1 || !r.IsAlive() })
+		r.Kill()
 		disk.Cut()
 		r.release("reduce-0")
 		start()
-		if code := r.wait(t); code != 0 {
+		if code := r.Wait(t); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
 		if flags == nil { // segments may not have been on the disk
 			r.onceEach("map")
 		}
-		if got, want := r.out.String()+counters(r.said()), embedded(t, flags...); got != want {
+		if got, want := r.Out.String()+counters(r.Err.String()), embedded(t, flags...); got != want {
 			t.Errorf("rows and counters are\n%s\nwant\n%s", got, want)
 		}
 		disk.Cut()
 		plain := t.TempDir() + "/rows"
 		whole := launch(t, "undisturbed run", "probe", append([]string{"-dir", r.dir, "-slots", "2", "-out", plain}, flags...)...)
-		if code := whole.wait(t); code != 0 {
+		if code := whole.Wait(t); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
 		if got, want := parts(t, out), parts(t, plain); got != want {

@@ -90,7 +90,7 @@ func (r *run) ran(point string) (workers []int) {
 // at waits until a point was reached n times, and returns the number of the worker that came last.
 func (r *run) at(point string, n int) int {
 	r.t.Helper()
-	until(r.t, fmt.Sprintf("%s was reached %d times", point, n), func() bool { return len(r.ran(point)) >= n || !r.alive() && !r.detached })
+	until(r.t, fmt.Sprintf("%s was reached %d times", point, n), func() bool { return len(r.ran(point)) >= n || !r.IsAlive() && !r.detached })
 	all := r.ran(point)
 	if len(all) < n {
 		r.t.Fatalf("the client ended before %s was reached %d times", point, n)
@@ -150,10 +150,10 @@ func (r *run) succeeds() {
 // process, and its counters: what did not become a task's output must not be counted.
 func (r *run) awaitDone() {
 	r.t.Helper()
-	if code := r.wait(r.t); code != 0 {
+	if code := r.Wait(r.t); code != 0 {
 		r.t.Fatalf("the client ended with exit code %d", code)
 	}
-	if got, want := r.out.String()+counters(r.said()), embedded(r.t, r.args...); got != want {
+	if got, want := r.Out.String()+counters(r.Err.String()), embedded(r.t, r.args...); got != want {
 		r.t.Fatalf("rows or counters differ from those of a run inside one process:\n%s\nwant\n%s", got, want)
 	}
 }

@@ -64,8 +64,8 @@ func TestReports(t *testing.T) {
 			m.die(0)
 		}
 		for i, p := range runs {
-			if code := p.wait(t); code != 0 || p.out.String() != want[i] {
-				t.Errorf("%d workers: %s: exit %d\n%.500s\nwant\n%.500s", workers, reportStatements[i], code, p.out.String(), want[i])
+			if code := p.Wait(t); code != 0 || p.Out.String() != want[i] {
+				t.Errorf("%d workers: %s: exit %d\n%.500s\nwant\n%.500s", workers, reportStatements[i], code, p.Out.String(), want[i])
 			}
 		}
 	}

@@ -53,13 +53,13 @@ func TestDocuments(t *testing.T) {
 	r := launch(t, "documents", "documents", "-cluster", m.grpc, "-url", engine.URL, "-n", fmt.Sprint(n))
 	until(t, "four tasks are committed", func() bool {
 		jobs := m.look().Jobs
-		return len(jobs) > 0 && jobs[0].Done >= 4 || !r.alive()
+		return len(jobs) > 0 && jobs[0].Done >= 4 || !r.IsAlive()
 	})
 	m.die(0)
-	m.coord.kill(t)
+	m.coord.Kill()
 	m.startCoordinator()
-	if code := r.wait(t); code != 0 || strangers.Load() > 0 {
-		t.Fatalf("exit code %d, %d requests without the password:\n%s", code, strangers.Load(), r.said())
+	if code := r.Wait(t); code != 0 || strangers.Load() > 0 {
+		t.Fatalf("exit code %d, %d requests without the password:\n%s", code, strangers.Load(), r.Err.String())
 	}
 	docs := fake.Docs("products")
 	for i := range n {
@@ -73,5 +73,5 @@ func TestDocuments(t *testing.T) {
 	if list := fake.Indexes(); len(list) != 1 || !strings.HasPrefix(list[0], "products-000001 [products]") {
 		t.Errorf("indexes: %v", list)
 	}
-	m.searchSecret(secret, map[string][]byte{"documents": []byte(r.said() + strings.Join(r.cmd.Args, " "))})
+	m.searchSecret(secret, map[string][]byte{"documents": []byte(r.Err.String() + strings.Join(r.Cmd.Args, " "))})
 }

@@ -109,7 +109,7 @@ func TestCertificates(t *testing.T) {
 	id := m.job().Job
 
 	files := launch(t, "wordcount", "wordcount", slices.Concat([]string{"-cluster", m.grpc, "-out", "dataset://out/counts"}, m.config.cli, []string{"dataset://in/*.txt"})...)
-	if code := files.wait(t); code != 0 || lines(t, below(dirs, "out/counts/part-*")...) != counted(t, below(dirs, "in/*.txt")...) {
+	if code := files.Wait(t); code != 0 || lines(t, below(dirs, "out/counts/part-*")...) != counted(t, below(dirs, "in/*.txt")...) {
 		t.Errorf("a job on datasets: exit code %d, or wrong counts", code)
 	}
 
@@ -127,11 +127,11 @@ func TestCertificates(t *testing.T) {
 		refused[name] = m.prepare().start()
 	}
 	for name, r := range refused {
-		if code := r.waitFor(t, 9*time.Second); code == 0 { // sooner than clients give up a coordinator that is not there
+		if code := r.WaitFor(t, 9*time.Second); code == 0 { // sooner than clients give up a coordinator that is not there
 			t.Errorf("%s may submit", name)
 		}
-		if name == "somebody without a certificate" && !strings.Contains(r.said(), "wants TLS") {
-			t.Errorf("%s is told %q", name, r.said())
+		if name == "somebody without a certificate" && !strings.Contains(r.Err.String(), "wants TLS") {
+			t.Errorf("%s is told %q", name, r.Err.String())
 		}
 	}
 	for _, tt := range []struct {
@@ -144,7 +144,7 @@ func TestCertificates(t *testing.T) {
 		{"with a foreign certificate", issue(t, filepath.Join(t.TempDir(), "foreign"), "worker"), []int{1, 6}, "not connected to the coordinator"},
 	} {
 		w := launch(t, "worker "+tt.name, "layshaft", append([]string{"worker", "-data", t.TempDir(), "-join", m.gossip, "-gossip-key", strings.Repeat("ab", 32)}, tt.flags...)...)
-		if code := w.wait(t); !slices.Contains(tt.codes, code) || !strings.Contains(w.said()+w.out.String(), tt.said) {
+		if code := w.Wait(t); !slices.Contains(tt.codes, code) || !strings.Contains(w.Err.String()+w.Out.String(), tt.said) {
 			t.Errorf("a worker %s ends with exit code %d, want one of %v and a line with %q", tt.name, code, tt.codes, tt.said)
 		}
 	}
@@ -172,8 +172,8 @@ func TestRefusesOtherAddresses(t *testing.T) {
 	for _, flags := range [][]string{{"-listen", "0.0.0.0:0"}, {"-http", "0.0.0.0:0"}, {"-gossip", "0.0.0.0:0"}} {
 		args := append([]string{"coordinator", "-data", t.TempDir(), "-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0"}, flags...)
 		p := launch(t, "open coordinator", "layshaft", args...)
-		if code := p.wait(t); code == 0 || !strings.Contains(p.said(), "-insecure") {
-			t.Errorf("%q: exit code %d and %q, want a refusal that names -insecure", flags, code, p.said())
+		if code := p.Wait(t); code == 0 || !strings.Contains(p.Err.String(), "-insecure") {
+			t.Errorf("%q: exit code %d and %q, want a refusal that names -insecure", flags, code, p.Err.String())
 		}
 	}
 }
@@ -227,8 +227,8 @@ func TestBatteredPorts(t *testing.T) {
 		t.Errorf("%d workers have a lease, want 2", n)
 	}
 	for _, p := range append([]*process{m.coord}, m.workers...) {
-		if !p.alive() || p.count(`"level":"ERROR"`) > 0 {
-			t.Errorf("%s did not stand it", p.name)
+		if !p.IsAlive() || p.Count(`"level":"ERROR"`) > 0 {
+			t.Errorf("%s did not stand it", p.Name)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func TestRollingRestart(t *testing.T) {
 				r := m.prepare("-maps", "8", "-pause", "10ms").start()
 				runs[k] = append(runs[k], r)
 				select {
-				case <-r.ended:
+				case <-r.Ended:
 					counts[k]++
 				case <-t.Context().Done():
 					return
@@ -43,15 +43,15 @@ func TestRollingRestart(t *testing.T) {
 		})
 	}
 	for i := range m.workers {
-		m.workers[i].signal(t, syscall.SIGTERM)
-		if code := m.workers[i].wait(t); code != 0 {
+		m.workers[i].Signal(t, syscall.SIGTERM)
+		if code := m.workers[i].Wait(t); code != 0 {
 			t.Errorf("worker %d ended with exit code %d", i, code)
 		}
 		m.restartWorker(i)
 		m.awaitWorkers(3)
 	}
-	m.coord.signal(t, syscall.SIGTERM)
-	if code := m.coord.wait(t); code != 0 {
+	m.coord.Signal(t, syscall.SIGTERM)
+	if code := m.coord.Wait(t); code != 0 {
 		t.Errorf("the coordinator ended with exit code %d", code)
 	}
 	m.startCoordinator()
@@ -73,7 +73,7 @@ type usage struct{ fds, goroutines int }
 func (m *members) held() (all []usage) {
 	m.t.Helper()
 	for _, p := range append([]*process{m.coord}, m.workers...) {
-		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.Cmd.Process.Pid))
 		if err != nil {
 			m.t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestNoLeaks(t *testing.T) {
 	m := startMembers(t, config{workers: 2})
 	children := func() (n int) {
 		for _, w := range m.workers {
-			n += len(w.children(t))
+			n += len(w.Children(t))
 		}
 		return n
 	}
@@ -143,19 +143,19 @@ func TestSecondCoordinator(t *testing.T) {
 	r.at("map-3", 1)
 	args := slices.Concat([]string{"coordinator", "-listen", "127.0.0.1:0", "-http", "none", "-gossip", "127.0.0.1:0", "-join", m.gossip}, certificates()["coordinator"], []string{"-data"})
 	same := launch(t, "coordinator with the same data", "layshaft", append(args, m.dir+"/coordinator")...)
-	if code := same.wait(t); code == 0 {
+	if code := same.Wait(t); code == 0 {
 		t.Error("two coordinators have the same data")
 	}
 	other := launch(t, "coordinator of another cluster", "layshaft", append(args, t.TempDir())...)
-	other.await(t, 0, "serving")
+	other.Await(t, 0, "serving")
 	for range 3 {
-		m.workers[0].kill(t)
+		m.workers[0].Kill()
 		m.restartWorker(0)
 		m.awaitWorkers(1)
 	}
 	r.release("map-3")
 	r.succeeds()
-	if other.count("worker joined") > 0 {
+	if other.Count("worker joined") > 0 {
 		t.Error("a worker joined a coordinator of another cluster")
 	}
 }

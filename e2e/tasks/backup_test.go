@@ -95,7 +95,7 @@ func TestBackup(t *testing.T) {
 	stop()
 	load.Wait()
 
-	c.coordinator.kill()
+	c.coordinator.Kill()
 	c.dir = filepath.Join(t.TempDir(), "restored")
 	run(t, "layshaft", "coordinator", "restore", file, "-data", c.dir)
 	c.start(t)

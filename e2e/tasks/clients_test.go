@@ -112,7 +112,7 @@ func TestClientsOfOthers(t *testing.T) {
 					t.Errorf("a failure of its worker: %v", err)
 				}
 			}
-			c.coordinator.kill()
+			c.coordinator.Kill()
 			c.start(t)
 			c.await(t, "jobs in the background after a kill", func(v tasks.Overview) bool { return function(v, o.name+"-later").Counts.Waiting == 2*o.later })
 			if o.name == "tool" { // others find the server again as their libraries have it

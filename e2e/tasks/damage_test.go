@@ -22,7 +22,7 @@ func TestDamagedTasks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.coordinator.kill()
+	c.coordinator.Kill()
 	for _, pattern := range []string{"tasks/bodies/*.mem", "tasks/redo-*"} {
 		logs, err := filepath.Glob(filepath.Join(c.dir, pattern))
 		if err != nil || len(logs) != 1 {
@@ -43,12 +43,12 @@ func TestDamagedTasks(t *testing.T) {
 	}
 	args := []string{"coordinator", "-data", c.dir, "-listen", c.address, "-gearman", c.gearman, "-http", "none", "-gossip", "127.0.0.1:0"}
 	p := launch(t, "layshaft", args...)
-	if code := p.wait(t); code == 0 || !strings.Contains(p.stderr.String(), "restore a backup") || !strings.Contains(p.stderr.String(), "-accept-loss") {
+	if code := p.Wait(t); code == 0 || !strings.Contains(p.Err.String(), "restore a backup") || !strings.Contains(p.Err.String(), "-accept-loss") {
 		t.Fatalf("exit code %d, want an error that names the way out", code)
 	}
 	c.coordinator = launch(t, "layshaft", append(args, "-accept-loss")...)
 	c.await(t, "the first task to be there alone", func(o tasks.Overview) bool { return function(o, "nobody").Counts.Waiting == 1 })
-	c.coordinator.kill()
+	c.coordinator.Kill()
 	c.start(t) // and it is no news any more
 	c.await(t, "the first task to be there still", func(o tasks.Overview) bool { return function(o, "nobody").Counts.Waiting == 1 })
 }

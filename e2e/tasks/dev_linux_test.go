@@ -43,11 +43,11 @@ func TestKillDev(t *testing.T) {
 		t.Errorf("%d processes run: %v", n, left())
 	}
 	for pid := range left() {
-		if pid != dev.cmd.Process.Pid {
+		if pid != dev.Cmd.Process.Pid {
 			_ = syscall.Kill(pid, syscall.SIGSTOP) // so that no process ends by itself
 		}
 	}
-	dev.kill()
+	dev.Kill()
 	for deadline := time.Now().Add(patience); len(left()) > 0; {
 		if time.Now().After(deadline) {
 			t.Fatalf("left: %v", left())

@@ -33,7 +33,7 @@ func TestFewFiles(t *testing.T) {
 	if _, err := tasks.Enqueue(within(t), client, "f", "first"); err != nil {
 		t.Fatal(err)
 	}
-	if log := c.coordinator.stderr.String(); !strings.Contains(log, "few file descriptors") {
+	if log := c.coordinator.Err.String(); !strings.Contains(log, "few file descriptors") {
 		t.Errorf("no warning at the start:\n%s", log)
 	}
 	var conns []net.Conn
@@ -94,7 +94,7 @@ func TestFewFiles(t *testing.T) {
 			t.Fatalf("a connected client: %v", err)
 		}
 	}
-	log := c.coordinator.stderr.String()
+	log := c.coordinator.Err.String()
 	for _, port := range []string{c.gearman, c.address} {
 		n := 0
 		for line := range strings.SplitSeq(log, "\n") {

@@ -22,7 +22,7 @@ import (
 func TestKillCoordinator(t *testing.T) {
 	c := newCluster(t)
 	c.storm(t, scale(12, 120), func() {
-		c.coordinator.kill()
+		c.coordinator.Kill()
 		c.start(t)
 	})
 }
@@ -84,7 +84,7 @@ func (c *cluster) storm(t *testing.T, times int, upset func()) {
 		}
 		if r.IntN(4) == 0 { // a worker too
 			i := r.IntN(len(workers))
-			workers[i].kill()
+			workers[i].Kill()
 			workers[i] = c.launchWorker(t, "-concurrency", "4", "-record", record)
 		}
 	}

@@ -43,7 +43,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.ReportMetric(memory(b, c.coordinator, "RssAnon"), "MiB-anonymous")
 		b.ReportMetric(memory(b, c.coordinator, "VmHWM"), "MiB-most")
 
-		c.coordinator.kill()
+		c.coordinator.Kill()
 		begin = time.Now()
 		c.start(b)
 		c.await(b, "all to be there again", func(o tasks.Overview) bool { return function(o, "echo").Counts.Waiting == n })
@@ -57,7 +57,7 @@ func BenchmarkMillion(b *testing.B) {
 // memory returns a line of the memory of a process, in MiB.
 func memory(t testing.TB, p *process, line string) float64 {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
 	if err != nil {
 		t.Skipf("the memory of a process is read from /proc: %v", err)
 	}

@@ -72,7 +72,7 @@ func TestOutbox(t *testing.T) {
 	run(t, "layshaft", "pg", "install", db.DSN())
 	db.Exec(t, "SELECT layshaft.watch('products', 'index')")
 	c := newCluster(t)
-	c.coordinator.kill()
+	c.coordinator.Kill()
 	c.outbox = db.DSN()
 	c.start(t)
 
@@ -99,10 +99,10 @@ func TestOutbox(t *testing.T) {
 	}
 	forwarder := launch(t, "layshaft", "pg", "forward", db.DSN(), "-cluster", c.address)
 	for range scale(2, 20) {
-		c.coordinator.kill()
+		c.coordinator.Kill()
 		c.start(t)
 		c.await(t, "the coordinator", func(tasks.Overview) bool { return true })
-		forwarder.kill()
+		forwarder.Kill()
 		forwarder = launch(t, "layshaft", "pg", "forward", db.DSN(), "-cluster", c.address)
 		crash(t, db)
 		run(t, "layshaft", "pg", "status", db.DSN())

@@ -13,7 +13,7 @@ func TestPowerCut(t *testing.T) {
 	disk := loopdisk.New(t, filepath.Join(t.TempDir(), "disk"), 512<<20) // 256 MiB are kept in reserve
 	c := newClusterIn(t, filepath.Join(disk.Dir, "coordinator"))
 	c.storm(t, scale(4, 40), func() {
-		c.coordinator.kill()
+		c.coordinator.Kill()
 		disk.Cut()
 		c.start(t)
 	})

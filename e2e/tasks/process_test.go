@@ -5,14 +5,12 @@
 package tasks
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	// results.
 	_ "github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/e2e/internal/port"
+	"github.com/layshaft/layshaft/e2e/internal/proc"
 	"github.com/layshaft/layshaft/e2e/internal/programs"
 	"github.com/layshaft/layshaft/tasks"
 )
@@ -43,82 +42,22 @@ func scale(small, large int) int {
 	return small
 }
 
-// process is a program that runs, or ran.
-type process struct {
-	name   string
-	cmd    *exec.Cmd
-	ended  chan struct{}
-	stdout output
-	stderr output
-}
+type process = proc.Process
 
-// output collects what a process writes.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// launch starts a program. It does not outlive the test, and what it said is shown when the test
-// fails.
+// launch starts a program; see proc.Start.
 func launch(t testing.TB, program string, args ...string) *process {
 	t.Helper()
-	p := &process{name: program + " " + args[0], cmd: exec.Command(filepath.Join(binDir, program), args...), ended: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	p.cmd.WaitDelay = time.Second
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			said := p.stderr.String()
-			t.Logf("---- %s (pid %d, %v):\n%s%s", p.name, p.cmd.Process.Pid, p.cmd.ProcessState, said[max(0, len(said)-1500):], p.stdout.String())
-		}
-	})
-	return p
-}
-
-// kill ends the process with SIGKILL and waits until it is gone.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
-	<-p.ended
-}
-
-// wait waits for the end of the process and returns its exit code.
-func (p *process) wait(t *testing.T) int {
-	t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		t.Fatalf("%s did not end in %v", p.name, patience)
-	}
-	return p.cmd.ProcessState.ExitCode()
+	return proc.Start(t, patience, program+" "+args[0], exec.Command(filepath.Join(binDir, program), args...))
 }
 
 // run runs a program to its end and returns what it wrote to standard output.
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	p := launch(t, program, args...)
-	if code := p.wait(t); code != 0 {
-		t.Fatalf("%s %q: exit code %d\n%s", program, args, code, p.stderr.String())
+	if code := p.Wait(t); code != 0 {
+		t.Fatalf("%s %q: exit code %d\n%s", program, args, code, p.Err.String())
 	}
-	return p.stdout.String()
+	return p.Out.String()
 }
 
 // cluster is a coordinator and its address.

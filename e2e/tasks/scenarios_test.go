@@ -168,7 +168,7 @@ func TestFailure(t *testing.T) {
 		t.Errorf("the caller got %v", err)
 	}
 	hooks := "retry 1 database is down (1)\nretry 2 database is down (2)\nfailed 3 database is down (3)\n"
-	c.await(t, "hooks that say "+hooks, func(tasks.Overview) bool { return w.stdout.String() == hooks }) // they are called beside the answer
+	c.await(t, "hooks that say "+hooks, func(tasks.Overview) bool { return w.Out.String() == hooks }) // they are called beside the answer
 	id, err := tasks.Enqueue(within(t), c.Client, "raise", "letter", options...)
 	if err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("looked %d times", looks)
 	}
 
-	first.kill()
+	first.Kill()
 	begin := time.Now()
 	c.await(t, "the dead worker to vanish", func(o tasks.Overview) bool { return function(o, "echo").Workers == 1 })
 	if took := time.Since(begin); took > 10*time.Second {
@@ -298,7 +298,7 @@ func TestPoison(t *testing.T) {
 		for n := 1; ; n++ {
 			p := c.launchWorker(t, "-concurrency", "8")
 			select {
-			case <-p.ended:
+			case <-p.Ended:
 			case <-over:
 				supervised <- n
 				return
@@ -345,8 +345,8 @@ func TestRollingRestarts(t *testing.T) {
 			defer func() { supervised <- restarts }()
 			for {
 				p := c.launchWorker(t, "-concurrency", "2", "-max-tasks", fmt.Sprint(each), "-idle-exit", "1500ms", "-record", record)
-				<-p.ended
-				if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+				<-p.Ended
+				if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
 					t.Errorf("a worker ended with %d", code)
 					return
 				}

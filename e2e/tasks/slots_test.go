@@ -70,11 +70,11 @@ func TestFunctionsInSlots(t *testing.T) {
 		t.Errorf("a high task: %q, %v", got, err)
 	}
 
-	c.coordinator.kill()
+	c.coordinator.Kill()
 	begin()
 	running()
 
-	if err := worker.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := worker.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	c.await(t, "the worker to take no more", func(o tasks.Overview) bool {
@@ -84,7 +84,7 @@ func TestFunctionsInSlots(t *testing.T) {
 	if err := os.WriteFile(open, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code := worker.wait(t); code != 0 {
+	if code := worker.Wait(t); code != 0 {
 		t.Errorf("the worker ended with %d", code)
 	}
 	c.await(t, "the task that ran to be done, the other to wait", func(o tasks.Overview) bool {
