@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/pgtest"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -94,4 +95,62 @@ func TestServerFull(t *testing.T) {
 	if got := planError(t, pgio.Rows[id]("shop", "products")); !strings.Contains(got, "the server is full") || !strings.Contains(got, "CONNECTION LIMIT") {
 		t.Error(got)
 	}
+}
+
+// A value that a field cannot hold, and that no statistics show before, is an error with the row;
+// MaxBad sets such rows aside.
+func TestErrorsOfRows(t *testing.T) {
+	db := pgtest.New(t)
+	t.Setenv("LAYSHAFT_PG_SHOP", db.DSN())
+	db.Exec(t, `CREATE TABLE t (id bigint PRIMARY KEY, stock int, large bigint, price numeric, at timestamptz, tags text[], took interval);
+		INSERT INTO t VALUES (1, 1, 1, 1, now(), '{a}', '1 s'), (42, NULL, 300, 1.005, 'infinity', '{{a},{b}}', '1 day')`)
+	for _, tt := range []struct {
+		err  string
+		want string
+	}{
+		{readError[struct {
+			ID    int64
+			Stock int32
+		}](t), "database shop: t, row 2 (id 42): column stock, field .Stock: it is NULL; make the field a pointer"},
+		{readError[struct {
+			ID    int64
+			Large int8
+		}](t), "300 is out of the range of int8; make the field wider"},
+		{readError[struct {
+			ID    int64
+			Price int64 `decimal:"2"`
+		}](t), "more decimals than the field"},
+		{readError[struct {
+			ID int64
+			At time.Time
+		}](t), "it is infinite"},
+		{readError[struct {
+			ID   int64
+			Tags []string
+		}](t), "the array has 2 dimensions"},
+		{readError[struct {
+			ID   int64
+			Took time.Duration
+		}](t), "has days or months"},
+	} {
+		if !strings.Contains(tt.err, tt.want) {
+			t.Errorf("the error is %q, want %q", tt.err, tt.want)
+		}
+	}
+}
+
+// readError reads table t, in which the second row does not fit, and returns the error.
+func readError[T any](t *testing.T) string {
+	t.Helper()
+	s := pgio.Rows[T]("shop", "t")
+	splits, err := s.Splits(t.Context(), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, bad := 0, 0
+	if err := s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*T) { n++ }, func(error, []byte) error { bad++; return nil })); err != nil || n != 1 || bad != 1 {
+		t.Errorf("%d rows and %d bad ones, %v", n, bad, err)
+	}
+	err = s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*T) {}, nil))
+	return fmt.Sprint(err)
 }

@@ -34,7 +34,8 @@
 // rows that change while the job runs are read as they were at its start. The process that starts
 // the run holds the snapshot in a transaction; so a detached job is refused. If that transaction
 // ends early, the job starts over on a new snapshot, and prints so. It never mixes two. The job
-// fails instead if rows have been passed to the caller already.
+// fails instead if rows have been passed to the caller already. While a snapshot is held, VACUUM
+// keeps the rows that it sees, as with every long transaction.
 //
 // A job's identity includes the state of the database. While nothing writes to the database, the
 // same command finds its earlier result or continues there.
@@ -249,11 +250,11 @@ func (s Source[T]) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Re
 					if f.null {
 						continue
 					}
-					return s.refuse(f, r, errNull)
+					return s.refuse(fields, i, base, r, errNull)
 				}
 				bytes += int64(len(v))
 				if err := f.decode(unsafe.Add(base, f.offset), v); err != nil {
-					return s.refuse(f, r, err)
+					return s.refuse(fields, i, base, r, err)
 				}
 			}
 			r.Emit(&row)
@@ -268,9 +269,16 @@ func (s Source[T]) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Re
 	return permanent(err)
 }
 
-// refuse sets a row aside, or ends the read.
-func (s Source[T]) refuse(f *field, r *mapreduce.Reader[T], err error) (bool, error) {
-	err = &postgres.Error{Database: postgres.Display(s.in.Database), Place: fmt.Sprintf("%s, row %d", r.Path, r.Line), Text: fmt.Sprintf("column %s, field %s: %v", f.name, f.field, err), Err: err}
+// refuse sets a row aside, or ends the read. fields before number at are decoded; the first one,
+// most often a key, helps to find the row.
+func (s Source[T]) refuse(fields []field, at int, row unsafe.Pointer, r *mapreduce.Reader[T], err error) (bool, error) {
+	place := fmt.Sprintf("%s, row %d", r.Path, r.Line)
+	if k := &fields[0]; at > 0 {
+		value := fmt.Sprint(reflect.NewAt(k.typ, unsafe.Add(row, k.offset)).Elem().Interface())
+		place += fmt.Sprintf(" (%s %.60s)", k.name, value)
+	}
+	f := &fields[at]
+	err = &postgres.Error{Database: postgres.Display(s.in.Database), Place: place, Text: fmt.Sprintf("column %s, field %s: %v", f.name, f.field, err), Err: err}
 	if err := r.Bad(err, nil); err != nil {
 		return false, err
 	}
