@@ -26,6 +26,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
@@ -40,6 +41,8 @@ type Config struct {
 	Version string
 	// Syncs returns the durations of journal writes.
 	Syncs func() tally.Durations
+	// Outboxes returns the outboxes whose tasks are forwarded. Nil means none.
+	Outboxes func() []report.Outbox
 	// Notice returns a sentence for the top of every page, or "". Nil means none.
 	Notice func() string
 	Log    *slog.Logger // nil means silence
@@ -78,6 +81,9 @@ var html embed.FS
 func New(cfg Config) (*Dashboard, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Outboxes == nil {
+		cfg.Outboxes = func() []report.Outbox { return nil }
 	}
 	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[string]renderedPage{}}
 	for _, name := range []string{"overview", "jobs", "job", "workers", "functions", "function", "task", "missing"} {

@@ -379,3 +379,39 @@ func TestRates(t *testing.T) {
 		t.Errorf("%d rates, %v, %v", len(got), got[0], last(got))
 	}
 }
+
+// Outboxes are on the overview, in JSON and in metrics; those that need a look come first.
+func TestOutboxes(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	d.cfg.Outboxes = func() []report.Outbox {
+		return []report.Outbox{
+			{Database: "shop", Waiting: 1234, Oldest: 90 * time.Second, Slots: []report.Slot{{Name: "layshaft", Lag: 5 << 20}}},
+			{Database: "<b>", Error: "no answer & no reason"},
+			{Database: "stock", Refused: 2, Reason: "no such function"},
+		}
+	}
+	body := get(t, d.Handler(), "/", browser).Body.String()
+	for _, want := range []string{"outbox of database shop: the oldest task has waited for 1 min 30 s", "layshaft pg status shop", "1,234", "layshaft, 5.0 MiB behind", "nobody reads",
+		"outbox of database &lt;b&gt;: no answer &amp; no reason", "outbox of database stock: 2 refused tasks, the latest: no such function"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the overview lacks %q", want)
+		}
+	}
+	if body := get(t, d.Handler(), "/api/status", "").Body.String(); !strings.Contains(body, `"database": "shop"`) || !strings.Contains(body, `"lag": 5242880`) {
+		t.Errorf("JSON: %s", body)
+	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(d)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, f := range families {
+		got[f.GetName()] = len(f.GetMetric())
+	}
+	if got["layshaft_outbox_tasks"] != 4 || got["layshaft_outbox_oldest_seconds"] != 2 || got["layshaft_replication_slot_lag_bytes"] != 1 {
+		t.Errorf("metrics: %v", got)
+	}
+}

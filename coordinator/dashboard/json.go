@@ -23,6 +23,9 @@ type Status struct {
 	// Queued tasks, all at one instant.
 	QueuedTasks report.TaskCounts `json:"queued_tasks"`
 	Functions   []report.Function `json:"functions"`
+
+	// Outboxes of PostgreSQL whose tasks this coordinator forwards.
+	Outboxes []report.Outbox `json:"outboxes,omitempty"`
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
@@ -41,6 +44,7 @@ func (d *Dashboard) status() Status {
 	}
 	tasks := d.cfg.Tasks.Overview()
 	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
+	out.Outboxes = d.cfg.Outboxes()
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
 	for _, r := range d.cfg.Server.Planning() {
 		if len(out.Jobs) < maxJobs {

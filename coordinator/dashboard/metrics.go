@@ -33,6 +33,9 @@ var (
 	deadDesc       = desc("dead_letters", "Queued tasks that failed for good and are kept.", "function")
 	budgetSizeDesc = desc("budget_size", "How much there is of a budget.", "budget")
 	budgetUsedDesc = desc("budget_used", "How much of a budget is in use.", "budget")
+	outboxDesc     = desc("outbox_tasks", "Tasks in the outbox of a database: waiting to be queued, or refused for good.", "database", "state")
+	outboxAgeDesc  = desc("outbox_oldest_seconds", "Age of the oldest task that waits in the outbox of a database.", "database")
+	slotLagDesc    = desc("replication_slot_lag_bytes", "Log that a database keeps for a logical replication slot.", "database", "slot")
 	syncDesc       = desc("sync_duration_seconds", "How long it took to make decisions durable.", "store")
 	auditDesc      = desc("audit_findings", "Broken promises: tasks without an owner or a wake-up time, totals that do not conserve. Must be 0.")
 	coreDesc       = desc("audit_core_findings", "The same by core.", "core")
@@ -111,6 +114,17 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 		ch.durations(syncDesc, &syncs, "journal")
 	}
 	d.queuedTasks(ch)
+	for _, o := range d.cfg.Outboxes() {
+		if o.Error != "" {
+			continue // a gap says more than an old number
+		}
+		ch.gauge(outboxDesc, int(o.Waiting), o.Database, "waiting")
+		ch.gauge(outboxDesc, int(o.Refused), o.Database, "refused")
+		ch.gauge(outboxAgeDesc, int(o.Oldest.Seconds()), o.Database)
+		for _, s := range o.Slots {
+			ch.gauge(slotLagDesc, int(s.Lag), o.Database, s.Name)
+		}
+	}
 
 	d.audit.look()
 	all := 0

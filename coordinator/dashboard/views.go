@@ -135,6 +135,7 @@ type overview struct {
 	Functions         []functionRow
 	MoreFunctions     int
 	Dead              int
+	Outboxes          []report.Outbox
 	Audit             []findings
 	Broken            []string
 	Attention         []attention
@@ -150,7 +151,7 @@ type attention struct {
 }
 
 func (d *Dashboard) overview() view {
-	o := overview{States: map[string]int{}, Audit: d.audit.findings()}
+	o := overview{States: map[string]int{}, Audit: d.audit.findings(), Outboxes: d.cfg.Outboxes()}
 	c := d.cfg.Coordinator
 	for _, f := range o.Audit {
 		o.Broken = append(o.Broken, f.Found...)
@@ -215,6 +216,11 @@ func (d *Dashboard) overview() view {
 		}
 		if f.Dead > 0 {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s: dead letters: %s", f.Name, page.Num(f.Dead)), URL: at, Command: "layshaft task dead " + name})
+		}
+	}
+	for _, x := range o.Outboxes {
+		if x.Late() {
+			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("outbox of database %s: %s", x.Database, lateness(&x)), URL: "/", Command: "layshaft pg status " + page.ShellQuote(x.Database)})
 		}
 	}
 	o.Attempts = d.history.rates(func(s *sample) int { return s.attempts })
@@ -485,3 +491,14 @@ func noTask(id string) string {
 }
 
 func functionURL(name string) string { return "/tasks?function=" + url.QueryEscape(plain.Text(name)) }
+
+// lateness returns in words why somebody should look at an outbox.
+func lateness(o *report.Outbox) string {
+	switch {
+	case o.Error != "":
+		return o.Error
+	case o.Refused > 0:
+		return fmt.Sprintf("%s refused tasks, the latest: %s", page.Num(o.Refused), o.Reason)
+	}
+	return fmt.Sprintf("the oldest task has waited for %s", page.Dur(o.Oldest))
+}

@@ -10,11 +10,14 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/postgres"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 //go:embed install.sql
@@ -55,14 +58,7 @@ type Status struct {
 	Refused int64         `json:"refused"`          // tasks that the coordinator refused for good
 	Reason  string        `json:"reason,omitempty"` // of the latest one
 	Tables  []string      `json:"tables"`           // watched tables
-	Slots   []Slot        `json:"slots"`            // logical replication slots of this database
-}
-
-// Slot is the state of a logical replication slot.
-type Slot struct {
-	Name   string `json:"name"`
-	Active bool   `json:"active"` // a process reads from it
-	Lag    int64  `json:"lag"`    // bytes of log that the database keeps for it
+	Slots   []report.Slot `json:"slots"`            // logical replication slots of this database
 }
 
 const statusQuery = `SELECT (SELECT count(*) FROM (SELECT FROM layshaft.outbox LIMIT 100000) AS w),
@@ -81,14 +77,14 @@ func Look(ctx context.Context, database string) (Status, error) {
 		return Status{}, err
 	}
 	defer c.Close()
-	s := Status{Tables: []string{}, Slots: []Slot{}}
+	s := Status{Tables: []string{}, Slots: []report.Slot{}}
 	rows, err := c.Query(ctx, slotQuery)
 	if err != nil {
 		return s, err
 	}
 	for _, row := range rows {
 		lag, _ := strconv.ParseInt(string(row[2]), 10, 64)
-		s.Slots = append(s.Slots, Slot{string(row[0]), string(row[1]) == "t", lag})
+		s.Slots = append(s.Slots, report.Slot{Name: string(row[0]), Active: string(row[1]) == "t", Lag: lag})
 	}
 	if err := check(ctx, c); err != nil && len(s.Slots) > 0 {
 		return s, nil // only the log is read here
@@ -124,4 +120,53 @@ func check(ctx context.Context, c *postgres.Conn) error {
 		return fmt.Errorf("database %s: the schema layshaft is %q, this program needs %q; run: layshaft pg install %s", name, got, version, name)
 	}
 	return nil
+}
+
+// Watcher looks at the outboxes of databases every few seconds. Run must run.
+type Watcher struct {
+	databases []string
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	states []report.Outbox
+}
+
+// NewWatcher returns a watcher of the outboxes of these databases.
+func NewWatcher(databases []string) *Watcher {
+	w := &Watcher{databases: databases, states: make([]report.Outbox, len(databases))}
+	for i, d := range databases {
+		w.states[i] = report.Outbox{Database: postgres.Display(d), Error: "not seen yet"}
+	}
+	return w
+}
+
+// watchEvery is the time between two looks.
+const watchEvery = 5 * time.Second
+
+// Run looks until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	for {
+		for i, d := range w.databases {
+			within, stop := context.WithTimeout(ctx, watchEvery)
+			s, err := Look(within, d)
+			stop()
+			o := report.Outbox{Database: postgres.Display(d), Waiting: s.Waiting, Oldest: s.Oldest, Refused: s.Refused, Reason: s.Reason, Slots: s.Slots}
+			if err != nil {
+				o.Error = err.Error()
+			}
+			w.mu.Lock()
+			w.states[i] = o
+			w.mu.Unlock()
+		}
+		if !sleep(ctx, watchEvery) {
+			return
+		}
+	}
+}
+
+// States returns the states at the last look.
+func (w *Watcher) States() []report.Outbox {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.states)
 }

@@ -102,8 +102,9 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	outboxes := outbox.NewWatcher(cfg.Outboxes)
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: cfg.Version,
-		Syncs: data.Journal.Syncs, Notice: p.notice, Log: cfg.Log})
+		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Notice: p.notice, Log: cfg.Log})
 	if err != nil {
 		return err
 	}
@@ -136,6 +137,9 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	family.Go(func() error { return limitMemory(within) })
 	family.Go(func() error { return p.watch(within) })
 	if p.http != nil {
+		if len(cfg.Outboxes) > 0 {
+			family.Go(func() error { outboxes.Run(within); return nil })
+		}
 		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler(),
 			api: httpapi.New(httpapi.Config{Tasks: tasks, Caller: p.caller, Authorize: p.authorize()})}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
