@@ -289,7 +289,8 @@ var executable = sync.OnceValue(func() string {
 	}
 	defer f.Close()
 	h := xxh3.New()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, 1<<20)); err != nil {
+	// without their own methods for copies, which ignore the buffer
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, 256<<10)); err != nil {
 		return ""
 	}
 	return hex.EncodeToString(h.Sum(nil))
