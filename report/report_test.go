@@ -118,6 +118,39 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+// TestCountUnique checks that count(DISTINCT) of a column whose sample has no value twice counts
+// right: with NULL, with values that occur twice after all, by group and without one.
+func TestCountUnique(t *testing.T) {
+	var rows strings.Builder
+	rows.WriteString("id,g\n")
+	want, all := map[int]map[int]bool{0: {}, 1: {}, 2: {}}, map[int]bool{}
+	for i := range 9000 {
+		id := i % 8900
+		if i%1000 == 999 {
+			fmt.Fprintf(&rows, ",%d\n", i%3)
+			continue
+		}
+		fmt.Fprintf(&rows, "%d,%d\n", id, i%3)
+		want[i%3][id], all[id] = true, true
+	}
+	files(t, map[string]string{"u.csv": rows.String()})
+	for text, want := range map[string]string{
+		"SELECT g, count(DISTINCT id), count(DISTINCT id) + 1 FROM 'u.csv' GROUP BY g ORDER BY g": fmt.Sprintf("0,%d,%d\n1,%d,%d\n2,%d,%d\n", len(want[0]), len(want[0])+1, len(want[1]), len(want[1])+1, len(want[2]), len(want[2])+1),
+		"SELECT count(DISTINCT id) FROM 'u.csv'":                                                  fmt.Sprintln(len(all)),
+		"SELECT count(DISTINCT id) FROM 'u.csv' WHERE id < 0":                                     "0\n",
+		"SELECT count(DISTINCT id), count(*) FROM 'u.csv'":                                        fmt.Sprintf("%d,9000\n", len(all)),
+	} {
+		if got, err := answer(t, mapreduce.Local{}, text); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", text, got, err, want)
+		}
+	}
+	var plan strings.Builder
+	target := mapreduce.Local{Reporting: mapreduce.Reporting{Explain: true, Out: &plan}}
+	if _, err := answer(t, target, "SELECT g, count(DISTINCT id) FROM 'u.csv' GROUP BY g"); err != nil || strings.Count(plan.String(), "partitions for merge") != 2 {
+		t.Errorf("%v: %s; want a plan of two aggregates", err, plan.String())
+	}
+}
+
 // TestTime checks that now() has one value, and that a text for a parameter is read as a date.
 func TestTime(t *testing.T) {
 	files(t, map[string]string{"o.csv": orders})

@@ -19,6 +19,9 @@ import (
 func (p *plan) aggregate(n *bind.Aggregate) batches {
 	var partials mapreduce.Dataset[group]
 	kept, isKept := p.kept[n]
+	if !isKept && countsUnique(n) {
+		return p.countInTwoSteps(n)
+	}
 	if isKept {
 		partials = mapreduce.Read(p.p, keptSource(kept), mapreduce.Named("kept"))
 	} else {

@@ -196,7 +196,7 @@ func (s *Statement) describe(w io.Writer, c candidate) error {
 	}
 	for _, x := range scansOf(c.agg) {
 		t := *x.Table
-		t.Paths, t.Only, t.Files, t.Bytes, t.Columns = nil, nil, 0, 0, nil
+		t.Paths, t.Only, t.Files, t.Bytes, t.Columns, t.Unique = nil, nil, 0, 0, nil, nil
 		for _, col := range x.Cols {
 			t.Columns = append(t.Columns, vec.Field{Name: col.Name, Type: col.Type})
 		}

@@ -423,7 +423,7 @@ func (t *Table) columns(d *Dialect, known *classifier, firsts [][]string, values
 			}
 		}
 	}
-	t.Columns = all.columns(false)
+	t.Columns, t.Unique = all.columns(false), all.unique()
 }
 
 // rename replaces the first names of a file by those that were given.

@@ -13,6 +13,7 @@ type shape struct {
 	// before and after are the most digits before and after the point of a number.
 	before, after int
 
+	values  uniqueness
 	lists   int
 	elem    *shape
 	objects int
@@ -54,6 +55,7 @@ func (s *shape) field(name string) *shape {
 
 // add adds a value of text, which is not NULL.
 func (s *shape) add(text string) {
+	s.values.add(text)
 	switch c := classify(text); c.class {
 	case isBool:
 		s.bools++
@@ -85,6 +87,7 @@ func (s *shape) add(text string) {
 
 // addString is add for a text that is in quotes: it can be no number.
 func (s *shape) addString(text string) {
+	s.values.add(text)
 	if len(text) >= 8 && len(text) <= 40 && text[0]-'0' <= 9 {
 		switch c := classify(text); c.class {
 		case isDate:
@@ -112,6 +115,7 @@ func (s *shape) merge(t *shape) {
 		*n.to += *n.from
 	}
 	s.before, s.after = max(s.before, t.before), max(s.after, t.after)
+	s.values.merge(&t.values)
 	if t.elem != nil {
 		if s.elem == nil {
 			s.elem = &shape{}

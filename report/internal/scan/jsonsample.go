@@ -48,7 +48,7 @@ func resolveJSON(_ context.Context, t *Table, samples []sample, rows int) error 
 		}
 	}
 	if values == 0 {
-		t.Columns = root.columns(true)
+		t.Columns, t.Unique = root.columns(true), root.unique()
 		return nil
 	}
 	t.Value = true

@@ -85,6 +85,8 @@ type Table struct {
 	Columns []vec.Field       `json:"columns"`
 	// Encoding is the encoding of text, such as latin-1; empty means UTF-8.
 	Encoding string `json:"encoding,omitempty"`
+	// Unique are the columns of which nearly all values of the sample differ. It is only a hint.
+	Unique []string `json:"unique,omitempty"`
 	// Declared are the columns whose types were given and not inferred.
 	Declared []string `json:"declared,omitempty"`
 	// Partitions are the columns whose values are folders of the paths, such as year=2024.
