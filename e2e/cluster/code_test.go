@@ -95,6 +95,13 @@ func TestDeadlyRecord(t *testing.T) {
 	if j := m.job(); j.Outcome != "done" {
 		t.Errorf("the job is %s", j.Outcome)
 	}
+	few := m.prepare("-maps", "12", "-splits", "3", "-bad", "1", "-quarantine", quarantine+"2").do("map-5", "exit").do("map-7", "panic").start()
+	if code := few.Wait(t); code != 1 || !strings.Contains(few.Err.String(), "2 bad records of the failed run in "+quarantine+"2") {
+		t.Errorf("with more bad records than are allowed: exit code %d", code)
+	}
+	if b, err := os.ReadFile(quarantine + "2"); err != nil || !strings.Contains(string(b), `"line":6,`) || !strings.Contains(string(b), `"line":8,`) {
+		t.Errorf("quarantine of the failed job: %v\n%s", err, b)
+	}
 	strict := m.prepare("-maps", "12", "-splits", "3").do("map-5", "exit").start()
 	if code := strict.Wait(t); code != 1 || !strings.Contains(strict.Err.String(), "memio.Generate(12 of int64):6: ") || !strings.Contains(strict.Err.String(), "MaxBad") {
 		t.Errorf("without permission: exit code %d, want 1 and an error that names the record", code)
