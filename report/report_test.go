@@ -272,3 +272,11 @@ func ExampleQuery() {
 	// Acme 15.00
 	// Bolt 9.00
 }
+
+// A program that does not import package report/postgres says which import is missing.
+func TestPostgresIsNotLinked(t *testing.T) {
+	_, err := report.Query(t.Context(), mapreduce.Local{}, "SELECT 1 FROM postgres('shop', 'products')")
+	if err == nil || !strings.Contains(err.Error(), `import _ "github.com/layshaft/layshaft/report/postgres"`) {
+		t.Error(err)
+	}
+}

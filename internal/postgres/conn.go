@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/layshaft/layshaft/internal/hold"
+	"github.com/layshaft/layshaft/internal/retry"
 )
 
 // Place is the server of a connection, if the connection string names several; else zero. A
@@ -103,6 +106,39 @@ func Connect(ctx context.Context, name string, o Options) (*Conn, error) {
 		return nil, fmt.Errorf("database %s: its connection string does not name the server %s:%d that the job reads from; give this process the same servers as the one that started the job", Display(name), o.At.Host, o.At.Port)
 	}
 	return nil, Explain(name, "", first)
+}
+
+// patience is how long the attempts of a running job try to connect to a server that restarts or is
+// full for a moment. Planning does not wait: a wrong address is then likelier.
+const patience = 20 * time.Second
+
+// connectPatiently is Connect for a server that answered before.
+func connectPatiently(ctx context.Context, name string, o Options) (*Conn, error) {
+	pause := retry.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
+	var waited retry.Patience
+	waited.Reset()
+	for {
+		c, err := Connect(ctx, name, o)
+		if err == nil || !isTemporary(err) || waited.Spent() > patience {
+			return c, err
+		}
+		if err := pause.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// isTemporary reports whether a connection may succeed in a moment: the server starts, stops, is
+// full, or cannot be reached.
+func isTemporary(err error) bool {
+	switch codeOf(err) {
+	case "57P01", "57P02", "57P03", "53300":
+		return true
+	case "":
+		var network *net.OpError
+		return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	}
+	return false
 }
 
 // serversOf returns the servers of a configuration. Several settings of one server differ in TLS.

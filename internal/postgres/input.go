@@ -139,7 +139,7 @@ func (in *Input) read(ctx context.Context, data []byte, open func(types []Type) 
 	}
 	o := in.options("read")
 	o.At = p.Snapshot.Place
-	c, err := Connect(ctx, in.Database, o)
+	c, err := connectPatiently(ctx, in.Database, o)
 	if err != nil {
 		return err
 	}

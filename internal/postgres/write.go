@@ -169,7 +169,7 @@ type Writer struct {
 
 // Stage starts the staging table of an attempt.
 func (t *Target) Stage(ctx context.Context, job string, task, attempt int) (*Writer, error) {
-	c, err := Connect(ctx, t.Database, Options{Purpose: "write"})
+	c, err := connectPatiently(ctx, t.Database, Options{Purpose: "write"})
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (w *Writer) Abort() {
 // Finish moves the rows of the stages into the table, unless the ledger has the job, and removes
 // all staging tables of the job.
 func (t *Target) Finish(ctx context.Context, job string, stages []Stage) error {
-	c, err := Connect(ctx, t.Database, Options{Purpose: "write"})
+	c, err := connectPatiently(ctx, t.Database, Options{Purpose: "write"})
 	if err != nil {
 		return err
 	}

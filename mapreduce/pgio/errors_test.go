@@ -2,6 +2,8 @@ package pgio_test
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -153,4 +155,43 @@ func readError[T any](t *testing.T) string {
 	}
 	err = s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*T) {}, nil))
 	return fmt.Sprint(err)
+}
+
+// A server that restarts while a job runs costs time, not the attempt.
+func TestServerRestarts(t *testing.T) {
+	db := pairs(t)
+	s := pgio.Rows[pair]("shop", "a")
+	splits, err := s.Splits(t.Context(), 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // the first connections break, the next one reaches the server
+		for n := 0; ; n++ {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if n < 3 {
+				from.Close()
+				continue
+			}
+			to, err := net.Dial("unix", fmt.Sprintf("%s/.s.PGSQL.%d", db.Server.Dir, db.Server.Port))
+			if err != nil {
+				from.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(to, from); to.Close() }()
+			go func() { _, _ = io.Copy(from, to); from.Close() }()
+		}
+	}()
+	t.Setenv("LAYSHAFT_PG_SHOP", fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=%s sslmode=disable", l.Addr().(*net.TCPAddr).Port, db.Name))
+	n := 0
+	if err := s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*pair) { n++ }, nil)); err != nil || n != 30000 {
+		t.Errorf("%d rows, %v", n, err)
+	}
 }
