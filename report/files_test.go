@@ -88,3 +88,34 @@ func TestErrorsOfValues(t *testing.T) {
 		}
 	}
 }
+
+// Subqueries that compare their columns with outer ones by = answer as PostgreSQL does, for NULL
+// and for rows without a match too.
+func TestCorrelated(t *testing.T) {
+	dir := put(t, map[string]string{"o.csv": "k,x\n1,10\n2,20\n3,30\n,40\n", "i.csv": "k,y\n1,5\n1,10\n2,7\n2,\n9,1\n"})
+	const i, o = "'DIR/i.csv' i", "'DIR/o.csv' o"
+	for text, want := range map[string]string{
+		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " WHERE i.k = o.k) ORDER BY x":                                                            "x 10 20",
+		"SELECT x FROM " + o + " WHERE NOT EXISTS (SELECT * FROM " + i + " WHERE k = o.k AND y > 7) ORDER BY x":                                                "x 20 30 40",
+		"SELECT x FROM " + o + " WHERE x = 40 OR EXISTS (SELECT 1 FROM " + i + " WHERE y = x LIMIT 1) ORDER BY x":                                              "x 10 40",
+		"SELECT (SELECT count(*) FROM " + i + " WHERE i.k = o.k) n, (SELECT max(y) FROM " + i + " WHERE o.k = i.k) m FROM " + o + " ORDER BY x":                "n,m 2,10 2,7 0, 0,",
+		"SELECT (SELECT coalesce(sum(y), 0) + 1 FROM " + i + " WHERE o.k = i.k) AS s FROM " + o + " ORDER BY x":                                                "s 16 8 1 1",
+		"SELECT x IN (SELECT y FROM " + i + " WHERE i.k = o.k) AS a, x NOT IN (SELECT y FROM " + i + " WHERE i.k = o.k) b FROM " + o + " ORDER BY x":           "a,b true,false , false,true false,true",
+		"SELECT k, count(*) AS n, (SELECT max(y) FROM " + i + " WHERE i.k = o.k) AS m FROM " + o + " GROUP BY k ORDER BY k":                                    "k,n,m 1,1,10 2,1,7 3,1, ,1,",
+		"SELECT x FROM " + o + " WHERE x > (SELECT 2 * avg(y) FROM " + i + " WHERE i.k = o.k)":                                                                 "x 20",
+		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " WHERE i.k = o.k AND EXISTS (SELECT 1 FROM 'DIR/o.csv' p WHERE p.k = i.k AND p.x > 15))": "x 20",
+		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " WHERE i.k < o.k)":                                                                       `line 1, column 95: column "k" belongs to the outer query (compare it with a column of the subquery by =, as one condition of AND, or join the two tables)`,
+		"SELECT (SELECT y FROM " + i + " WHERE i.k = o.k) FROM " + o:                                                                                           "line 1, column 16: a subquery with columns of the outer query must select an aggregate (write max(…) or any_value(…), or join the two tables)",
+		"SELECT x FROM " + o + " WHERE EXISTS (SELECT count(*) FROM " + i + " WHERE i.k = o.k)":                                                                "line 1, column 60: EXISTS of an aggregate is always true (select a column)",
+	} {
+		got := csvOf(t, dir, text)
+		if !strings.HasPrefix(got, "line ") {
+			got = strings.ReplaceAll(strings.ReplaceAll(got, dir, "DIR"), "\n", " ")
+		} else if _, message, ok := strings.Cut(want, ": "); ok && strings.HasSuffix(got, ": "+message) {
+			continue // columns depend on the length of the path
+		}
+		if got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}

@@ -180,7 +180,7 @@ func TestRefused(t *testing.T) {
 		{"SELECT sku, count(*) FROM p.jsonl", "sku", `column "sku" is neither in GROUP BY nor inside an aggregate`},
 		{"SELECT sku FROM p.jsonl WHERE count(*) > 1", "count", "aggregates are not allowed in WHERE"},
 		{"SELECT sum(count(*)) FROM p.jsonl", "count", "aggregates cannot contain aggregates"},
-		{"SELECT a.sku FROM p.jsonl a WHERE EXISTS (SELECT 1 FROM p.jsonl b WHERE b.sku = a.sku)", "a.sku)", "belongs to the outer query"},
+		{"SELECT a.sku FROM p.jsonl a WHERE EXISTS (SELECT 1 FROM p.jsonl b WHERE b.sku > a.sku)", "a.sku)", "belongs to the outer query"},
 		{"SELECT rank() FROM p.jsonl", "rank", "rank is a window function"},
 		{"EXPLAIN ANALYZE SELECT 1", "EXPLAIN", "EXPLAIN ANALYZE is not supported"},
 		{"COPY (SELECT sku FROM '*.jsonl') TO './p.jsonl'", "COPY", "COPY would replace"},
@@ -213,15 +213,6 @@ func TestParameters(t *testing.T) {
 		}
 	}
 	if _, err := answer(t, mapreduce.Local{}, text, 1); err == nil || !strings.Contains(err.Error(), "parameter $sku has no value") {
-		t.Errorf("got %v", err)
-	}
-}
-
-// TestValueError checks that the error of a value names its file once, and no line that is not its.
-func TestValueError(t *testing.T) {
-	files(t, map[string]string{"o.csv": orders})
-	_, err := answer(t, mapreduce.Local{}, "SELECT 1 / (count - 1) FROM o.csv")
-	if err == nil || !strings.Contains(err.Error(), "division by zero") || strings.Count(err.Error(), "o.csv") != 1 || strings.Contains(err.Error(), "o.csv:") {
 		t.Errorf("got %v", err)
 	}
 }

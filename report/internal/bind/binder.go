@@ -47,6 +47,8 @@ type binder struct {
 	outer [][]Column
 	// tables counts the tables, and depth the nesting, to refuse statements that grow without end.
 	tables, depth int
+	// bound are the FROM clauses of subqueries that were bound to find outer columns in WHERE.
+	bound map[*sql.Select]Node
 }
 
 // maxTables is how many tables a statement may read, counting a CTE each time that it is named.

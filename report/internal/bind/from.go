@@ -17,6 +17,10 @@ import (
 
 // from binds the FROM clause. Without one there is a single row without columns.
 func (b *binder) from(s *sql.Select, seen *names) (Node, error) {
+	if node := b.bound[s]; node != nil {
+		delete(b.bound, s)
+		return node, nil
+	}
 	var node Node
 	for _, t := range s.From {
 		if f, ok := t.(*sql.TableFunc); ok && f.Call.Name == "unnest" {

@@ -201,6 +201,11 @@ func (sel *selection) group(keys []*expr.Expr, sets [][]bool) error {
 		if sub.x != nil && !sub.joined {
 			sub.x = r.expr(sub.x)
 		}
+		for i, x := range sub.left {
+			if !sub.joined {
+				sub.left[i] = r.expr(x)
+			}
+		}
 	}
 	if sel.having != nil {
 		sel.having = r.expr(sel.having)

@@ -151,7 +151,7 @@ func (s *scope) unknown(c *sql.Column) error {
 			table = &c.Parts[0]
 		}
 		if i, _ := find(o, table, name); i >= 0 {
-			return errAt(c, "join the two tables instead", "column %q belongs to the outer query; subqueries cannot use it", name.Name)
+			return errAt(c, "compare it by = in the WHERE of the subquery, or join the two tables", "column %q belongs to the outer query", name.Name)
 		}
 	}
 	if len(c.Parts) > 1 {

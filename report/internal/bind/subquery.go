@@ -17,6 +17,13 @@ type subquery struct {
 	typ vec.Type
 	// joined reports that attach has joined the subquery, so that x is over columns below.
 	joined bool
+	// left and right are the keys of a correlated subquery: over the columns of the query, and over
+	// the first columns of node. at is the column of node with the value. of is the subquery whose
+	// join this one shares.
+	left, right []*expr.Expr
+	at          int
+	of          *subquery
+	place       int // of the first column of node, when joined
 	// text is equal for equal subqueries of a SELECT: GROUP BY and the list may both have one.
 	text string
 }
@@ -52,6 +59,11 @@ func (s *scope) scalar(x *sql.Scalar) (*expr.Expr, error) {
 	if len(s.b.outer) == 0 {
 		return nil, errAt(x, "", "subqueries are not supported in %s", s.clause)
 	}
+	if c, err := s.correlate(x.Query); err != nil {
+		return nil, err
+	} else if c != nil {
+		return s.scalarOf(x, c)
+	}
 	n, err := s.subqueryNode(x.Query, 1)
 	if err != nil {
 		return nil, err
@@ -63,6 +75,11 @@ func (s *scope) scalar(x *sql.Scalar) (*expr.Expr, error) {
 func (s *scope) exists(x *sql.Exists) (*expr.Expr, error) {
 	if len(s.b.outer) == 0 {
 		return nil, errAt(x, "", "subqueries are not supported in %s", s.clause)
+	}
+	if c, err := s.correlate(x.Query); err != nil {
+		return nil, err
+	} else if c != nil {
+		return s.existsOf(x.Query, c, x.Offset)
 	}
 	n, err := s.subqueryNode(x.Query, 0)
 	if err != nil {
@@ -78,6 +95,11 @@ func (s *scope) exists(x *sql.Exists) (*expr.Expr, error) {
 func (s *scope) mark(n sql.Node, x sql.Expr, q *sql.Query, _ sql.Op) (*expr.Expr, error) {
 	if len(s.b.outer) == 0 {
 		return nil, errAt(n, "", "subqueries are not supported in %s", s.clause)
+	}
+	if c, err := s.correlate(q); err != nil {
+		return nil, err
+	} else if c != nil {
+		return s.inOf(n, x, q)
 	}
 	left, err := s.expr(x)
 	if err != nil {
@@ -146,6 +168,9 @@ func placed(x *expr.Expr, at map[int]int) *expr.Expr {
 // attachOne joins one subquery.
 func (sel *selection) attachOne(virtual int, at map[int]int) error {
 	sub := sel.calls.subs[virtual-subBase]
+	if sub.of != nil || sub.left != nil {
+		return sel.attachKeyed(sub, virtual, at)
+	}
 	sub.joined = true
 	cols := sel.node.Columns()
 	if sub.x == nil {
@@ -165,5 +190,29 @@ func (sel *selection) attachOne(virtual int, at map[int]int) error {
 	j := &Join{Kind: Mark, Left: sel.node, Right: sub.node, LeftKeys: x, RightKeys: []*expr.Expr{sub.key}}
 	j.Cols = append(append(j.Cols, cols...), Column{Name: "in", Type: vec.Of(vec.Bool), Hidden: true})
 	sel.node, at[virtual] = j, len(cols)
+	return nil
+}
+
+// attachKeyed joins a correlated subquery, unless another column of it was used before.
+func (sel *selection) attachKeyed(sub *subquery, virtual int, at map[int]int) error {
+	first := sub
+	if sub.of != nil {
+		first = sub.of
+	}
+	if !first.joined {
+		first.joined = true
+		keys := slices.Clone(first.left)
+		if err := sel.attach(keys); err != nil {
+			return err
+		}
+		cols := sel.node.Columns()
+		first.place = len(cols)
+		j := &Join{Kind: Left, Left: sel.node, Right: first.node, LeftKeys: keys, RightKeys: first.right, Cols: slices.Concat(cols, first.node.Columns())}
+		for i := range j.Cols[len(cols):] {
+			j.Cols[len(cols)+i].Hidden = true
+		}
+		sel.node = j
+	}
+	at[virtual] = first.place + sub.at
 	return nil
 }
