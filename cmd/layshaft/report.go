@@ -69,7 +69,7 @@ func (c *reportCmd) Run(ctx context.Context) error {
 
 // prepare prepares a statement.
 func (c *reportCmd) prepare(ctx context.Context, text string) (*report.Statement, error) {
-	o := report.Options{Types: c.Types, MaxBad: c.Bad, Stdin: os.Stdin, State: c.State, StateSize: int64(c.StateSize)}
+	o := report.Options{Types: splitTypes(c.Types), MaxBad: c.Bad, Stdin: os.Stdin, State: c.State, StateSize: int64(c.StateSize)}
 	if c.Watch {
 		o.Stdin = nil // it ends
 	}
@@ -123,8 +123,47 @@ func (c *reportCmd) text() (string, error) {
 		return report.Short{By: c.By, Aggregates: c.Agg, Where: c.Where, Top: c.Top, Paths: c.Query}.Statement()
 	case len(c.Query) > 1:
 		return "", fmt.Errorf("%d arguments were given; put the query in quotes", len(c.Query))
+	case isPath(c.Query[0]):
+		return "", fmt.Errorf(`%s is a file and no query; write: layshaft report "SELECT * FROM '%[1]s'"`, c.Query[0])
 	}
 	return c.Query[0], nil
+}
+
+// isPath reports whether an argument is a path and no query.
+func isPath(arg string) bool {
+	if strings.ContainsAny(arg, " \t\n'\"") {
+		return false
+	}
+	_, err := os.Stat(arg)
+	return err == nil || strings.ContainsAny(arg, "/*.")
+}
+
+// splitTypes splits values such as text,price=decimal(12,2), which give types to several columns.
+func splitTypes(types map[string]string) map[string]string {
+	all := map[string]string{}
+	for name, rest := range types {
+		depth, start := 0, 0
+		for i, c := range rest + "," {
+			switch {
+			case c == '(':
+				depth++
+			case c == ')':
+				depth--
+			case c == ',' && depth <= 0:
+				if start > 0 {
+					if next, typ, ok := strings.Cut(rest[start:i], "="); ok {
+						all[strings.TrimSpace(next)] = typ
+					} else {
+						all[name] += "," + rest[start:i] // an error of the type
+					}
+				} else {
+					all[name] = rest[:i]
+				}
+				start = i + 1
+			}
+		}
+	}
+	return all
 }
 
 // target returns where the query runs.
