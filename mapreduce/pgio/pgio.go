@@ -77,9 +77,21 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/mapreduce"
 )
+
+// Connect connects to a database by its name, as sources and sinks do. It is for statements of a
+// program itself: before a job, after it, or in a task. Errors have a way out and no secrets.
+func Connect(ctx context.Context, database string) (*pgconn.PgConn, error) {
+	c, err := postgres.Connect(ctx, database, postgres.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return c.PgConn, nil
+}
 
 // Source reads rows from PostgreSQL. It is a mapreduce.Source[T], made by Rows. Its methods return
 // changed copies.
