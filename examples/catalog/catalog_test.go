@@ -13,8 +13,6 @@ import (
 	"github.com/layshaft/layshaft/report"
 )
 
-var rates = map[string]float64{"EUR": 1, "USD": 0.86, "GBP": 1.15}
-
 // generated makes a catalogue of n lines in a directory of the test.
 func generated(t testing.TB, n int64, target mapreduce.Target) string {
 	t.Helper()
@@ -69,7 +67,7 @@ func TestCatalog(t *testing.T) {
 		t.Run(fmt.Sprintf("workers=%d/slots=%d/verify=%v", target.Workers, target.Slots, target.Verify), func(t *testing.T) {
 			target.Quarantine = filepath.Join(t.TempDir(), "bad.jsonl")
 			out := filepath.Join(t.TempDir(), "listings")
-			job, err := Catalog.Start(context.Background(), target, Params{productsDir(dir), pricesFile(dir), out, rates})
+			job, err := Catalog.Start(context.Background(), target, Params{Products: productsDir(dir), Prices: pricesFile(dir), Out: out, Rates: rates})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +92,7 @@ func TestCatalog(t *testing.T) {
 // TestCatalog_tooBad stops at a catalogue of which more than the allowed share is bad.
 func TestCatalog_tooBad(t *testing.T) {
 	dir := generated(t, 1000, mapreduce.Local{})
-	params := Params{productsDir(dir), pricesFile(dir), filepath.Join(dir, "out"), map[string]float64{"EUR": 1}} // no dollars, no pounds
+	params := Params{Products: productsDir(dir), Prices: pricesFile(dir), Out: filepath.Join(dir, "out"), Rates: map[string]float64{"EUR": 1}} // no dollars, no pounds
 	_, err := Catalog.Collect(context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(dir, "bad.jsonl")}}, params)
 	if err == nil || !strings.Contains(err.Error(), "MaxBadShare") || !strings.Contains(err.Error(), "bad.jsonl") {
 		t.Errorf("error %v, want one that names MaxBadShare and the quarantine file", err)

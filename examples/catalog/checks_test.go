@@ -16,7 +16,7 @@ import (
 // answers returns the rows of a part of the report.
 func answers(t *testing.T, target mapreduce.Target, part int, listings string) (all [][]any) {
 	t.Helper()
-	rows, err := ask(t.Context(), target, nightly[part].text, listings, 5)
+	rows, err := ask(t.Context(), target, statements[part].text, listings, 5)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/indexio"
@@ -13,8 +14,10 @@ import (
 )
 
 // Document is what customers search: a listing without what they do not see. The tags index are for
-// the embedded index, the mapping below for a search server.
+// the embedded index, the mapping below for a search server. ID, SKU, Title, Brand, Category,
+// Price, PriceLevel, Stock, Rating, Attributes and Image are copies.
 type Document struct {
+	ID         int64             `json:"id"`
 	SKU        string            `json:"sku"`
 	Title      string            `json:"title" index:"text"`
 	Brand      string            `json:"brand" index:"keyword"`
@@ -24,14 +27,19 @@ type Document struct {
 	Stock      int64             `json:"stock" index:"number"`
 	Rating     float64           `json:"rating" index:"number"`
 	Attributes map[string]string `json:"attributes,omitempty" index:"text"`
-	Changed    int64             `json:"changed"` // microseconds
+	Image      string            `json:"image,omitempty"`
+	Changed    int64             `json:"changed"` // in microseconds; the version
 }
 
-// mapping creates the index of a search server.
-const mapping = `{"mappings": {"dynamic": "strict", "properties": {
-	"sku": {"type": "keyword"}, "title": {"type": "text"}, "brand": {"type": "keyword"}, "category": {"type": "keyword"},
+// mapping creates the index of a search server. It remembers the versions of deleted documents for
+// an hour, so that a late event does not bring one back.
+const mapping = `{"settings": {"index": {"gc_deletes": "1h"}}, "mappings": {"dynamic": "strict", "properties": {
+	"id": {"type": "long"}, "image": {"type": "keyword", "index": false}, "sku": {"type": "keyword"}, "title": {"type": "text"}, "brand": {"type": "keyword"}, "category": {"type": "keyword"},
 	"price": {"type": "scaled_float", "scaling_factor": 100}, "price_level": {"type": "float"}, "stock": {"type": "long"},
 	"rating": {"type": "float"}, "attributes": {"type": "object", "dynamic": true}, "changed": {"type": "long"}}}}`
+
+// alias names the present index of a search server.
+const alias = "products"
 
 // IndexParams are the parameters of Index.
 type IndexParams struct {
@@ -48,17 +56,18 @@ var Index = mapreduce.Define("catalog-index", func(p *mapreduce.Plan, in IndexPa
 		docs.WriteTo(indexio.Write(in.Out, docID))
 	}
 	if in.Server != "" {
-		docs.WriteTo(searchio.Write(searchio.Server{URL: in.Server}, "products", docID).
+		docs.WriteTo(searchio.Write(searchio.Server{URL: in.Server}, alias, docID).
+			Version(func(d Document) int64 { return d.Changed }).
 			Rebuild(searchio.Rebuild{Body: mapping, AtLeast: 0.5}))
 	}
 	return mapreduce.Nothing(p)
 })
 
 func document(l Listing) Document {
-	return Document{l.SKU, l.Title, l.Brand, l.Category, l.Price, l.PriceLevel, l.Stock, l.Rating, l.Attributes, l.UpdatedAt.UnixMicro()}
+	return Document{l.ID, l.SKU, l.Title, l.Brand, l.Category, l.Price, l.PriceLevel, l.Stock, l.Rating, l.Attributes, l.Image, l.UpdatedAt.UnixMicro()}
 }
 
-func docID(d Document) string { return d.SKU }
+func docID(d Document) string { return strconv.FormatInt(d.ID, 10) }
 
 // buildIndex writes the embedded index if it is missing or older than the listings. A search server
 // always gets a new one.

@@ -4,49 +4,43 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/layshaft/layshaft/mapreduce"
-	"github.com/layshaft/layshaft/report"
 )
 
-// nightly is the report on the listings, in SQL. $1 is the length of the top lists. The same
-// statements run at a terminal: layshaft report "SELECT … FROM 'listings' …".
-var nightly = []struct{ title, text string }{
-	{"Categories", `
-		SELECT category, count(*) AS products, count(DISTINCT brand) AS brands, sum(price * stock) AS revenue,
-			approx_quantile(price, 0.5)::decimal(12, 2) AS median, approx_quantile(price, 0.9)::decimal(12, 2) AS p90
-		FROM 'LISTINGS' GROUP BY category ORDER BY revenue DESC`},
-	{"Brands", `
-		SELECT brand, count(*) AS products, count(DISTINCT category) AS categories, sum(price * stock) AS revenue,
-			approx_quantile(price, 0.5)::decimal(12, 2) AS median, arg_max(title, price * stock) AS best
-		FROM 'LISTINGS' GROUP BY brand ORDER BY revenue DESC LIMIT $1`},
-	{"Products", `
-		SELECT title, sku, category, price * stock AS revenue, price, stock
-		FROM 'LISTINGS' ORDER BY revenue DESC LIMIT $1`},
-}
+// lateChanges queues a task for each product that was changed or deleted by a transaction which the
+// snapshot $1 does not show. The payload is the one of layshaft.watch. Transactions that the server
+// has not begun yet come from a restored dump.
+const lateChanges = `
+	SELECT count(layshaft_enqueue('index', body, coalesce_key => body))
+	FROM (SELECT id, changed_by FROM products UNION ALL SELECT id, changed_by FROM deleted_products) AS c
+	CROSS JOIN LATERAL (SELECT jsonb_build_object('table', 'products', 'key', jsonb_build_object('id', id))::text AS body) AS b
+	WHERE changed_by >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot(changed_by, $1::pg_snapshot)
+		AND changed_by < pg_snapshot_xmax(pg_current_snapshot())`
 
-// ask runs a statement of the report on the listings in a directory.
-func ask(ctx context.Context, target mapreduce.Target, text, listings string, top int) (*report.Rows, error) {
-	text = strings.ReplaceAll(text, "LISTINGS", strings.ReplaceAll(listings, "'", "''"))
-	if strings.Contains(text, "$1") {
-		return report.Query(ctx, target, text, top)
+// nightly builds everything anew from a database: report, listings, and indexes. Changes go on
+// meanwhile. Those that the job's snapshot does not show are in the former index of the search
+// server alone, so they are queued again for the new one.
+func nightly(ctx context.Context, w io.Writer, target mapreduce.Target, in Params, top int, index IndexParams) error {
+	db := openDatabase(in.Database, 1)
+	defer db.close()
+	rows, err := db.query(ctx, "SELECT pg_current_snapshot(), to_regclass('layshaft.outbox')")
+	if err != nil {
+		return err
 	}
-	return report.Query(ctx, target, text)
-}
-
-// printReport prints the report on the listings in a directory.
-func printReport(ctx context.Context, w io.Writer, target mapreduce.Target, listings string, top int) error {
-	for _, part := range nightly {
-		rows, err := ask(ctx, target, part.text, listings, top)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(w, part.title)
-		if err := rows.Write(w, "table", report.WriteOptions{}); err != nil {
-			return err
-		}
-		fmt.Fprintln(w)
+	snapshot, outbox := string(rows[0][0]), rows[0][1] != nil
+	if err := run(ctx, w, target, in, top); err != nil || mapreduce.Explains(target) {
+		return err
 	}
-	return nil
+	if index.Server != "" {
+		index.Out = "" // one index is enough
+	}
+	if err := buildIndex(ctx, target, index); err != nil || index.Server == "" || !outbox {
+		return err
+	}
+	if rows, err = db.query(ctx, lateChanges, snapshot); err != nil {
+		return fmt.Errorf("queue the changes since the snapshot: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "alias %s switched; %s changes since the snapshot queued again\n", alias, rows[0][0])
+	return err
 }

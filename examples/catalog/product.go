@@ -21,7 +21,7 @@ func (c Cents) String() string {
 // Product is one line of the product files. The tag decimal makes jsonio read 12.34 as 1234 cents.
 // ID and SKU identify the product. Title, Brand and Category are texts for buyers. Price is for one
 // piece, in Currency, such as EUR. Stock counts pieces. Rating is from 1 to 5 stars. Attributes are
-// free, such as color. UpdatedAt is the time of the last change.
+// free, such as color. Image is the address of a picture. UpdatedAt is the time of the last change.
 type Product struct {
 	ID         int64             `json:"id"`
 	SKU        string            `json:"sku"`
@@ -33,6 +33,7 @@ type Product struct {
 	Stock      int64             `json:"stock"`
 	Rating     float64           `json:"rating"`
 	Attributes map[string]string `json:"attributes,omitempty"`
+	Image      string            `json:"image,omitempty"`
 	UpdatedAt  time.Time         `json:"updated_at"`
 }
 

@@ -38,7 +38,10 @@ type view struct {
 }
 
 // search is the handler of the search page.
-type search struct{ index *indexio.Index[Document] }
+type search struct {
+	index *indexio.Index[Document]
+	renew func(context.Context, []Document) ([]Document, error) // to newer documents; may be nil
+}
 
 // ServeHTTP answers one query of the page: q, brand, category, price, sort and page.
 func (s search) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -89,6 +92,11 @@ func (s search) find(ctx context.Context, in url.Values) view {
 		v.Error, v.Result = err.Error(), &indexio.Result[Document]{}
 		return v
 	}
+	if s.renew != nil {
+		if v.Result.Docs, err = s.renew(ctx, v.Result.Docs); err != nil {
+			log.Print("catalog: the page shows documents of the night: ", err)
+		}
+	}
 	v.Pages = int((min(v.Result.Total, 10_000-perPage) + perPage - 1) / perPage)
 	v.Brands, v.Categories = options(in, "brand", v.Result.Facets["brand"]), options(in, "category", v.Result.Facets["category"])
 	byName := map[string]int{}
@@ -110,8 +118,8 @@ func (s search) find(ctx context.Context, in url.Values) view {
 	return v
 }
 
-// serve shows the search page until ctx ends.
-func serve(ctx context.Context, out io.Writer, addr, dir string) error {
+// serve shows the search page until ctx ends. renew may be nil.
+func serve(ctx context.Context, out io.Writer, addr, dir string, renew func(context.Context, []Document) ([]Document, error)) error {
 	index, err := indexio.Open[Document](dir)
 	if err != nil {
 		return err
@@ -120,7 +128,7 @@ func serve(ctx context.Context, out io.Writer, addr, dir string) error {
 	if err != nil {
 		return errors.Join(err, index.Close())
 	}
-	srv := &http.Server{Handler: search{index}, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	srv := &http.Server{Handler: search{index, renew}, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	_, _ = io.WriteString(out, "search page at http://"+l.Addr().String()+"/\n")

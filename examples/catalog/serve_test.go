@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/searchtest"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -22,7 +23,7 @@ import (
 func listings(t *testing.T, dir string, n int64) {
 	def := mapreduce.Define("listings", func(p *mapreduce.Plan, dir string) mapreduce.Dataset[mapreduce.None] {
 		mapreduce.Read(p, memio.Generate(n, func(i int64) Listing {
-			x := Product{SKU: fmt.Sprint("A-", i), Title: fmt.Sprintf("Garden hose %d m", i), Brand: []string{"Acme", "Bolt & Söhne"}[i%2],
+			x := Product{ID: i + 1, UpdatedAt: time.Unix(i, 0), SKU: fmt.Sprint("A-", i), Title: fmt.Sprintf("Garden hose %d m", i), Brand: []string{"Acme", "Bolt & Söhne"}[i%2],
 				Category: "garden", Price: Cents(500 + 1000*i), Stock: i, Rating: 4.5, Attributes: map[string]string{"color": "red"}}
 			if i == 3 {
 				x.Title, x.Brand = `<script>alert("x")</script>`, `"><b>`
@@ -55,7 +56,7 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer index.Close()
-	page := httptest.NewServer(search{index})
+	page := httptest.NewServer(search{index, nil})
 	defer page.Close()
 	for _, c := range []struct {
 		query  string
@@ -110,7 +111,7 @@ func TestServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	ended := make(chan error)
-	go func() { ended <- serve(ctx, w, "127.0.0.1:0", in.Out) }()
+	go func() { ended <- serve(ctx, w, "127.0.0.1:0", in.Out, nil) }()
 	var address string
 	if _, err := fmt.Fscanf(r, "search page at %s\n", &address); err != nil {
 		t.Fatal(err)
