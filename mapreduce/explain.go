@@ -86,7 +86,11 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 	}
 	for i := range spec.Stages {
 		for _, n := range spec.Stages[i].Needs {
-			fmt.Fprintf(w, "stage %d: each attempt needs %d of budget %s\n", i, n.N, plain.Text(n.Budget))
+			size := ""
+			if n.Size > 0 {
+				size = fmt.Sprintf(", which has %d until somebody sets it", n.Size)
+			}
+			fmt.Fprintf(w, "stage %d: each attempt needs %d of budget %s%s\n", i, n.N, plain.Text(n.Budget), size)
 		}
 		notes := map[string]int{}
 		for _, sp := range spec.Stages[i].Splits {

@@ -88,10 +88,18 @@ func TestDeclaredBudget(t *testing.T) {
 			t.Errorf("%d rows, %d attempts at once; want 18 rows and at most %d", len(rows), at.most.Load(), x.most)
 		}
 	}
+	one := mapreduce.Define("one", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int64] {
+		return mapreduce.Read(p, limited{memio.Of[int64](1), "pg", 1, 2})
+	})
+	var out bytes.Buffer
+	_, err := one.Collect(context.Background(), mapreduce.Local{Reporting: mapreduce.Reporting{Explain: true, Out: &out}}, none{})
+	if err != nil || !strings.Contains(out.String(), "stage 0: each attempt needs 1 of budget pg, which has 2 until somebody sets it\n") {
+		t.Errorf("%v, explained:\n%s", err, out.String())
+	}
 	bad := mapreduce.Define("bad", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[int64] {
 		return mapreduce.Read(p, limited{memio.Of[int64](1), "pg", 3, 2})
 	})
-	_, err := bad.Collect(context.Background(), mapreduce.Local{}, none{})
+	_, err = bad.Collect(context.Background(), mapreduce.Local{}, none{})
 	checkError(t, err, "needs 3 of budget pg, which has 2")
 }
 

@@ -23,8 +23,8 @@ type Document struct {
 	Brand      string            `json:"brand" index:"keyword"`
 	Category   string            `json:"category" index:"keyword"`
 	Price      Cents             `json:"price" decimal:"2" index:"number"`
-	PriceLevel float64           `json:"price_level" index:"number"`
-	Stock      int64             `json:"stock" index:"number"`
+	PriceLevel float64           `json:"price_level"`
+	Stock      int64             `json:"stock"`
 	Rating     float64           `json:"rating" index:"number"`
 	Attributes map[string]string `json:"attributes,omitempty" index:"text"`
 	Image      string            `json:"image,omitempty"`
