@@ -35,7 +35,7 @@ type Document struct {
 // an hour, so that a late event does not bring one back.
 const mapping = `{"settings": {"index": {"gc_deletes": "1h"}}, "mappings": {"dynamic": "strict", "properties": {
 	"id": {"type": "long"}, "image": {"type": "keyword", "index": false}, "sku": {"type": "keyword"}, "title": {"type": "text"}, "brand": {"type": "keyword"}, "category": {"type": "keyword"},
-	"price": {"type": "scaled_float", "scaling_factor": 100}, "price_level": {"type": "float"}, "stock": {"type": "long"},
+	"price": {"type": "double"}, "price_level": {"type": "float"}, "stock": {"type": "long"},
 	"rating": {"type": "float"}, "attributes": {"type": "object", "dynamic": true}, "changed": {"type": "long"}}}}`
 
 // alias names the present index of a search server.
