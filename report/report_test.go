@@ -187,6 +187,7 @@ func TestRefused(t *testing.T) {
 		{"SELECT sku FROM q.jsonl", "q.jsonl", "no such file"},
 		{"SELECT sku FROM p.jsonl a JOIN p.jsonl b ON a.sku = b.sku", "sku", `column "sku" is ambiguous`},
 		{"SELECT unnest(tags), unnest(tags) FROM p.jsonl", "unnest(tags) FROM", "one unnest only"},
+		{"SELECT DISTINCT ON (EXISTS (SELECT 1 FROM p.jsonl)) sku FROM p.jsonl", "EXISTS", "subqueries are not supported in DISTINCT ON"},
 		{"SELECT abs(stock IGNORE NULLS) FROM p.jsonl", "abs", "IGNORE NULLS is for window functions"},
 		{"SELECT 1 UNION SELECT 1, 2", "UNION", "the left side has 1 column, the right side 2"},
 	} {

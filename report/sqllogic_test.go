@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parquet-go/parquet-go"
+
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report"
 )
@@ -32,10 +34,10 @@ func TestSQLLogic(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, p := range paths {
+	for i, p := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(p), ".test.gz"), func(t *testing.T) {
 			t.Chdir(t.TempDir())
-			s := &logicTest{t: t, tables: map[string]*logicTable{}, threshold: 8}
+			s := &logicTest{t: t, file: i, tables: map[string]*logicTable{}, threshold: 8}
 			for _, b := range logicBlocks(t, p) {
 				s.block(b)
 			}
@@ -92,6 +94,9 @@ func logicBlocks(t *testing.T, path string) (blocks [][]string) {
 }
 
 type logicTable struct {
+	// parquet reports that the file is Parquet: every other table, if its columns are in
+	// alphabetical order, which the library keeps.
+	parquet bool
 	columns []string
 	text    []bool
 	rows    [][]string // NULL is "\x00"
@@ -99,6 +104,7 @@ type logicTable struct {
 
 type logicTest struct {
 	t                     *testing.T
+	file                  int
 	tables                map[string]*logicTable
 	threshold             int
 	seen                  int
@@ -156,6 +162,7 @@ func (s *logicTest) statement(text string) {
 			x.columns = append(x.columns, f[0])
 			x.text = append(x.text, len(f) > 1 && (strings.HasPrefix(strings.ToUpper(f[1]), "VARCHAR") || strings.EqualFold(f[1], "TEXT")))
 		}
+		x.parquet = (s.file+len(s.tables))%2 == 0 && slices.IsSorted(x.columns)
 		s.tables[name] = x
 	} else if m := insertRow.FindStringSubmatch(text); m != nil {
 		name = m[1]
@@ -193,6 +200,12 @@ func (s *logicTest) write(name string) {
 	x := s.tables[name]
 	if err := os.MkdirAll(name, 0o755); err != nil {
 		s.t.Fatal(err)
+	}
+	if x.parquet {
+		if err := x.writeParquet(filepath.Join(name, "rows.parquet")); err != nil {
+			s.t.Fatal(err)
+		}
+		return
 	}
 	var b strings.Builder
 	if len(x.columns) == 1 && len(x.rows) > 0 { // in CSV, a NULL alone would be a blank line
@@ -232,6 +245,42 @@ func (s *logicTest) write(name string) {
 	if err := os.WriteFile(filepath.Join(name, "rows.csv"), []byte(b.String()), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// writeParquet writes the rows as Parquet.
+func (x *logicTable) writeParquet(path string) error {
+	group := parquet.Group{}
+	for i, c := range x.columns {
+		if group[c] = parquet.Optional(parquet.Leaf(parquet.Int64Type)); x.text[i] {
+			group[c] = parquet.Optional(parquet.String())
+		}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := parquet.NewWriter(f, parquet.NewSchema("rows", group))
+	for _, row := range x.rows {
+		out := make(parquet.Row, len(row))
+		for i, v := range row {
+			if v == "\x00" {
+				out[i] = parquet.Value{}.Level(0, 0, i)
+				continue
+			}
+			if out[i] = parquet.ValueOf(v).Level(0, 1, i); !x.text[i] {
+				n, err := strconv.ParseInt(strings.TrimSuffix(v, ".0"), 10, 64)
+				if err != nil {
+					return err
+				}
+				out[i] = parquet.ValueOf(n).Level(0, 1, i)
+			}
+		}
+		if _, err := w.WriteRows([]parquet.Row{out}); err != nil {
+			return err
+		}
+	}
+	return w.Close()
 }
 
 // types returns the types of the columns of the tables that a query names.

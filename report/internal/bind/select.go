@@ -359,6 +359,9 @@ func (sel *selection) distinctOn(node Node, d *sql.Distinct) (Node, error) {
 		if err != nil {
 			return nil, err
 		}
+		if highest(e) >= subBase {
+			return nil, errAt(x, "select it, and name its column by number: DISTINCT ON (1)", "subqueries are not supported in DISTINCT ON")
+		}
 		i := slices.IndexFunc(p.Exprs, func(it *expr.Expr) bool { return it.Key() == e.Key() })
 		if i < 0 {
 			i = len(p.Exprs)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -66,14 +67,14 @@ func FuzzText(f *testing.F) {
 
 // The inferred type of a text reads the text.
 func FuzzClassify(f *testing.F) {
-	for _, s := range []string{"1", "-0", "007", "1.50", ".5", "5.", "1e5", "nan", "true", "2024-02-30", "2024-02-29T23:59:60.5Z", "23:59", "24:00:00", "99999999999999999999", "1970-01-01 00:00+02:30"} {
+	for _, s := range []string{"1", "-0", "007", "1.50", ".5", "5.", "1e5", "nan", "true", "2024-02-30", "2024-02-29T23:59:60.5Z", "23:59", "24:00:00", "99999999999999999999", "1970-01-01 00:00+02:30", "1e1000", "-1e-1000"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		var x shape
 		x.add(s)
-		if len(s) == 0 {
-			return
+		if len(s) == 0 || !utf8.ValidString(s) {
+			return // text must be UTF-8
 		}
 		for _, isJSON := range []bool{false, true} {
 			typ := x.typeOf(isJSON)

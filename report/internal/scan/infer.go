@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -298,6 +299,9 @@ func classify(s string) classified {
 	}
 	if s[i]|0x20 != 'e' || !isExponent(s[i+1:]) {
 		return classified{}
+	}
+	if _, err := strconv.ParseFloat(s, 64); err != nil {
+		return classified{} // 1e1000 is no float
 	}
 	return classified{class: isFloat}
 }
