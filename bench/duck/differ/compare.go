@@ -155,7 +155,11 @@ func sortKey(row []Cell) string {
 	var b strings.Builder
 	for _, c := range row {
 		if f, ok := number(c); ok {
-			if math.Abs(f) < 1e-7 {
+			switch {
+			case f == math.Trunc(f) && math.Abs(f) < 1e15:
+				fmt.Fprintf(&b, "%.0f|", f+0)
+				continue
+			case math.Abs(f) < 1e-7:
 				f = 0
 			}
 			fmt.Fprintf(&b, "%.5e|", f+0)
@@ -183,18 +187,41 @@ func Different(ours, theirs [][]Cell, ordered bool) string {
 			}
 		}
 	}
-	byKey := func(a, b []Cell) int { return cmp.Compare(sortKey(a), sortKey(b)) }
-	ours, theirs = slices.Clone(ours), slices.Clone(theirs)
-	slices.SortFunc(ours, byKey)
-	slices.SortFunc(theirs, byKey)
+	ours, theirs = sorted(ours), sorted(theirs)
 	if slices.EqualFunc(ours, theirs, same) {
 		return ""
+	}
+	for i := range ours {
+		if len(ours) > 5000 && !same(ours[i], theirs[i]) {
+			return fmt.Sprintf("sorted row %d is %v, DuckDB %v", i+1, show(ours[i]), show(theirs[i]))
+		}
 	}
 	return strings.TrimSpace(oneSided(ours, theirs))
 }
 
+// sorted returns the rows in the order of sortKey.
+func sorted(rows [][]Cell) [][]Cell {
+	type keyed struct {
+		key string
+		row []Cell
+	}
+	all := make([]keyed, len(rows))
+	for i, row := range rows {
+		all[i] = keyed{sortKey(row), row}
+	}
+	slices.SortFunc(all, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	out := make([][]Cell, len(rows))
+	for i, k := range all {
+		out[i] = k.row
+	}
+	return out
+}
+
 // oneSided returns rows without a partner on the other side.
 func oneSided(ours, theirs [][]Cell) string {
+	if len(ours)+len(theirs) > 10_000 {
+		return "" // comparing all pairs would take long
+	}
 	taken := make([]bool, len(theirs))
 	var left []string
 	for _, a := range ours {

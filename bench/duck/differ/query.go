@@ -43,7 +43,11 @@ func (g *gen) next() query {
 		q.theirs += theirs
 		rest = after
 	}
-	if g.w.typed {
+	typed := g.w.typed
+	for t := range g.used {
+		typed = typed || t.rows < 4 // nothing can be inferred from so few rows
+	}
+	if typed {
 		for t := range g.used {
 			for _, c := range t.cols {
 				q.types[c.name] = c.typ

@@ -26,6 +26,7 @@ func known(reasons []reason, statement, detail string) string {
 var refusals = []reason{
 	because("<, <=, >, >= with ANY or ALL", `.`, `with ANY or ALL is not supported`),
 	because("DuckDB does not compute values that it does not need", `LIMIT 0|INTERSECT|EXCEPT|false`, `out of range`),
+	because("subqueries in DISTINCT ON", `.`, `subqueries are not supported in DISTINCT ON`),
 	because("subqueries in ON", `.`, `subqueries are not supported in ON`),
 }
 
@@ -40,7 +41,7 @@ var accepted = []reason{
 var differences = []reason{
 	because("DuckDB returns NaN for statistics of values without variance, ours NULL", `skewness|kurtosis|corr|regr_|covar`, `NaN`),
 	because("DuckDB returns a number for the kurtosis of values without variance", `kurtosis`, `.`),
-	because("a list inside JSON is written as the JSON has it", `js::json`, `\["`),
+	because("a list inside JSON is written as the JSON has it", `js::json`, `\[\\?"`),
 	because("in ours a dot matches a line break", `regexp_.*'\\.'`, `\\n`),
 	because("list_reverse_sort follows the order of NULLs that the comparison sets in DuckDB", `list_reverse_sort`, `null`),
 	because("count_if of no rows is NULL in DuckDB", `count_if`, `<nil>`),

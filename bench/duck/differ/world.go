@@ -222,7 +222,7 @@ func (w *world) table(name string, rows int) error {
 	for _, c := range t.cols {
 		types = append(types, fmt.Sprintf("'%s': '%s'", c.name, c.typ))
 	}
-	options := fmt.Sprintf("read_csv(%s, header=true, delim='%s', quote='\"', allow_quoted_nulls=false, columns={%s})", pathList(paths), delim, strings.Join(types, ", "))
+	options := fmt.Sprintf("read_csv(%s, header=true, delim='%s', quote='\"', allow_quoted_nulls=false, auto_detect=false, escape='\"', columns={%s})", pathList(paths), delim, strings.Join(types, ", "))
 	if format != "csv" {
 		options = fmt.Sprintf("read_json(%s, format='newline_delimited', columns={%s})", pathList(paths), strings.Join(types, ", "))
 	}
