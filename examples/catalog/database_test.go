@@ -74,12 +74,6 @@ func testFollow(t *testing.T, s *shop) {
 	}
 	s.settle(t)
 	s.check(t)
-	if t.Failed() {
-		return
-	}
-	s.nightly(t) // a new index, with what was followed
-	s.settle(t)
-	s.check(t)
 }
 
 // The same, with a real OpenSearch.
