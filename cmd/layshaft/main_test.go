@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/layshaft/layshaft/internal/keeper"
+	"github.com/layshaft/layshaft/internal/porttest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
@@ -55,15 +55,11 @@ func TestScripts(t *testing.T) {
 				}
 			}
 			for _, name := range []string{"GRPC", "HTTP", "GOSSIP", "GEARMAN"} {
-				l, err := net.Listen("tcp", "127.0.0.1:0")
+				port, err := porttest.Choose()
 				if err != nil {
 					return err
 				}
-				env.Setenv(name, l.Addr().String())
-				env.Defer(func() { l.Close() })
-				if err := l.Close(); err != nil {
-					return err
-				}
+				env.Setenv(name, fmt.Sprintf("127.0.0.1:%d", port))
 			}
 			return nil
 		},

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/e2e/internal/port"
+	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -49,8 +49,8 @@ func newSite(t *testing.T) *site {
 	for _, role := range []string{"coordinator", "worker", "client"} {
 		s.issue(role)
 	}
-	s.grpc, s.http, s.gearman = port.Free(t), port.Free(t), port.Free(t)
-	gossip := port.Free(t)
+	s.grpc, s.http, s.gearman = porttest.Free(t), porttest.Free(t), porttest.Free(t)
+	gossip := porttest.Free(t)
 	key := []string{"-gossip-key", strings.Repeat("ab", 32), "-reserve", "1MiB"}
 	args := append([]string{"coordinator", "-data", filepath.Join(s.dir, "coordinator"), "-listen", s.grpc, "-http", s.http, "-gossip", gossip,
 		"-gearman", s.gearman, "-lease", "4s"}, key...)

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/e2e/internal/port"
+	"github.com/layshaft/layshaft/internal/porttest"
 )
 
 // A local cluster that is killed leaves no process: not its own, although they are stopped, and not
 // those of a command that has a session of its own and ignores signals.
 func TestKillDev(t *testing.T) {
-	dir, listen := t.TempDir(), port.Free(t)
+	dir, listen := t.TempDir(), porttest.Free(t)
 	begun := filepath.Join(dir, "begun")
 	loop := `sh -c 'trap "" TERM HUP INT; while :; do sleep 0.1; done' ` + dir + " & "
 	dev := launch(t, "layshaft", "dev", "-workers", "1", "-data", filepath.Join(dir, "data"), "-listen", listen, "-http", "none", "-gossip", "127.0.0.1:0",

@@ -11,14 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/e2e/internal/port"
+	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
 
 // A coordinator without free file descriptors names the reason to clients of both ports and, once,
 // in its log. Clients that are connected work on, and new ones do once others have left.
 func TestFewFiles(t *testing.T) {
-	c := &cluster{address: port.Free(t), gearman: port.Free(t), dir: t.TempDir()}
+	c := &cluster{address: porttest.Free(t), gearman: porttest.Free(t), dir: t.TempDir()}
 	binary, begun := binDir, time.Now()
 	t.Cleanup(func() { binDir = binary })
 	binDir = "/bin"

@@ -5,7 +5,7 @@ package tasks
 import (
 	"testing"
 
-	"github.com/layshaft/layshaft/e2e/internal/port"
+	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -16,7 +16,7 @@ func TestGossip(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	c.coordinator.Kill()
-	gossip := port.Free(t)
+	gossip := porttest.Free(t)
 	start := func() {
 		t.Helper()
 		c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-http", "none", "-gossip", gossip, "-log-level", "debug")
@@ -37,7 +37,7 @@ func TestGossip(t *testing.T) {
 	call("found")
 
 	c.coordinator.Kill()
-	c.address = port.Free(t)
+	c.address = porttest.Free(t)
 	start()
 	call("found again")
 

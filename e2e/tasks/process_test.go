@@ -17,9 +17,9 @@ import (
 	// What the programs are made of, so that a change of it ends the go command's cache of the
 	// results.
 	_ "github.com/layshaft/layshaft/coordinator"
-	"github.com/layshaft/layshaft/e2e/internal/port"
 	"github.com/layshaft/layshaft/e2e/internal/proc"
 	"github.com/layshaft/layshaft/e2e/internal/programs"
+	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -78,7 +78,7 @@ func newCluster(t testing.TB) *cluster {
 // newClusterIn starts a coordinator whose data is in dir.
 func newClusterIn(t testing.TB, dir string) *cluster {
 	t.Helper()
-	c := &cluster{address: port.Free(t), gearman: port.Free(t), dir: dir}
+	c := &cluster{address: porttest.Free(t), gearman: porttest.Free(t), dir: dir}
 	c.start(t)
 	client, err := tasks.Dial(tasks.Cluster{Address: c.address, Connect: patience, Patience: patience})
 	if err != nil {

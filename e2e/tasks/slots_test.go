@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/e2e/internal/port"
+	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
 
 // A worker of pipelines runs commands for tasks in its own slots: one is reserved for high tasks, a
 // coordinator that is killed finds those that run in them, and SIGTERM lets them end.
 func TestFunctionsInSlots(t *testing.T) {
-	gossip, dir := port.Free(t), t.TempDir()
-	c := &cluster{address: port.Free(t), dir: t.TempDir()}
+	gossip, dir := porttest.Free(t), t.TempDir()
+	c := &cluster{address: porttest.Free(t), dir: t.TempDir()}
 	begin := func() {
 		c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-http", "none", "-gossip", gossip)
 	}
@@ -99,8 +99,8 @@ func TestFunctionsInSlots(t *testing.T) {
 // A command in the only slot of a worker calls its own function with the command line, and gets the
 // result, also through task wait.
 func TestCommandCallsItself(t *testing.T) {
-	gossip := port.Free(t)
-	c := &cluster{address: port.Free(t), dir: t.TempDir()}
+	gossip := porttest.Free(t)
+	c := &cluster{address: porttest.Free(t), dir: t.TempDir()}
 	c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-http", "none", "-gossip", gossip)
 	task := "'" + filepath.Join(binDir, "layshaft") + "' task"
 	launch(t, "layshaft", "worker", "-join", gossip, "-data", filepath.Join(t.TempDir(), "worker"), "-slots", "1",

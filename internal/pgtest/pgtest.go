@@ -17,7 +17,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -33,6 +32,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/layshaft/layshaft/internal/outside"
+	"github.com/layshaft/layshaft/internal/porttest"
 )
 
 // Password is the password of every role that New and Role make. Tests look for it where it must
@@ -165,7 +165,7 @@ func start() (_ *Server, why string) {
 	if out, err := run(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N").CombinedOutput(); err != nil {
 		return nil, fmt.Sprintf("initdb: %v: %s", err, out)
 	}
-	port, err := freePort()
+	port, err := porttest.Choose()
 	if err != nil {
 		return nil, err.Error()
 	}
@@ -223,16 +223,6 @@ func start() (_ *Server, why string) {
 		case <-time.After(20 * time.Millisecond): // a server has no way to announce itself
 		}
 	}
-}
-
-// freePort returns a TCP port that nothing listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Stop ends the server and removes its directory.

@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/porttest"
 )
 
 //go:embed testdata/pom.xml
@@ -91,16 +93,14 @@ func Start(t testing.TB, settings ...string) string {
 	}
 	var port int
 	for port == 0 { // two neighbours, for HTTP and for transport
-		a, err := net.Listen("tcp", "127.0.0.1:0")
+		p, err := porttest.Choose()
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := a.Addr().(*net.TCPAddr).Port
 		if b, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(p+1)); err == nil {
 			port = p
 			_ = b.Close()
 		}
-		_ = a.Close()
 	}
 	home := t.TempDir()
 	cmd := exec.Command("java", append([]string{"-Djava.security.manager=allow", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", path, "Run", home, strconv.Itoa(port), "cluster.routing.allocation.disk.threshold_enabled=false"}, settings...)...)

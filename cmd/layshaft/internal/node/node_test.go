@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/dashboard"
 	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 )
@@ -198,7 +198,7 @@ func TestClusterWithTLS(t *testing.T) {
 	key := make([]byte, 32)
 	cfg := CoordinatorConfig{Common: local()}
 	cfg.TLS, cfg.GossipKey = files[security.Coordinator], key
-	cfg.GearmanHTTP = free(t)
+	cfg.GearmanHTTP = porttest.Free(t)
 	var audit lines
 	cfg.Audit = slog.New(slog.NewTextHandler(&audit, nil))
 	at := startCoordinator(t, cfg)
@@ -294,17 +294,6 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-// free returns an address at which nobody listens now.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // postJob hands a job over to Gearman's HTTP front with a certificate, or without when files are

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/layshaft/layshaft/internal/porttest"
 )
 
 func TestWrongPortAnswer(t *testing.T) {
@@ -26,7 +28,7 @@ func TestWrongPortAnswer(t *testing.T) {
 func TestJoinAtWrongPort(t *testing.T) {
 	t.Parallel()
 	cfg := CoordinatorConfig{Common: local()}
-	cfg.Gearman = free(t)
+	cfg.Gearman = porttest.Free(t)
 	at := startCoordinator(t, cfg)
 	for address, want := range map[string]string{at.GRPC: "gRPC (-listen)", at.HTTP: "HTTP (-http)", cfg.Gearman: "Gearman (-gearman)"} {
 		log := &found{text: "its flag -gossip", line: make(chan string, 1)}
