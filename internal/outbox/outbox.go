@@ -67,7 +67,7 @@ const statusQuery = `SELECT (SELECT count(*) FROM (SELECT FROM layshaft.outbox L
 	(SELECT string_agg(DISTINCT tgrelid::regclass::text, chr(31)) FROM pg_trigger
 		WHERE tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'layshaft'::regnamespace AND proname LIKE 'changed\_%'))`
 
-const slotQuery = `SELECT slot_name, active, COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint
+const slotQuery = `SELECT slot_name, active, COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint
 	FROM pg_replication_slots WHERE plugin = 'pgoutput' AND database = current_database() ORDER BY slot_name`
 
 // Look returns the state of the outbox of a database.

@@ -176,7 +176,7 @@ func (r *replicator) prepare(ctx context.Context) error {
 
 // lag returns how many bytes of log the database keeps for the slot.
 func (r *replicator) lag(ctx context.Context) (bytes int64, known bool, err error) {
-	rows, err := r.side.Query(ctx, "SELECT COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint FROM pg_replication_slots WHERE slot_name = "+postgres.Literal(r.cfg.Slot))
+	rows, err := r.side.Query(ctx, "SELECT COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint FROM pg_replication_slots WHERE slot_name = "+postgres.Literal(r.cfg.Slot))
 	if err != nil || len(rows) == 0 {
 		return 0, false, err
 	}
