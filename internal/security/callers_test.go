@@ -36,6 +36,7 @@ var callers = map[string][]Role{
 	"internal/filesys/remote/lender.go":    {Client},
 	"internal/filesys/remote/remote.go":    {Client, Coordinator, Worker}, // asks the holders of files
 	"internal/filesys/remote/router.go":    {Client, Worker},              // lists the files of datasets
+	"internal/outbox/":                     {Client},                      // a coordinator calls itself without the network
 	"tasks/client_admin.go":                {Client},
 	"tasks/client_admin.go#GetTask":        {Client, Reader, Worker},
 	"tasks/client_admin.go#CancelTasks":    {Client, Worker}, // a handler may cancel tasks it submitted
