@@ -170,7 +170,7 @@ END $$;
 
 -- unwatch removes what watch made.
 CREATE OR REPLACE FUNCTION layshaft.unwatch(tab regclass, function text, of text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 BEGIN
 	IF of IS NULL OR of = layshaft.name_of(tab) THEN
 		EXECUTE format('DROP FUNCTION IF EXISTS layshaft.%I() CASCADE', 'changed_' || tab::oid || '_' || left(md5(function), 8));
