@@ -24,11 +24,13 @@ func TestAttachTellsOfRetry(t *testing.T) {
 	attached, reattached := make(chan struct{}), make(chan struct{})
 	work(t, s.Address, func(w *tasks.Worker) {
 		tasks.Handle(w, "chunks", func(ctx context.Context, n int) (string, error) {
-			if <-attached; again.Load() {
+			<-attached
+			second := again.Load()
+			if second {
 				<-reattached
 			}
 			for i := range n {
-				if i == 2 && !again.Load() {
+				if i == 2 && !second {
 					<-ctx.Done()
 					return "", context.Cause(ctx)
 				}
@@ -62,7 +64,7 @@ func TestAttachTellsOfRetry(t *testing.T) {
 	}()
 	open := func(gate chan struct{}) {
 		t.Helper()
-		for {
+		for len(ended) == 0 {
 			if st, err := c.Status(within(t), id); err != nil {
 				t.Fatal(err)
 			} else if st.Waiters == 1 {
@@ -70,6 +72,8 @@ func TestAttachTellsOfRetry(t *testing.T) {
 				return
 			}
 		}
+		err := <-ended
+		t.Fatalf("the client ended with %q: %v", told, err)
 	}
 	open(attached)
 	select {
