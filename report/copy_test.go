@@ -230,3 +230,50 @@ func TestCopyKilled(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// TestCopyNested writes lists, structs and maps to Parquet, with NULL at each level, and reads the
+// same values and types.
+func TestCopyNested(t *testing.T) {
+	files(t, map[string]string{"in.jsonl": `{"p":"x","n":1,"tags":["a",null,""],"maker":{"name":"Acme","towns":["Ulm",null]},"offers":[{"at":"A","prices":[1.50,null]},null,{"at":null,"prices":[]},{"at":"B"}],"deep":[[[1,2],[]],null,[null,[3]]]}
+{"p":"y","n":2,"tags":[],"maker":{"name":null,"towns":null},"offers":[],"deep":[]}
+{"p":"x","n":3,"tags":null,"maker":null,"offers":null,"deep":null}
+{"p":"y","n":4,"tags":["b"],"maker":{"name":"Bolt","towns":[]},"offers":[{"at":"C","prices":[2.25]}],"deep":[[]]}
+`})
+	const text = `SELECT p, n, tags, maker, offers, deep, {'a': n, 'b,"': [DATE '2024-05-06', NULL]} AS made, CASE WHEN n > 1 THEN {'z': TIME '10:11:12', 'a': {'k': tags}} END AS times,
+		('{"one": ' || n || ', "two": null}')::json::map(text, bigint) AS m, CASE WHEN n <> 3 THEN '{"a": {"k": ["x", null]}, "b": null, "c": {}}'::json::map(text, map(text, text[])) END AS mm,
+		'[{"k": {"x": 1}}, null, {}, {"l": null}]'::json::map(text, struct(x bigint))[] AS ms, [NULL] AS nulls, [9, NULL] AS fixed FROM `
+	want, err := answer(t, mapreduce.Local{}, text+"in.jsonl ORDER BY n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	describe := func(from string) string {
+		t.Helper()
+		got, err := answer(t, mapreduce.Local{}, "DESCRIBE "+from)
+		if err != nil {
+			t.Error(err)
+		}
+		return got
+	}
+	types := describe(text + "in.jsonl")
+	for _, c := range []struct{ to, options string }{{"one.parquet", "(ROW_GROUP_SIZE 3)"}, {"parts", "(FORMAT parquet, PARTITION_BY p)"}} {
+		if _, err := answer(t, mapreduce.Local{}, "COPY ("+text+"in.jsonl) TO '"+c.to+"' "+c.options); err != nil {
+			t.Error(err)
+			continue
+		}
+		columns := "SELECT p, n, tags, maker, offers, deep, made, times, m, mm, ms, nulls, fixed FROM '" + c.to + "'"
+		if got, err := answer(t, mapreduce.Local{}, columns+" ORDER BY n"); err != nil || got != want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", c.to, err, got, want)
+		}
+		if got := describe(columns); got != strings.Replace(types, "null[]", "text[]", 1) {
+			t.Errorf("%s:\n%s\nwant\n%s", c.to, got, types)
+		}
+	}
+	// keys of a map that are no text, and an aggregate
+	if _, err := answer(t, mapreduce.Local{}, "COPY (SELECT p, histogram(n) AS h, array_agg(maker ORDER BY n) AS makers FROM in.jsonl GROUP BY p ORDER BY p) TO 'h.parquet'"); err != nil {
+		t.Error(err)
+	}
+	const aggregates = `x,"{""1"": 1, ""3"": 1}","[{""name"": ""Acme"", ""towns"": [""Ulm"", null]}, null]"` + "\n" + `y,"{""2"": 1, ""4"": 1}","[{""name"": null, ""towns"": null}, {""name"": ""Bolt"", ""towns"": []}]"` + "\n"
+	if got, err := answer(t, mapreduce.Local{}, "SELECT * FROM 'h.parquet'"); err != nil || got != aggregates {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, aggregates)
+	}
+}

@@ -2,11 +2,12 @@ package render
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
 	"reflect"
-	"strings"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
@@ -20,18 +21,26 @@ import (
 const rowGroup = 128 << 10
 
 // Parquet writes rows as a Parquet file, compressed with zstd unless Codec is another codec. All
-// columns are optional. Intervals, times, lists, structs and maps are written as text.
+// columns, elements and fields are optional; keys of maps are not. Intervals are written as text,
+// because those of Parquet have milliseconds without a sign.
 type Parquet struct {
 	// Codec compresses the pages. RowGroup is the number of rows of a row group. Both may be set
 	// before Begin.
 	Codec    compress.Codec
 	RowGroup int
 
-	to      io.Writer
-	out     *parquet.GenericWriter[any]
-	columns []vec.Field
-	rows    []parquet.Row
-	count   int
+	to     io.Writer
+	out    *parquet.GenericWriter[any]
+	leaves []leaf
+	rows   []parquet.Row
+	count  int
+}
+
+// leaf is a column of values of the file. A list, a struct or a map has one or more leaves.
+type leaf struct {
+	column int   // of the result
+	path   []int // the field of each struct on the way; 0 is the key of a map, and 1 the value
+	index  int   // of the leaf
 }
 
 // NewParquet returns a Writer of a Parquet file.
@@ -39,53 +48,122 @@ func NewParquet(w io.Writer) *Parquet {
 	return &Parquet{to: w, Codec: &zstd.Codec{Level: zstd.SpeedFastest}, RowGroup: rowGroup}
 }
 
-// leaf returns the Go type and the tag of a column.
-func leaf(t vec.Type) (reflect.Type, string) {
-	switch t.Kind {
-	case vec.Bool:
-		return reflect.TypeFor[bool](), ""
-	case vec.Int:
-		return reflect.TypeFor[int64](), ""
-	case vec.Decimal:
-		if t.Precision <= 18 {
-			return reflect.TypeFor[int64](), fmt.Sprintf(",decimal(%d:%d)", t.Scale, t.Precision)
-		}
-		return reflect.ArrayOf(decimalBytes(t.Precision), reflect.TypeFor[byte]()), fmt.Sprintf(",decimal(%d:%d)", t.Scale, t.Precision)
-	case vec.Float:
-		return reflect.TypeFor[float64](), ""
-	case vec.Blob:
-		return reflect.TypeFor[[]byte](), ""
-	case vec.Date:
-		return reflect.TypeFor[int32](), ",date"
-	case vec.Timestamp:
-		return reflect.TypeFor[int64](), ",timestamp(microsecond:local)"
-	case vec.TimestampTZ:
-		return reflect.TypeFor[int64](), ",timestamp(microsecond)"
-	case vec.JSON:
-		return reflect.TypeFor[string](), ",json"
-	}
-	return reflect.TypeFor[string](), ""
+// group is a struct whose fields keep their order. Those of a parquet.Group are sorted.
+type group struct {
+	parquet.Group
+	fields []parquet.Field
 }
 
-// Begin writes nothing yet. A name that a column of Parquet cannot have, and a name that occurs
-// twice, are errors.
-func (p *Parquet) Begin(columns []vec.Field) error {
-	p.columns = columns
-	fields := make([]reflect.StructField, len(columns))
+// Fields returns the fields in their order.
+func (g group) Fields() []parquet.Field { return g.fields }
+
+// groupField is a field of a group.
+type groupField struct {
+	parquet.Node
+	name string
+}
+
+// Name returns the name of the field.
+func (f groupField) Name() string { return f.name }
+
+// Value is part of parquet.Field. It has no use here, because rows are made without Go structs.
+func (f groupField) Value(base reflect.Value) reflect.Value { return base }
+
+// groupOf returns the node of a struct, and adds its leaves. kind is the word for a field in errors.
+func (p *Parquet) groupOf(fields []vec.Field, kind string, at leaf) (g group, err error) {
 	seen := map[string]bool{}
-	for i, c := range columns {
+	for i, f := range fields {
 		switch {
-		case c.Name == "" || strings.ContainsAny(c.Name, "\",`\\"):
-			return fmt.Errorf("column %q cannot be written to Parquet; give it a name with AS", c.Name)
-		case seen[c.Name]:
-			return fmt.Errorf("two columns are named %q; give one another name with AS", c.Name)
+		case f.Name == "":
+			return g, fmt.Errorf("a %s without a name cannot be written to Parquet; give it a name with AS", kind)
+		case seen[f.Name]:
+			return g, fmt.Errorf("two %ss are named %q; give one another name with AS", kind, f.Name)
 		}
-		seen[c.Name] = true
-		t, tag := leaf(c.Type)
-		fields[i] = reflect.StructField{Name: fmt.Sprintf("C%d", i), Type: t, Tag: reflect.StructTag(fmt.Sprintf(`parquet:"%s,optional%s"`, c.Name, tag))}
+		seen[f.Name] = true
+		below := at
+		if kind == "column" {
+			below.column = i
+		} else {
+			below.path = append(slices.Clip(at.path), i)
+		}
+		node, err := p.node(f.Type, below)
+		if err != nil {
+			return g, err
+		}
+		g.fields = append(g.fields, groupField{parquet.Optional(node), f.Name})
 	}
-	schema := parquet.SchemaOf(reflect.New(reflect.StructOf(fields)).Elem().Interface())
-	p.out = parquet.NewGenericWriter[any](p.to, schema, parquet.Compression(p.Codec))
+	return g, nil
+}
+
+// node returns the node of a type, and adds its leaves.
+func (p *Parquet) node(t vec.Type, at leaf) (parquet.Node, error) {
+	switch {
+	case t.Kind == vec.List:
+		elem, err := p.node(*t.Elem, at)
+		if err != nil {
+			return nil, err
+		}
+		return parquet.List(parquet.Optional(elem)), nil
+	case t.Kind == vec.Map:
+		var entry [2]parquet.Node
+		for i, f := range t.Elem.Fields {
+			below := at
+			below.path = append(slices.Clip(at.path), i)
+			var err error
+			if entry[i], err = p.node(f.Type, below); err != nil {
+				return nil, err
+			}
+		}
+		return parquet.Map(entry[0], parquet.Optional(entry[1])), nil
+	case isGroup(t):
+		return p.groupOf(t.Fields, "field", at)
+	}
+	at.index = len(p.leaves)
+	p.leaves = append(p.leaves, at)
+	return leafNode(t), nil
+}
+
+// isGroup reports whether t has fields. Parquet has no struct without fields, so that is text.
+func isGroup(t vec.Type) bool { return t.Kind == vec.Struct && len(t.Fields) > 0 }
+
+// leafNode returns the node of a type of single values.
+func leafNode(t vec.Type) parquet.Node {
+	switch t.Kind {
+	case vec.Bool:
+		return parquet.Leaf(parquet.BooleanType)
+	case vec.Int:
+		return parquet.Int(64)
+	case vec.Decimal:
+		if t.Precision <= 18 {
+			return parquet.Decimal(t.Scale, t.Precision, parquet.Int64Type)
+		}
+		return parquet.Decimal(t.Scale, t.Precision, parquet.FixedLenByteArrayType(decimalBytes(t.Precision)))
+	case vec.Float:
+		return parquet.Leaf(parquet.DoubleType)
+	case vec.Blob:
+		return parquet.Leaf(parquet.ByteArrayType)
+	case vec.Date:
+		return parquet.Date()
+	case vec.Time:
+		return parquet.TimeAdjusted(parquet.Microsecond, false)
+	case vec.Timestamp:
+		return parquet.TimestampAdjusted(parquet.Microsecond, false)
+	case vec.TimestampTZ:
+		return parquet.Timestamp(parquet.Microsecond)
+	case vec.JSON:
+		return parquet.JSON()
+	}
+	return parquet.String()
+}
+
+// Begin writes nothing yet. A column or field without a name, and a name that occurs twice, are
+// errors.
+func (p *Parquet) Begin(columns []vec.Field) error {
+	root, err := p.groupOf(columns, "column", leaf{})
+	if err != nil {
+		return err
+	}
+	p.out = parquet.NewGenericWriter[any](p.to, parquet.NewSchema("report", root), parquet.Compression(p.Codec))
 	return nil
 }
 
@@ -98,13 +176,13 @@ func (p *Parquet) Write(b *vec.Batch) error {
 	for i := range rows {
 		rows[i] = rows[i][:0]
 	}
-	for c, v := range b.Cols {
+	for _, l := range p.leaves {
+		v := b.Cols[l.column]
 		for i := range rows {
-			value, level := parquet.NullValue(), 0
-			if !v.Null(i) && v.Type.Kind != vec.Null {
-				value, level = parquetValue(v, i), 1
+			var err error
+			if rows[i], err = l.appendValues(rows[i], v, i, levels{}); err != nil {
+				return err
 			}
-			rows[i] = append(rows[i], value.Level(0, level, c))
 		}
 	}
 	if _, err := p.out.WriteRows(rows); err != nil {
@@ -117,17 +195,63 @@ func (p *Parquet) Write(b *vec.Batch) error {
 	return nil
 }
 
-// parquetValue returns row i of a column, which is not NULL.
-func parquetValue(v *vec.Vec, i int) parquet.Value {
-	at := i
-	if v.Const {
-		at = 0
+// levels are where a value stands: its repetition and definition level, the number of lists around
+// it, and the number of structs.
+type levels struct{ rep, def, lists, structs int }
+
+// appendValues adds the values of the leaf that are in row i of v. A NULL, or a list without
+// elements, is one value with the levels of its place.
+func (l *leaf) appendValues(row parquet.Row, v *vec.Vec, i int, at levels) (parquet.Row, error) {
+	if v.Type.Kind == vec.Null || v.Null(i) {
+		return append(row, parquet.NullValue().Level(at.rep, at.def, l.index)), nil
 	}
+	at.def++
+	if v.Const {
+		i = 0
+	}
+	switch {
+	case v.Type.Kind == vec.List || v.Type.Kind == vec.Map:
+		from, to := int(v.Offsets[i]), int(v.Offsets[i+1])
+		if from == to {
+			return append(row, parquet.NullValue().Level(at.rep, at.def, l.index)), nil
+		}
+		elem := v.Elem
+		at.def++
+		at.lists++
+		isKey := false
+		if v.Type.Kind == vec.Map {
+			elem, isKey = elem.Fields[l.path[at.structs]], l.path[at.structs] == 0
+			at.structs++
+		}
+		if isKey { // it is not optional
+			at.def--
+		}
+		var err error
+		for e := from; e < to; e++ {
+			if isKey && elem.Null(e) {
+				return row, errors.New("a map has the key NULL, which Parquet has not; leave it out")
+			}
+			if row, err = l.appendValues(row, elem, e, at); err != nil {
+				return row, err
+			}
+			at.rep = at.lists
+		}
+		return row, nil
+	case isGroup(v.Type):
+		field := v.Fields[l.path[at.structs]]
+		at.structs++
+		return l.appendValues(row, field, i, at)
+	}
+	return append(row, parquetValue(v, i).Level(at.rep, at.def, l.index)), nil
+}
+
+// parquetValue returns row i of a column, which is not NULL and not Const.
+func parquetValue(v *vec.Vec, i int) parquet.Value {
 	switch v.Type.Kind {
 	case vec.Bool:
-		return parquet.BooleanValue(v.Bools[at])
-	case vec.Int, vec.Timestamp, vec.TimestampTZ:
-		return parquet.Int64Value(v.Ints[at])
+		return parquet.BooleanValue(v.Bools[i])
+	case vec.Int, vec.Time, vec.Timestamp, vec.TimestampTZ:
+		return parquet.Int64Value(v.Ints[i])
 	case vec.Decimal:
 		x := v.Int128(i)
 		if v.Type.Precision <= 18 {
@@ -139,9 +263,9 @@ func parquetValue(v *vec.Vec, i int) parquet.Value {
 		binary.BigEndian.PutUint64(b[8:], x.Lo)
 		return parquet.FixedLenByteArrayValue(b[16-decimalBytes(v.Type.Precision):])
 	case vec.Float:
-		return parquet.DoubleValue(v.Floats[at])
+		return parquet.DoubleValue(v.Floats[i])
 	case vec.Date:
-		return parquet.Int32Value(int32(v.Ints[at]))
+		return parquet.Int32Value(int32(v.Ints[i]))
 	case vec.Text, vec.Blob, vec.JSON:
 		return parquet.ByteArrayValue([]byte(v.String(i)))
 	}
