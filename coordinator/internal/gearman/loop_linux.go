@@ -1,7 +1,6 @@
 package gearman
 
 import (
-	"fmt"
 	"net"
 	"sync"
 
@@ -62,15 +61,16 @@ func (c *conn) forLoop() bool {
 	return true
 }
 
-// adopt assigns a connection to a loop.
+// adopt assigns a connection to a loop. Without a loop a goroutine serves it: the connection may
+// have taken the last descriptor of the process, and must get its answers nevertheless.
 func (s *Server) adopt(c *conn) {
 	c.attach()
 	err := s.startLoops()
-	if err == nil {
-		err = s.loops[c.number%len(s.loops)].add(c)
+	if n := len(s.loops); n > 0 {
+		err = s.loops[c.number%n].add(c)
 	}
 	if err != nil {
-		s.wg.Go(func() { c.finish(fmt.Errorf("epoll: %w", err)) })
+		s.wg.Go(leavingConn{c: c}.serve)
 	}
 }
 

@@ -22,8 +22,9 @@ type socket struct {
 	// fd is -1 after release.
 	fd     int
 	closed bool
-	// watched is the same connection in the runtime's poller; nil before the first blocking call.
-	watched net.Conn
+	// watched is the same descriptor in the runtime's poller; nil before the first blocking call.
+	// It is no copy: a connection needs no second descriptor, of which there may be none.
+	watched *os.File
 }
 
 // newSocket takes over a connection. It returns nil, and leaves c unchanged, if c has no
@@ -87,28 +88,20 @@ func (s *socket) try(bufs [][]byte) (int, error) {
 }
 
 // watch registers the socket with the runtime's poller.
-func (s *socket) watch() (net.Conn, error) {
+func (s *socket) watch() (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, net.ErrClosed
 	}
 	if s.watched == nil {
-		fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			return nil, os.NewSyscallError("dup", err)
-		}
-		f := os.NewFile(uintptr(fd), "")
-		defer f.Close() // FileConn makes a copy of its own
-		if s.watched, err = net.FileConn(f); err != nil {
-			return nil, err
-		}
+		s.watched = os.NewFile(uintptr(s.fd), s.remote.String()) // polled, because it does not block
 	}
 	return s.watched, nil
 }
 
-// Close ends the connection. The descriptor stays open until the reader notices and calls
-// release.
+// Close ends the connection, and with it blocked calls. The descriptor stays open until the reader
+// notices and calls release.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,11 +109,7 @@ func (s *socket) Close() error {
 		return net.ErrClosed
 	}
 	s.closed = true
-	err := unix.Shutdown(s.fd, unix.SHUT_RDWR)
-	if s.watched != nil {
-		s.watched.Close()
-	}
-	return err
+	return unix.Shutdown(s.fd, unix.SHUT_RDWR)
 }
 
 // release closes the connection and its descriptor.
@@ -128,10 +117,14 @@ func (s *socket) release() {
 	_ = s.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fd >= 0 {
+	switch {
+	case s.fd < 0:
+	case s.watched != nil:
+		s.watched.Close()
+	default:
 		unix.Close(s.fd)
-		s.fd = -1
 	}
+	s.fd = -1
 }
 
 func (s *socket) LocalAddr() net.Addr  { return s.local }
@@ -182,5 +175,5 @@ func (s *socket) SyscallConn() (syscall.RawConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.(syscall.Conn).SyscallConn()
+	return c.SyscallConn()
 }

@@ -69,7 +69,8 @@ func (f groupField) Name() string { return f.name }
 // Value is part of parquet.Field. It has no use here, because rows are made without Go structs.
 func (f groupField) Value(base reflect.Value) reflect.Value { return base }
 
-// groupOf returns the node of a struct, and adds its leaves. kind is the word for a field in errors.
+// groupOf returns the node of a struct, and adds its leaves. kind is the word for a field in
+// errors.
 func (p *Parquet) groupOf(fields []vec.Field, kind string, at leaf) (g group, err error) {
 	seen := map[string]bool{}
 	for i, f := range fields {
