@@ -360,8 +360,8 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 				Name:  workerName(i),
 				Dir:   filepath.Join(dir, workerName(i)),
 				Slots: slots,
-				Sync:  t.State != "",
-				Spec:  func(job.ID) (*job.Spec, error) { return e.spec, nil },
+				Sync:  t.State != "", Temporary: t.State == "",
+				Spec: func(job.ID) (*job.Spec, error) { return e.spec, nil },
 				Program: func(job.ID, int) (*job.Program, error) {
 					c, err := build(ctx)
 					if err != nil {

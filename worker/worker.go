@@ -50,6 +50,8 @@ type Config struct {
 	Memory int64
 	// Sync makes outputs survive a crash of the machine, not only of the process.
 	Sync bool
+	// Temporary is for a directory whose outputs are not needed after Close. It must be new.
+	Temporary bool
 	// Compress stores outputs compressed where that pays. Use it for workers that serve others
 	// over a network.
 	Compress bool
@@ -132,7 +134,7 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := shuffle.Open(cfg.Dir, shuffle.Options{Sync: cfg.Sync, Compress: cfg.Compress, Reserve: cfg.Reserve, Quota: cfg.Quota, Log: cfg.Log})
+	store, err := shuffle.Open(cfg.Dir, shuffle.Options{Sync: cfg.Sync, Temporary: cfg.Temporary, Compress: cfg.Compress, Reserve: cfg.Reserve, Quota: cfg.Quota, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", cfg.Name, err)
 	}

@@ -89,11 +89,28 @@ func (g *guard) check(n, keep int64) error {
 	if free-n >= g.reserve+ample {
 		g.giveCredit()
 	}
+	return checkFree(g.dir, free, n, keep)
+}
+
+func checkFree(dir string, free, n, keep int64) error {
 	if free-n >= keep {
 		return nil
 	}
 	return fmt.Errorf("%w: %s has %s free, %s are needed and %s kept in reserve; free space there, drop finished jobs, or choose a directory on a larger disk",
-		ErrDiskFull, g.dir, bytesize.Format(free), bytesize.Format(n), bytesize.Format(keep))
+		ErrDiskFull, dir, bytesize.Format(free), bytesize.Format(n), bytesize.Format(keep))
+}
+
+// CheckRoom is DB.Check for a directory whose store is not open. free is Options.Free, and reserve
+// Options.Reserve, both set.
+func CheckRoom(dir string, free func(dir string) (int64, error), n, reserve int64) error {
+	if reserve <= 0 {
+		return nil
+	}
+	left, err := free(dir)
+	if err != nil {
+		return err
+	}
+	return checkFree(dir, left, n, reserve)
 }
 
 // checkOpen makes room for opening Badger, if need be by removing the ballast. When it opens,

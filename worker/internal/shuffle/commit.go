@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -107,7 +105,7 @@ func (s *Store) write(batch []*commit) error {
 		need += c.bytes
 	}
 	if need > 0 {
-		if err := s.db.Check(need); err != nil {
+		if err := s.table.Check(need); err != nil {
 			return err
 		}
 	}
@@ -119,24 +117,16 @@ func (s *Store) write(batch []*commit) error {
 		}
 	}
 	s.mu.Unlock()
-	txn := s.db.NewTransaction(true)
-	defer txn.Discard()
+	var all change
 	for _, c := range batch {
-		for i, k := range c.keys {
-			if err := txn.SetEntry(badger.NewEntry(k, c.values[i])); err != nil {
-				return err
-			}
-		}
+		all.keys, all.values = append(all.keys, c.keys...), append(all.values, c.values...)
 		if c.kind == dropAttempt {
-			if err := deletePrefix(txn, attemptPrefix(c.attempt)); err != nil {
-				return err
-			}
+			all.prefixes = append(all.prefixes, attemptPrefix(c.attempt))
 		}
 	}
-	if err := txn.Commit(); err != nil {
+	if err := s.table.apply(&all); err != nil {
 		return err
 	}
-	s.db.NoteWrite()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range batch {
@@ -150,17 +140,6 @@ func (s *Store) write(batch []*commit) error {
 			s.used -= st.outputs[c.attempt]
 			delete(st.outputs, c.attempt)
 			s.forgetCached(c.attempt)
-		}
-	}
-	return nil
-}
-
-func deletePrefix(txn *badger.Txn, prefix []byte) error {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		if err := txn.Delete(it.Item().KeyCopy(nil)); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -196,12 +175,10 @@ func (s *Store) dropJobNow(c *commit) error {
 		err = nil
 	}
 	// Badger needs space to drop, and must not run out of it
-	if c.trash != "" && s.db.Check(stateRoom) != nil {
+	if c.trash != "" && s.table.Check(stateRoom) != nil {
 		err = os.RemoveAll(c.trash)
 	}
-	err = errors.Join(err, s.db.DropPrefix(jobPrefix(id)))
-	s.db.NoteWrite()
-	return err
+	return errors.Join(err, s.table.dropPrefix(jobPrefix(id)))
 }
 
 // trashPrefix begins the names of job directories under removal; no job ID begins with a dot.

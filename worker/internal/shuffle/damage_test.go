@@ -22,7 +22,7 @@ func keys(t *testing.T, s *Store, id job.ID) (n int) {
 	if id != "" {
 		prefix = jobPrefix(id)
 	}
-	err := s.db.View(func(txn *badger.Txn) error {
+	err := s.table.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
@@ -74,12 +74,12 @@ func TestDamagedSegment(t *testing.T) {
 // set replaces a value without the store.
 func set(t *testing.T, s *Store, key []byte, change func(v []byte)) {
 	t.Helper()
-	v, err := s.readValue(key)
+	v, err := s.table.get(key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	change(v)
-	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, v) }); err != nil {
+	if err := s.table.db.Update(func(txn *badger.Txn) error { return txn.Set(key, v) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -100,11 +100,11 @@ func TestDamagedState(t *testing.T) {
 	set(t, s, inlineKey(attempt("j", 0, 1), 0), flip)
 	_, err = read(s.All(m, 0)[0])
 	wantLost(t, err, attempt("j", 0, 1))
-	other, err := s.readValue(inlineKey(attempt("j", 2, 1), 0))
+	other, err := s.table.get(inlineKey(attempt("j", 2, 1), 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.db.Update(func(txn *badger.Txn) error { return txn.Set(inlineKey(attempt("j", 0, 1), 0), other) })
+	err = s.table.db.Update(func(txn *badger.Txn) error { return txn.Set(inlineKey(attempt("j", 0, 1), 0), other) })
 	if err != nil { // a sound value under a wrong key
 		t.Fatal(err)
 	}

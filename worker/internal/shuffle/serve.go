@@ -77,7 +77,7 @@ func (s *Store) inlineBytes(a job.Attempt, from, to int64) ([]byte, error) {
 	// each value holds the extents that start in its chunk
 	for chunk := min(from, maxInline) / inlineChunk; chunk >= 0; chunk-- {
 		key := inlineKey(a, int(chunk))
-		v, err := s.readValue(key)
+		v, err := s.table.get(key)
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			continue
 		}

@@ -56,6 +56,9 @@ type Options struct {
 	// Quota limits the size of all outputs, in bytes. Zero means no limit but the disk. Scratch
 	// files do not count.
 	Quota int64
+	// Temporary is for outputs that are not needed after Close, in an empty directory that nobody
+	// else uses. Manifests and small outputs then lie in memory, as long as they are few.
+	Temporary bool
 	// Log receives reports of damage and of files removed by Open. Nil means silence.
 	Log *slog.Logger
 
@@ -72,7 +75,7 @@ type Store struct {
 	quota    int64
 	free     func(dir string) (int64, error)
 	log      *slog.Logger
-	db       *state.DB
+	table    table
 	bufs     sync.Pool // *[]byte: segment buffers
 
 	commits  chan *commit
@@ -116,27 +119,44 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	if opts.free == nil {
 		opts.free = freeBytes
 	}
-	if err := state.MakeDir(filepath.Join(dir, "jobs"), 0o700); err != nil {
-		return nil, fmt.Errorf("block store: %w", err)
-	}
 	s := &Store{
 		dir: dir, sync: opts.Sync, compress: opts.Compress, reserve: opts.Reserve, quota: opts.Quota, free: opts.free, log: opts.Log,
 		commits: make(chan *commit), wakeSync: make(chan struct{}, 1), stop: make(chan struct{}),
 		jobs: make(map[job.ID]*jobState), cache: make(map[job.Attempt]*job.Manifest), outlines: make(map[job.Attempt]*outline),
 		bufs: sync.Pool{New: func() any { return new([]byte) }},
 	}
-	s.db, err = state.Open(dir, "state", format, state.Options{NoSync: !opts.Sync, Reserve: opts.Reserve, Free: opts.free, Cache: 16 << 20,
-		Disposable: true, Log: opts.Log})
-	if err != nil {
-		return nil, fmt.Errorf("block store %s: %w", dir, err)
+	s.table.open = func() (*state.DB, error) {
+		return state.Open(dir, "state", format, state.Options{NoSync: !opts.Sync, Reserve: opts.Reserve, Free: opts.free, Cache: 16 << 20,
+			Disposable: true, Log: opts.Log})
 	}
-	if err := s.recover(); err != nil {
-		_ = s.db.Close()
+	if opts.Temporary {
+		s.table.memory = map[string][]byte{}
+		s.table.check = func(n int64) error { return state.CheckRoom(dir, opts.free, n, opts.Reserve) }
+		err = os.MkdirAll(filepath.Join(dir, "jobs"), 0o700)
+	} else {
+		err = s.openWhole()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("block store %s: %w", dir, err)
 	}
 	s.loops.Go(s.commitLoop)
 	s.loops.Go(s.syncLoop)
 	return s, nil
+}
+
+// openWhole opens the state at once, with the outputs that were sealed before.
+func (s *Store) openWhole() error {
+	if err := state.MakeDir(filepath.Join(s.dir, "jobs"), 0o700); err != nil {
+		return err
+	}
+	if err := s.table.openBadger(); err != nil {
+		return err
+	}
+	if err := s.recover(s.table.db); err != nil {
+		_ = s.table.Close()
+		return err
+	}
+	return nil
 }
 
 // Close closes the store. Outputs not yet sealed are lost, and open runs must not be read after it.
@@ -150,7 +170,7 @@ func (s *Store) Close() error {
 	}
 	close(s.stop)
 	s.loops.Wait()
-	if err := s.db.Close(); err != nil {
+	if err := s.table.Close(); err != nil {
 		return fmt.Errorf("block store %s: %w", s.dir, err)
 	}
 	return nil

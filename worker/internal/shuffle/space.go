@@ -15,7 +15,7 @@ func (s *Store) CheckSpace(need int64) error {
 	if err != nil {
 		return err
 	}
-	return s.db.Check(need)
+	return s.table.Check(need)
 }
 
 // Free returns how many bytes outputs may still take: the space of the disk beyond the reserve, or

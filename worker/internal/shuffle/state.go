@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // stored is the header of a manifest in Badger.
@@ -48,7 +49,7 @@ func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
 
 // recover brings state and files into agreement: it finds the complete outputs and removes
 // everything else.
-func (s *Store) recover() error {
+func (s *Store) recover(db *state.DB) error {
 	type found struct {
 		head        stored
 		bytes       int64
@@ -65,7 +66,7 @@ func (s *Store) recover() error {
 		}
 		return f
 	}
-	err := s.db.View(func(txn *badger.Txn) error {
+	err := db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
@@ -125,7 +126,7 @@ func (s *Store) recover() error {
 		st.outputs[a] = f.bytes
 		s.used += f.bytes
 	}
-	batch := s.db.NewWriteBatch()
+	batch := db.NewWriteBatch()
 	defer batch.Cancel()
 	for _, key := range bad {
 		if err := batch.Delete(key); err != nil {
@@ -223,7 +224,7 @@ func (s *Store) loadManifest(a job.Attempt) (*job.Manifest, error) {
 
 // readManifest reads an encoded manifest.
 func (s *Store) readManifest(a job.Attempt) ([]byte, error) {
-	v, err := s.readValue(manifestKey(a))
+	v, err := s.table.get(manifestKey(a))
 	if err != nil {
 		return nil, err
 	}
@@ -250,19 +251,6 @@ func (s *Store) readManifest(a job.Attempt) ([]byte, error) {
 		}
 	}
 	return body, nil
-}
-
-// readValue returns a copy of a value. It is not verified.
-func (s *Store) readValue(key []byte) (v []byte, err error) {
-	err = s.db.View(func(txn *badger.Txn) error {
-		it, err := txn.Get(key)
-		if err != nil {
-			return err
-		}
-		v, err = it.ValueCopy(nil)
-		return err
-	})
-	return v, err
 }
 
 // Weight returns the size of a manifest in a cache: the number of its extents and blocks.

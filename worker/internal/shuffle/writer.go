@@ -105,7 +105,7 @@ func (w *Writer) flush() error {
 	if n == 0 {
 		return nil
 	}
-	if err := w.s.db.Check(n); err != nil {
+	if err := w.s.table.Check(n); err != nil {
 		return err
 	}
 	if w.file == nil {
@@ -119,7 +119,7 @@ func (w *Writer) flush() error {
 	w.quotaUsed += n
 	if _, err := w.file.Write(*w.buf); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
-			return cmp.Or(w.s.db.Check(n), fmt.Errorf("%w: %w", ErrDiskFull, err))
+			return cmp.Or(w.s.table.Check(n), fmt.Errorf("%w: %w", ErrDiskFull, err))
 		}
 		return err
 	}
