@@ -12,19 +12,20 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/searchtest"
+	"github.com/layshaft/layshaft/tasks"
 )
 
-// fakeShop is a shop with a small search server in memory.
-func fakeShop(t *testing.T) (*shop, *searchtest.Fake) {
+// fakeShop is a shop whose search server is a small one in memory.
+func fakeShop(t testing.TB, products int64) (*shop, *searchtest.Fake) {
 	fake := &searchtest.Fake{}
 	engine := httptest.NewServer(fake)
 	t.Cleanup(engine.Close)
-	return newShop(t, engine.URL, func() map[string]string { return fake.Docs(alias) }), fake
+	return newShop(t, products, engine.URL, func() map[string]string { return fake.Docs(alias) }), fake
 }
 
 // Two nightly runs make the documents of the SQL join.
 func TestNightly(t *testing.T) {
-	s, _ := fakeShop(t)
+	s, _ := fakeShop(t, 2000)
 	s.nightly(t)
 	s.check(t)
 	first := s.docs()
@@ -55,7 +56,7 @@ var changes = []string{
 
 // Committed changes reach their documents, and one that is rolled back reaches none.
 func TestFollow(t *testing.T) {
-	s, fake := fakeShop(t)
+	s, fake := fakeShop(t, 2000)
 	testFollow(t, s)
 	_, _, writes := fake.Counts()
 	s.Exec(t, "BEGIN; UPDATE prices SET price = 1; DELETE FROM products; ROLLBACK")
@@ -82,7 +83,7 @@ func TestFollow_openSearch(t *testing.T) {
 		t.Skip("set LAYSHAFT_NIGHTLY=1")
 	}
 	url := searchtest.Start(t)
-	testFollow(t, newShop(t, url, func() map[string]string {
+	testFollow(t, newShop(t, 2000, url, func() map[string]string {
 		resp, err := http.Post(url+"/"+alias+"/_refresh", "application/json", nil)
 		if err == nil {
 			_ = resp.Body.Close()
@@ -114,7 +115,7 @@ func TestFollow_openSearch(t *testing.T) {
 // Transactions that the snapshot of the nightly run does not show are queued again, and no others:
 // one that began before it, a deletion, and nothing from a rollback.
 func TestNightly_lateChanges(t *testing.T) {
-	s, fake := fakeShop(t)
+	s, fake := fakeShop(t, 2000)
 	s.nightly(t)
 	s.install(t)
 	s.Exec(t, `SELECT layshaft.unwatch('products', 'index'); UPDATE prices SET price = 3 WHERE product_id = 1`)
@@ -152,7 +153,7 @@ func TestNightly_lateChanges(t *testing.T) {
 // Without a search server, the page shows the table of changed documents over the nightly ones. An
 // older event after a newer one changes nothing.
 func TestDocuments(t *testing.T) {
-	s, _ := fakeShop(t)
+	s, _ := fakeShop(t, 2000)
 	s.nightly(t)
 	var night []Document
 	for _, text := range s.docs() {
@@ -172,16 +173,18 @@ func TestDocuments(t *testing.T) {
 	db := openDatabase(s.DSN(), 2)
 	defer db.close()
 	f := &follower{db, documents{db}, "DE", rates}
-	var c change
-	c.Table = "products"
-	for c.Key.ID = range int64(100) {
-		if _, err := f.index(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
+	var batch []change
+	for id := range int64(100) {
+		c := change{Table: "products"}
+		c.Key.ID = id
+		batch = append(batch, c)
 	}
-	for _, older := range []error{f.docs.Put(t.Context(), "1", 5, Document{Title: "older"}), f.docs.Delete(t.Context(), "1", 5)} {
-		if older != nil {
-			t.Error(older)
+	if _, err := f.index(t.Context(), batch); err.(tasks.ItemErrors).Error() != "no task of the batch failed" {
+		t.Fatal(err)
+	}
+	for _, older := range []edit{{"1", 5, &Document{Title: "older"}}, {"1", 5, nil}, {"1", 6, &Document{Title: "older, too"}}} {
+		if err := f.docs.write(t.Context(), []edit{older})[0]; err != nil {
+			t.Error(err)
 		}
 	}
 	fresh, err := documents{db}.renew(t.Context(), night)

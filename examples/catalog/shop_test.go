@@ -27,26 +27,26 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// shop is a database with 2,000 products, and a search server.
+// shop is a database with products, and a search server.
 type shop struct {
 	*pgtest.DB
 	url  string
 	docs func() map[string]string // of the search server
 	in   Params
 	// settle waits until all changes have reached their documents; follows sets it.
-	settle func(t *testing.T)
+	settle func(t testing.TB)
 }
 
-func newShop(t *testing.T, url string, docs func() map[string]string) *shop {
+func newShop(t testing.TB, products int64, url string, docs func() map[string]string) *shop {
 	s := &shop{DB: pgtest.New(t), url: url, docs: docs}
-	if err := load(t.Context(), s.DSN(), 2000, 7); err != nil {
+	if err := load(t.Context(), s.DSN(), products, 7); err != nil {
 		t.Fatal(err)
 	}
 	s.in = Params{Out: filepath.Join(t.TempDir(), "listings"), Rates: rates, Database: s.DSN(), Market: "DE"}
 	return s
 }
 
-func (s *shop) nightly(t *testing.T) {
+func (s *shop) nightly(t testing.TB) {
 	t.Helper()
 	target := mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: filepath.Join(t.TempDir(), "bad.jsonl")}}
 	if err := nightly(t.Context(), io.Discard, target, s.in, 5, IndexParams{Listings: s.in.Out, Server: s.url}); err != nil {
@@ -108,7 +108,7 @@ func (s *shop) check(t *testing.T) {
 }
 
 // install adds the outbox and watches the products.
-func (s *shop) install(t *testing.T) {
+func (s *shop) install(t testing.TB) {
 	t.Helper()
 	if err := outbox.Apply(t.Context(), s.DSN(), outbox.Migration("public")); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func (s *shop) install(t *testing.T) {
 }
 
 // follows starts a coordinator, a forwarder and a worker for changes.
-func (s *shop) follows(t *testing.T) {
+func (s *shop) follows(t testing.TB) {
 	desk, err := taskserver.Open(taskserver.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -156,10 +156,12 @@ func (s *shop) follows(t *testing.T) {
 		<-ended
 		_, _, _ = c.Close(), conn.Close(), desk.Close()
 	})
-	s.settle = func(t *testing.T) {
+	s.settle = func(t testing.TB) {
 		t.Helper()
-		late, stop := context.WithTimeout(t.Context(), time.Minute)
+		late, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer stop()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
 		for {
 			state, err := outbox.Look(late, s.DSN())
 			if err != nil || state.Refused > 0 {
@@ -168,6 +170,7 @@ func (s *shop) follows(t *testing.T) {
 			if state.Waiting == 0 {
 				break
 			}
+			<-tick.C // each look is a connection
 		}
 		for o, err := range c.Watch(late) {
 			if err != nil {
