@@ -131,7 +131,13 @@ func extend[T any](s []T, n int) []T {
 }
 
 // Reset forgets all rows, to reuse the memory.
-func (r *Columns) Reset() { r.root.reset() }
+func (r *Columns) Reset() {
+	r.root.reset()
+	r.d.texts = 0
+}
+
+// IsASCII reports that all bytes of Texts and Raws since Reset are below 0x80. False is no proof.
+func (r *Columns) IsASCII() bool { return r.d.texts&high == 0 }
 
 func (c *Column) reset() {
 	c.Nulls = nil
@@ -248,7 +254,8 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 			}
 		case opString:
 			if c == '"' {
-				if end := plainEnd(p, i+1); at(p, end) == '"' {
+				if end, all := plainText(p, i+1); at(p, end) == '"' {
+					d.texts |= all
 					k.col.Strings[row] = d.slice(i+1, end)
 					i = end + 1
 					null &^= k.bit
@@ -344,6 +351,9 @@ func (d *Decoder) readColumn(c *Column, i, row int) int {
 			c.Strings[row], end = d.readText(i + 1)
 		} else if end = d.skip(i); end >= 0 {
 			c.Strings[row] = d.slice(i, end)
+			if b == '"' || b == '{' || b == '[' {
+				d.texts = high // nobody looked
+			}
 		}
 		return end
 	case Bools:

@@ -248,3 +248,47 @@ func hasLateKeys(line []byte, root *Column) bool {
 	}
 	return false
 }
+
+// IsASCII is false as soon as a text that was stored has another byte, and not for other texts.
+func TestColumnsIsASCII(t *testing.T) {
+	for line, want := range map[string]bool{
+		`{"a":"plain text of many bytes","b":"ü"}`:         true,
+		`{"a":"","x":"ü"}`:                                 true,
+		`{"a":"seven 7","x":1}`:                            true,
+		`{"a":"eight ü8","x":1}`:                           false,
+		`{"a":"0123456789abcdefü"}`:                        false,
+		`{"a":"\u00fc"}`:                                   false,
+		"{\"a\":\"\xff\"}":                                 false,
+		`{"a":12}`:                                         true,
+		`{"a":["ü"]}`:                                      false,
+		`{"a":null,"l":["a","b"]}`:                         true,
+		`{"a":null,"l":["a","bü"]}`:                        false,
+		`{"m":{"k":"v"}}`:                                  true,
+		`{"m":{"ü":"v"}}`:                                  false,
+		`{"m":{"k":"ü"}}`:                                  false,
+		`{"r":{"k":"ü"}}`:                                  false,
+		`{"r":1}`:                                          true,
+		`{"o":{"t":"a text of an object"},"a":"also"}`:     true,
+		`{"o":{"t":"a text of an object, ü"},"a":"a ü"}`:   false,
+		`{"a":"before a line feed","o":{"t":"\n"},"r":[]}`: false,
+	} {
+		text := func(name string) *Column { return &Column{Name: name, Kind: Texts} }
+		root := &Column{Kind: Objects, Fields: []*Column{text("a"),
+			{Name: "l", Kind: Lists, Elem: text("")},
+			{Name: "m", Kind: Maps, Elem: &Column{Kind: Objects, Fields: []*Column{text("key"), text("value")}}},
+			{Name: "r", Kind: Raws},
+			{Name: "o", Kind: Objects, Fields: []*Column{text("t")}},
+		}}
+		c := NewColumns(root, 2)
+		padded := append([]byte(line+"\n"), make([]byte, Padding)...)[:len(line)]
+		if err := c.Decode(padded, 0); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got := c.IsASCII(); got != want {
+			t.Errorf("%s: IsASCII is %v", line, got)
+		}
+		if c.Reset(); !c.IsASCII() {
+			t.Errorf("%s: not ASCII after Reset", line)
+		}
+	}
+}

@@ -21,6 +21,7 @@ type Decoder struct {
 	depth  int
 	open   int // offset of the first object that closesOnce saw in an earlier line
 	err    *Error
+	texts  uint64 // bytes of texts, ORed in words; see Columns.IsASCII
 	blocks [blocksAtOnce]block
 }
 

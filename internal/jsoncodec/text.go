@@ -18,6 +18,18 @@ func plainEnd(p unsafe.Pointer, i int) int {
 	}
 }
 
+// plainText is plainEnd, and returns also the bytes of the run, ORed.
+func plainText(p unsafe.Pointer, i int) (end int, all uint64) {
+	for {
+		w := load(p, i)
+		if m := markSpecial(w); m != 0 {
+			return i + bits.TrailingZeros64(m)>>3, all | w&(m&-m-1)
+		}
+		all |= w
+		i += 8
+	}
+}
+
 // skipString returns the end of the string whose content starts at i, or -1.
 func (d *Decoder) skipString(i int) int {
 	for {
@@ -34,10 +46,12 @@ func (d *Decoder) skipString(i int) int {
 // readText returns the string whose content starts at i, and its end, or -1. A string without
 // escapes aliases the line.
 func (d *Decoder) readText(i int) (string, int) {
-	end := plainEnd(d.base, i)
+	end, all := plainText(d.base, i)
+	d.texts |= all
 	if at(d.base, end) == '"' {
 		return d.slice(i, end), end + 1
 	}
+	d.texts = high // escape sequences make any character
 	var b []byte
 	for {
 		b = append(b, d.slice(i, end)...)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"sort"
 
 	"github.com/layshaft/layshaft/internal/files"
@@ -65,13 +64,9 @@ func newJSONColumn(name string, typ vec.Type) *jsonColumn {
 	return c
 }
 
-// converts reports whether some values are converted or checked after they were read.
-func (c *jsonColumn) converts() bool {
-	return c.fill != nil || c.most != 0 || c.col.Kind == jsoncodec.Texts || c.col.Kind == jsoncodec.Raws || c.elem != nil && c.elem.converts() || slices.ContainsFunc(c.fields, (*jsonColumn).converts)
-}
-
 // vec returns the first n rows. misfit is called for rows with a value that does not fit the type.
-func (c *jsonColumn) vec(n int, misfit func(row int, value string)) *vec.Vec {
+// ascii reports that all texts are ASCII.
+func (c *jsonColumn) vec(n int, ascii bool, misfit func(row int, value string)) *vec.Vec {
 	v := &vec.Vec{Type: c.typ, Len: n}
 	if c.col.Nulls != nil {
 		v.Nulls = c.col.Nulls[:n]
@@ -98,19 +93,22 @@ func (c *jsonColumn) vec(n int, misfit func(row int, value string)) *vec.Vec {
 			return vec.NullOf(c.typ, n)
 		}
 		v.Strings = c.col.Strings[:n]
+		if ascii || c.typ.Kind == vec.Blob {
+			break
+		}
 		for i, s := range v.Strings {
-			if !isUTF8(s) && c.typ.Kind != vec.Blob {
+			if !isUTF8(s) {
 				misfit(i, s)
 			}
 		}
 	case jsoncodec.Lists, jsoncodec.Maps:
 		v.Offsets = c.col.Offsets[:n+1]
-		v.Elem = c.elem.vec(int(v.Offsets[n]), func(e int, value string) {
+		v.Elem = c.elem.vec(int(v.Offsets[n]), ascii, func(e int, value string) {
 			misfit(sort.Search(n, func(i int) bool { return v.Offsets[i+1] > int32(e) }), value)
 		})
 	case jsoncodec.Objects:
 		for _, f := range c.fields {
-			v.Fields = append(v.Fields, f.vec(n, misfit))
+			v.Fields = append(v.Fields, f.vec(n, ascii, misfit))
 		}
 	}
 	return v
@@ -145,7 +143,8 @@ type jsonReader struct {
 	// Where each row of the batch is: its offset in the file, and the lines before it.
 	offsets, lines [vec.Size]int64
 	where          func(row int) string
-	raws           [][]byte // lines of rows, if a value may not fit
+	chunks         []files.Chunk // with the lines of the batch
+	copies         [][]byte      // lines of rows that are not in chunks; nil if there are none
 }
 
 func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *jsonReader {
@@ -175,8 +174,8 @@ func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batc
 			next++
 		}
 	}
-	if j.root.converts() {
-		j.raws = make([][]byte, vec.Size)
+	if s.t.Whole {
+		j.copies = make([][]byte, vec.Size)
 	}
 	if s.t.Value && len(root.Fields) == 0 {
 		j.root = newJSONColumn("json", vec.Of(vec.JSON)) // to count rows
@@ -198,6 +197,10 @@ func (s *source) readJSON(ctx context.Context, split mapreduce.Split, r *mapredu
 			j.path = c.Path
 		}
 		j.at.enter(c)
+		if j.n == 0 {
+			j.chunks = j.chunks[:0]
+		}
+		j.chunks = append(j.chunks, c)
 		rows := int64(0)
 		for off := 0; off < len(c.Data); j.at.lines++ {
 			line := c.Data[off:]
@@ -235,13 +238,26 @@ func (j *jsonReader) row(line []byte, offset int64) (ok bool, err error) {
 		return false, j.bad(j.at.lines, offset, line, func(where string) error { return j.s.jsonMisfit(where, err) })
 	}
 	j.offsets[j.n], j.lines[j.n] = offset, j.at.lines
-	if j.raws != nil {
-		j.raws[j.n] = line
+	if j.copies != nil {
+		j.copies[j.n] = line
 	}
 	if j.n++; j.n == vec.Size {
 		return true, j.flush()
 	}
 	return true, nil
+}
+
+// line returns the line of a row of the batch.
+func (j *jsonReader) line(row int) []byte {
+	if j.copies != nil {
+		return j.copies[row]
+	}
+	i := len(j.chunks) - 1
+	for j.offsets[row] < j.chunks[i].Offset {
+		i--
+	}
+	line, _, _ := bytes.Cut(j.chunks[i].Data[j.offsets[row]-j.chunks[i].Offset:], []byte{'\n'})
+	return line
 }
 
 // bad reports a malformed record.
@@ -262,12 +278,13 @@ func (j *jsonReader) flush() error {
 		value  string
 	}
 	var misfits map[int]wrong // by row
+	ascii := j.dec.IsASCII()
 	for i, c := range j.columns {
 		if c == nil {
 			b.Cols = append(b.Cols, j.file.column(i, j.path, n))
 			continue
 		}
-		b.Cols = append(b.Cols, c.vec(n, func(row int, value string) {
+		b.Cols = append(b.Cols, c.vec(n, ascii, func(row int, value string) {
 			if misfits == nil {
 				misfits = map[int]wrong{}
 			}
@@ -286,7 +303,7 @@ func (j *jsonReader) flush() error {
 				continue
 			}
 			c := j.s.columns[w.column]
-			err := j.bad(j.lines[row], j.offsets[row], j.raws[row], func(where string) error {
+			err := j.bad(j.lines[row], j.offsets[row], j.line(row), func(where string) error {
 				return j.s.wrongText(where, c.Name, w.value, c.Type)
 			})
 			if err != nil {
@@ -300,6 +317,7 @@ func (j *jsonReader) flush() error {
 		j.r.Emit(out)
 	}
 	j.n = 0
+	j.chunks = append(j.chunks[:0], j.chunks[max(len(j.chunks)-1, 0):]...) // more rows may follow in the last one
 	j.dec.Reset()
 	if j.r.Stopped() {
 		return files.ErrStop
