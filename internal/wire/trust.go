@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,13 +76,32 @@ func IsDistrust(err error) bool {
 // Unreachable returns the error for a coordinator out of reach, with the way out. err is the error
 // of the last call.
 func Unreachable(address string, err error) error {
-	if strings.Contains(err.Error(), "GoAwayFrame") { // the only server that begins with it
+	if isOutOfFiles(err) {
 		return fmt.Errorf("coordinator %s is out of file descriptors: try again later, and raise its limit (ulimit -n, LimitNOFILE= of systemd)", address)
 	}
-	if strings.Contains(err.Error(), "error reading server preface: EOF") {
+	if closesConnections(err) {
 		return fmt.Errorf("coordinator %s cannot be reached: %w; the port closes connections, as a gossip port does: give the coordinator's address for clients and workers (its flag -listen, by default port 7070)", address, FromStatus(err))
 	}
 	return fmt.Errorf("coordinator %s cannot be reached: %w; start one there (layshaft coordinator, or layshaft dev for a whole cluster), or name another with -cluster HOST:PORT", address, withoutDialing(FromStatus(err)))
+}
+
+// Reason returns why a call that failed with err did not reach its coordinator, in few words.
+func Reason(err error) string {
+	switch {
+	case isOutOfFiles(err):
+		return "it is out of file descriptors"
+	case closesConnections(err):
+		return "the port closes connections, as a gossip port does"
+	}
+	return withoutDialing(FromStatus(err)).Error()
+}
+
+// isOutOfFiles reports whether the coordinator had no file descriptor for the connection: no other
+// server begins with this frame.
+func isOutOfFiles(err error) bool { return strings.Contains(err.Error(), "GoAwayFrame") }
+
+func closesConnections(err error) bool {
+	return strings.Contains(err.Error(), "error reading server preface: EOF")
 }
 
 // dialError is an error of a call with the words of gRPC about it left out.
@@ -96,13 +116,14 @@ func (e dialError) Unwrap() error { return e.error }
 
 // withoutDialing returns err without the words of gRPC around an error of the network.
 func withoutDialing(err error) error {
-	const begin = `connection error: desc = "transport: Error while dialing: `
-	before, after, ok := strings.Cut(err.Error(), begin)
-	if !ok {
+	before, after, ok := strings.Cut(err.Error(), "connection error: desc = ")
+	quoted, quoteErr := strconv.QuotedPrefix(after)
+	if !ok || quoteErr != nil {
 		return err
 	}
-	cause, rest, _ := strings.Cut(after, `"`)
-	return dialError{err, before + cause + rest}
+	cause, _ := strconv.Unquote(quoted) // it is a quoted string
+	rest := after[len(quoted):]
+	return dialError{err, before + strings.TrimPrefix(strings.TrimPrefix(cause, "transport: "), "Error while dialing: ") + rest}
 }
 
 func wrongPort(address, what string) error {

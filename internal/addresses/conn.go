@@ -1,0 +1,176 @@
+package addresses
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/attributes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/wire"
+)
+
+// connectLimit is how long TCP waits for one IP address. A host that is off drops packets, and the
+// system alone would wait for minutes.
+const connectLimit = time.Second
+
+// TCP connects to an address within a second for each IP address of its host.
+func TCP(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: connectLimit}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil || len(ips) == 1 {
+		return d.DialContext(ctx, "tcp", address)
+	}
+	for _, ip := range ips {
+		var conn net.Conn
+		if conn, err = d.DialContext(ctx, "tcp", net.JoinHostPort(ip, port)); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// Conn is a connection to one of several coordinators. It connects on first use.
+type Conn struct {
+	*grpc.ClientConn
+	plain    bool // over TCP without TLS
+	resolver *manual.Resolver
+	tries    *tries
+
+	// mu guards the fields below.
+	mu   sync.Mutex
+	list List
+}
+
+// scheme is the scheme of targets whose addresses Open sets.
+const scheme = "coordinators"
+
+// Open returns a connection to the coordinators of a list. dial opens network connections; nil
+// means TCP. Set plain if the options have no credentials for TLS.
+func Open(list List, dial func(ctx context.Context, address string) (net.Conn, error), plain bool, options ...grpc.DialOption) (*Conn, error) {
+	c := &Conn{list: list, plain: plain && dial == nil, tries: &tries{}}
+	var err error
+	if dial == nil && len(list) == 1 { // gRPC finds all IP addresses of a host, and connects to one
+		c.ClientConn, err = grpc.NewClient(list[0], options...)
+		return c, err
+	}
+	if dial == nil {
+		dial = TCP
+	}
+	c.resolver = manual.NewBuilderWithScheme(scheme)
+	c.resolver.InitialState(c.state(list))
+	c.ClientConn, err = grpc.NewClient(scheme+":///coordinators", append(slices.Clone(options), grpc.WithResolvers(c.resolver),
+		grpc.WithDefaultServiceConfig(serviceConfig), grpc.WithContextDialer(dial))...)
+	return c, err
+}
+
+// state returns the addresses for gRPC.
+func (c *Conn) state(list List) resolver.State {
+	s := resolver.State{Attributes: attributes.New(triesKey{}, c.tries)}
+	for _, a := range list {
+		s.Endpoints = append(s.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: a, ServerName: a}}})
+	}
+	return s
+}
+
+// Update replaces the list. A connection to an address that stays in it is kept; calls on another
+// one continue. It is not for connections that Open made without dial.
+func (c *Conn) Update(list List) {
+	c.mu.Lock()
+	same := slices.Equal(list, c.list)
+	c.list = list
+	c.mu.Unlock()
+	if !same {
+		c.resolver.UpdateState(c.state(list))
+	}
+}
+
+// List returns the addresses.
+func (c *Conn) List() List {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.list
+}
+
+// Away describes err, the error of a call, as coordinators out of reach, with the last reason of
+// each address. The result wraps what wire.FromStatus makes of err.
+func (c *Conn) Away(err error) error {
+	list, cause := c.List(), wire.FromStatus(err)
+	if len(list) == 1 {
+		return awayError{cause, fmt.Sprintf("coordinator %s cannot be reached: %s", list[0], wire.Reason(err))}
+	}
+	using, failed := c.tries.last()
+	if using != "" { // a coordinator, or its connection, returned err
+		return awayError{cause, fmt.Sprintf("coordinator %s cannot be reached: %s", using, wire.Reason(err))}
+	}
+	var all []string
+	for _, a := range list {
+		if e := failed[a]; e != nil {
+			all = append(all, a+": "+strings.TrimPrefix(wire.Reason(e), "dial tcp "+a+": "))
+		}
+	}
+	if len(all) < len(list) { // the connection has just broken, or the list is new
+		return awayError{cause, fmt.Sprintf("coordinators %s cannot be reached: %s", list, wire.Reason(err))}
+	}
+	return awayError{cause, "no coordinator can be reached: " + strings.Join(all, "; ")}
+}
+
+// Unreachable is Away with the way out.
+func (c *Conn) Unreachable(err error) error {
+	if list := c.List(); len(list) == 1 {
+		return wire.Unreachable(list[0], err)
+	}
+	return fmt.Errorf("%w; start one of them (layshaft coordinator), or name others with -cluster HOST:PORT,HOST:PORT", c.Away(err))
+}
+
+type awayError struct {
+	error
+	text string
+}
+
+func (e awayError) Error() string { return e.text }
+
+func (e awayError) Unwrap() error { return e.error }
+
+// Mismatch is wire.Mismatch for the address of err. With several addresses, all must have failed
+// that way: otherwise another one may answer soon.
+func (c *Conn) Mismatch(ctx context.Context, err error) error {
+	list := c.List()
+	if len(list) == 1 {
+		return wire.Mismatch(ctx, err, list[0], c.plain)
+	}
+	using, failed := c.tries.last()
+	if using != "" || status.Code(err) != codes.Unavailable {
+		return nil
+	}
+	var first error
+	var texts []string
+	for _, a := range list {
+		e := failed[a]
+		if e == nil {
+			return nil
+		}
+		why := c.tries.mismatch(a, e, func() error { return wire.Mismatch(ctx, e, a, c.plain) })
+		if why == nil {
+			return nil
+		}
+		if first == nil {
+			first = why
+		}
+		texts = append(texts, why.Error())
+	}
+	return awayError{first, strings.Join(texts, "; ")}
+}
