@@ -8,8 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/report"
@@ -55,7 +53,7 @@ func TestPlanningIsShown(t *testing.T) {
 				ended <- err
 			}()
 		}
-		other, err := client.Dial(client.Config{Address: c.address, Options: []grpc.DialOption{grpc.WithContextDialer(c.dial)}})
+		other, err := client.Dial(client.Config{Address: c.address, Dial: c.dial})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/client"
@@ -38,7 +40,7 @@ type cluster struct {
 	client    *client.Client
 	spec      *job.Spec
 	creds     credentials.TransportCredentials
-	dial      []grpc.DialOption // options of every connection
+	dial      []grpc.DialOption // options of connections to workers
 	test      inprocess.Cluster // the test cluster of the coordinator; nil outside tests
 	lender    *remote.Lender    // lends files of this machine to the workers
 	detach    bool
@@ -102,14 +104,27 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
 	}
 	var err error
-	if e.test = inprocess.Find(t.cluster.Address); e.test != nil {
-		e.dial = append(e.dial, grpc.WithContextDialer(e.test.Dial))
+	var dial func(ctx context.Context, address string) (net.Conn, error)
+	if e.test = findTestCluster(t.cluster.Address); e.test != nil {
+		dial = e.test.Dial
+		e.dial = append(e.dial, grpc.WithContextDialer(dial))
 	}
-	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Options: e.dial, Away: func(why string) { t.printWaiting(why) }}); err != nil {
+	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Dial: dial, Away: func(why string) { t.printWaiting(why) }}); err != nil {
 		return nil, err
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return e, nil
+}
+
+// findTestCluster returns the cluster of this process that has one of the addresses, nil if none
+// has.
+func findTestCluster(address string) inprocess.Cluster {
+	for _, a := range addresses.Split(address) {
+		if c := inprocess.Find(a); c != nil {
+			return c
+		}
+	}
+	return nil
 }
 
 // start prepares the job for the present workers, submits it, and follows it.

@@ -49,7 +49,7 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.Var((*bytesize.Size)(&l.Memory), "memory", "`BYTES` that attempts may hold before they spill, such as 256M, 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
 	fs.Var(budgetFlag{&l.Budgets}, "budget", "`NAME=N`: attempts that need the budget NAME share N of it (LAYSHAFT_BUDGET; default no limit); may be repeated or separated by commas")
 	fs.BoolVar(&l.Verify, "verify", false, "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
-	fs.StringVar(&c.Address, "cluster", "", "run on the workers of the coordinator at `HOST:PORT` (LAYSHAFT_CLUSTER; default inside this process)")
+	fs.StringVar(&c.Address, "cluster", "", "run on the workers of the coordinator at `HOST:PORT`, or at one of several addresses separated by commas (LAYSHAFT_CLUSTER; default inside this process)")
 	fs.BoolVar(&c.Detach, "detach", false, "with -cluster: submit the job and do not wait for it (LAYSHAFT_DETACH)")
 	fs.IntVar(&c.Priority, "priority", 0, "with -cluster: a larger `NUMBER` goes first (LAYSHAFT_PRIORITY; default 0)")
 	fs.BoolVar(&c.Interactive, "interactive", false, "with -cluster: somebody waits for the job, so it goes before others of its priority (LAYSHAFT_INTERACTIVE)")

@@ -7,14 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/hold"
-	"github.com/layshaft/layshaft/internal/inprocess"
+
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
 )
@@ -68,7 +68,9 @@ type Local struct {
 
 // Cluster runs a pipeline on the workers of a coordinator. Only Address is required.
 type Cluster struct {
-	// Address is the coordinator's address, HOST:PORT.
+	// Address is the coordinator's address, HOST:PORT. Separate several addresses by commas: the
+	// client tries them in turn, stays with one that answers, and goes on to another when the
+	// connection breaks.
 	Address string
 	// TLS names the certificates of this client. The zero value means an unencrypted connection.
 	TLS TLSFiles
@@ -177,8 +179,8 @@ func (t Local) settings(plan string) (settings, error) {
 }
 
 func (t Cluster) settings(plan string) (settings, error) {
-	if inprocess.Find(t.Address) == nil && !isAddress(t.Address) {
-		return settings{}, fmt.Errorf("cluster %q is not HOST:PORT, such as 127.0.0.1:7070: name the address of its coordinator", t.Address)
+	if _, err := addresses.Parse(t.Address); err != nil {
+		return settings{}, fmt.Errorf("cluster %w; name the address of its coordinator", err)
 	}
 	r, err := t.withDefaults()
 	return settings{Local: Local{Hidden: t.Hidden, Reporting: r}, cluster: &t, args: arguments(nil, nil)}, err
@@ -206,15 +208,6 @@ func (r Reporting) withDefaults() (Reporting, error) {
 func Explains(t Target) bool {
 	s, err := settingsOf(t, "")
 	return err == nil && s.Explain
-}
-
-// isAddress reports whether text is HOST:PORT.
-func isAddress(text string) bool {
-	_, port, err := net.SplitHostPort(text)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	return err == nil
 }
 
 // ErrExplained is returned by Start when Reporting.Explain is set: the plan was printed and nothing

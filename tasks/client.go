@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -19,7 +20,7 @@ import (
 // restart goes unnoticed. A submit without an answer is repeated, and makes no second task.
 type Client struct {
 	cluster Cluster
-	conn    *grpc.ClientConn
+	conn    *addresses.Conn
 	rpc     layshaftv1.TasksServiceClient
 	reached atomic.Bool
 	// shared is for foreground tasks, background for others: while the disk is behind, the

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -25,7 +27,9 @@ import (
 // Cluster is the address of a coordinator with the settings of the connection. The zero value is a
 // coordinator on this machine at its default port.
 type Cluster struct {
-	// Address of the coordinator, HOST:PORT. Empty means 127.0.0.1:7070.
+	// Address of the coordinator, HOST:PORT. Separate several addresses by commas: a client or
+	// worker tries them in turn, stays with one that answers, and goes on to another when the
+	// connection breaks. Empty means 127.0.0.1:7070.
 	Address string
 	// TLS has the certificate files. The zero value means a connection without TLS. A Worker needs
 	// a certificate with the role worker. A Client needs one with the role client or worker.
@@ -39,7 +43,8 @@ type Cluster struct {
 	// OnWait, if set, is called once a request of a client has waited for the coordinator for a
 	// second, with the reason in words.
 	OnWait func(why string)
-	// Dial opens connections to Address; nil means TCP.
+	// Dial opens connections to an address of Address, which may then have any form without
+	// commas; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Log receives messages for the operator; nil means none.
 	Log *slog.Logger
@@ -66,7 +71,7 @@ func Flags(fs *flag.FlagSet) *Cluster {
 		}
 		return otherwise
 	}
-	fs.StringVar(&c.Address, "cluster", env("cluster", defaultAddress), "address of the coordinator, `HOST:PORT` (LAYSHAFT_CLUSTER)")
+	fs.StringVar(&c.Address, "cluster", env("cluster", defaultAddress), "address of the coordinator, `HOST:PORT`, or several separated by commas (LAYSHAFT_CLUSTER)")
 	fs.StringVar(&c.TLS.CA, "tls-ca", env("tls-ca", ""), "PEM `FILE` with the certificate of the cluster's CA (LAYSHAFT_TLS_CA)")
 	fs.StringVar(&c.TLS.Cert, "tls-cert", env("tls-cert", ""), "PEM `FILE` with the certificate of this process (LAYSHAFT_TLS_CERT)")
 	fs.StringVar(&c.TLS.Key, "tls-key", env("tls-key", ""), "PEM `FILE` with its private key (LAYSHAFT_TLS_KEY)")
@@ -108,26 +113,28 @@ func (c Cluster) withDefaults() (Cluster, error) {
 }
 
 // dial returns a connection that opens on first use, and its certificates, if any.
-func (c Cluster) dial() (*grpc.ClientConn, *security.TLS, error) {
+func (c Cluster) dial() (*addresses.Conn, *security.TLS, error) {
+	list, err := addresses.Split(c.Address), error(nil)
+	if c.Dial == nil {
+		list, err = addresses.Parse(c.Address)
+	}
+	if err != nil || len(list) == 0 {
+		return nil, nil, fmt.Errorf("%w: Address of the cluster: %w", ErrInvalid, cmp.Or(err, errors.New("there is none")))
+	}
 	var certs *security.TLS
 	var creds credentials.TransportCredentials = insecure.NewCredentials()
 	if c.TLS != (TLSFiles{}) {
-		var err error
 		if certs, err = security.Load(security.Files(c.TLS), c.Log); err != nil {
 			return nil, nil, err
 		}
 		creds = certs.Client(security.Coordinator)
 	}
-	target, opts := c.Address, wire.DialOptions()
-	if c.Dial != nil {
-		target, opts = "passthrough:///"+target, append(opts, grpc.WithContextDialer(c.Dial))
-	}
-	conn, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(creds),
+	conn, err := addresses.Open(list, c.Dial, certs == nil, append(wire.DialOptions(), grpc.WithTransportCredentials(creds),
 		// the retry loops in this package need the cause of the error
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
 		retry.Connections(3*time.Second, minPause, maxPause))...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, c.Address, err)
+		return nil, nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, list, err)
 	}
 	return conn, certs, nil
 }
@@ -142,7 +149,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 	var patience retry.Patience
 	patience.Reset()
 	pause := retry.Backoff{Min: minPause, Max: maxPause}
-	var away error // why the coordinator cannot be reached
+	var away error // says that the coordinator cannot be reached, and why
 	reported := false
 	for {
 		begun := time.Now()
@@ -177,19 +184,19 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		if c.reached.Load() {
 			limit = c.cluster.Patience
 		}
-		if why := wire.Mismatch(ctx, err, c.cluster.Address, c.cluster.TLS == (TLSFiles{}) && c.cluster.Dial == nil); why != nil {
+		if why := c.conn.Mismatch(ctx, err); why != nil {
 			return fmt.Errorf("coordinator: %w", why)
 		}
 		if !isRetryable(err) {
 			return wire.FromStatus(err)
 		}
 		if patience.Spent() >= limit {
-			return wire.Unreachable(c.cluster.Address, err)
+			return c.conn.Unreachable(err)
 		}
-		away = wire.FromStatus(err)
+		away = c.conn.Away(err)
 		if c.cluster.OnWait != nil && !reported && patience.Spent() >= patientFor {
 			reported = true
-			c.cluster.OnWait(fmt.Sprintf("coordinator %s cannot be reached: %v; trying for %v", c.cluster.Address, away, limit))
+			c.cluster.OnWait(fmt.Sprintf("%v; trying for %v", away, limit))
 		}
 		if pause.Wait(ctx) != nil {
 			return c.endedWhileAway(ctx, away)
@@ -197,11 +204,11 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 	}
 }
 
-// endedWhileAway returns the cause of the end of ctx. away, unless nil, is why the coordinator
-// could not be reached at that time.
+// endedWhileAway returns the cause of the end of ctx. away, unless nil, says that the coordinator
+// could not be reached at that time, and why.
 func (c *Client) endedWhileAway(ctx context.Context, away error) error {
 	if away == nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("%w; coordinator %s cannot be reached: %w", context.Cause(ctx), c.cluster.Address, away)
+	return fmt.Errorf("%w; %w", context.Cause(ctx), away)
 }

@@ -123,7 +123,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		})
 	}
 	family.Go(func() {
-		refused <- w.connect(connected, &link{name: name, cluster: cluster, rpc: layshaftv1.NewTasksServiceClient(conn)})
+		refused <- w.connect(connected, &link{name: name, cluster: cluster, conn: conn, rpc: layshaftv1.NewTasksServiceClient(conn)})
 	})
 	family.Go(func() { w.idleLoop(idling) })
 	if certs != nil {

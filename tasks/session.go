@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -21,6 +22,7 @@ import (
 type link struct {
 	name    string
 	cluster Cluster
+	conn    *addresses.Conn
 	rpc     layshaftv1.TasksServiceClient
 }
 
@@ -69,8 +71,10 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 			return nil
 		}
 		why := wire.FromStatus(err)
-		if distrust := wire.Mismatch(ctx, err, l.cluster.Address, false); distrust != nil {
-			why = distrust
+		if mismatch := l.conn.Mismatch(ctx, err); mismatch != nil {
+			why = mismatch
+		} else if isRetryable(err) {
+			why = l.conn.Away(err)
 		}
 		if !welcome && !isRetryable(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
 			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, why)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
@@ -20,7 +21,7 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	if f.Timeout <= 0 {
 		return nil, usageError{fmt.Errorf("-timeout %v must be more than 0s", f.Timeout)}
 	}
-	if err := checkAddress(f.Cluster); err != nil {
+	if _, err := addresses.Parse(f.Cluster); err != nil {
 		return nil, usageError{fmt.Errorf("-cluster: %w", err)}
 	}
 	cfg := client.Config{Address: f.Cluster, Connect: f.Timeout, Away: printWaiting}

@@ -166,7 +166,7 @@ type workFlags struct {
 
 // clusterFlags name the coordinator.
 type clusterFlags struct {
-	Cluster string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator."`
+	Cluster string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator, or several separated by commas: the first that answers is used."`
 	tlsFlags
 }
 

@@ -39,7 +39,7 @@ type reportCmd struct {
 	Memory bytesize.Size `group:"On this machine" placeholder:"BYTES" help:"Memory before data goes to disk. Default: 60 % of the machine's memory."`
 	Slots  int           `group:"On this machine" placeholder:"NUMBER" help:"Number of parallel tasks. Default: one per processor."`
 
-	Cluster string `group:"On a cluster" placeholder:"HOST:PORT" help:"Run on the workers of this coordinator."`
+	Cluster string `group:"On a cluster" placeholder:"HOST:PORT" help:"Run on the workers of this coordinator; or several addresses of one cluster, separated by commas."`
 	tlsFlags
 
 	Query []string `arg:"" optional:"" help:"The query; or, with -by, -agg, -where or -top, the files. Without one, statements are read from standard input."`

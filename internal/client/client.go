@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/retry"
@@ -28,7 +30,7 @@ import (
 
 // Config is the address of a coordinator, and the limits of waiting for it.
 type Config struct {
-	// Address is HOST:PORT.
+	// Address is HOST:PORT of a coordinator, or several of one cluster, separated by commas.
 	Address string
 	// Credentials secure the connection; nil means none.
 	Credentials credentials.TransportCredentials
@@ -40,17 +42,17 @@ type Config struct {
 	// Away, if set, is called when the coordinator has been out of reach for a while, once until it
 	// answers again. The text names the error, and the command that helps.
 	Away func(why string)
-	// Options are additional dial options.
-	Options []grpc.DialOption
+	// Dial opens connections to an address; nil means TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // Client calls a coordinator in another process. Its methods are safe for many goroutines. It
-// retries a coordinator out of reach, as long as Config allows, so that a restart goes unnoticed.
-// Then the error names the address and wraps wire.ErrUnavailable or wire.ErrStopped. Other errors
-// come from the methods of coordinator.Coordinator.
+// retries while no coordinator is in reach, as long as Config allows, so that a restart goes
+// unnoticed. Then the error names the addresses and wraps wire.ErrUnavailable or wire.ErrStopped.
+// Other errors come from the methods of coordinator.Coordinator.
 type Client struct {
 	cfg     Config
-	conn    *grpc.ClientConn
+	conn    *addresses.Conn
 	rpc     layshaftv1.CoordinatorServiceClient
 	reached atomic.Bool
 	away    atomic.Bool // Away was called since the last answer
@@ -67,8 +69,8 @@ const (
 
 // Dial returns a client. The first call connects.
 func Dial(cfg Config) (*Client, error) {
-	if cfg.Address == "" || cfg.Connect < 0 || cfg.Patience < 0 {
-		return nil, fmt.Errorf("coordinator client: address %q, Connect %v, Patience %v: there must be an address, and no wait may be negative", cfg.Address, cfg.Connect, cfg.Patience)
+	if cfg.Connect < 0 || cfg.Patience < 0 {
+		return nil, fmt.Errorf("coordinator client: Connect %v, Patience %v: no wait may be negative", cfg.Connect, cfg.Patience)
 	}
 	if cfg.Connect == 0 {
 		cfg.Connect = 10 * time.Second
@@ -79,12 +81,15 @@ func Dial(cfg Config) (*Client, error) {
 	if cfg.Credentials == nil {
 		cfg.Credentials = insecure.NewCredentials()
 	}
-	opts := append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.Credentials),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // retry sees why the coordinator cannot be reached
-		retry.Connections(3*time.Second, minRetry, maxRetry))
-	conn, err := grpc.NewClient(cfg.Address, append(opts, cfg.Options...)...)
+	list, err := addresses.Parse(cfg.Address)
 	if err != nil {
-		return nil, fmt.Errorf("coordinator %s: %w; the address must be HOST:PORT", cfg.Address, err)
+		return nil, fmt.Errorf("coordinator %w", err)
+	}
+	conn, err := addresses.Open(list, cfg.Dial, wire.Plain(cfg.Credentials), append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.Credentials),
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // retry sees why the coordinator cannot be reached
+		retry.Connections(3*time.Second, minRetry, maxRetry))...)
+	if err != nil {
+		return nil, fmt.Errorf("coordinator %s: %w; the address must be HOST:PORT", list, err)
 	}
 	return &Client{cfg: cfg, conn: conn, rpc: layshaftv1.NewCoordinatorServiceClient(conn)}, nil
 }
@@ -93,7 +98,7 @@ func Dial(cfg Config) (*Client, error) {
 func (c *Client) Close() error { return c.conn.Close() }
 
 // Conn returns the connection, for other services on the same port.
-func (c *Client) Conn() *grpc.ClientConn { return c.conn }
+func (c *Client) Conn() *grpc.ClientConn { return c.conn.ClientConn }
 
 // retry repeats a call until it succeeds or fails for good. The call runs noteAnswer at each answer
 // of the coordinator; this restarts the wait.
@@ -127,21 +132,21 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 		}
 		switch code := status.Code(err); {
 		case code == codes.DeadlineExceeded:
-			return fmt.Errorf("coordinator %s does not answer: %w", c.cfg.Address, wire.FromStatus(err))
+			return fmt.Errorf("coordinator %s does not answer: %w", c.conn.List(), wire.FromStatus(err))
 		case code != codes.Unavailable:
 			return wire.FromStatus(err)
 		}
-		if why := wire.Mismatch(ctx, err, c.cfg.Address, wire.Plain(c.cfg.Credentials) && len(c.cfg.Options) == 0); why != nil {
+		if why := c.conn.Mismatch(ctx, err); why != nil {
 			return fmt.Errorf("coordinator: %w", why)
 		}
 		if patience.Spent() >= limit {
-			return wire.Unreachable(c.cfg.Address, err)
+			return c.conn.Unreachable(err)
 		}
 		if failing.IsZero() {
 			failing = time.Now()
 		}
 		if time.Since(failing) >= awayAfter && c.cfg.Away != nil && !c.away.Swap(true) {
-			c.cfg.Away(fmt.Sprintf("%v; this tries for up to %v", wire.Unreachable(c.cfg.Address, err), limit))
+			c.cfg.Away(fmt.Sprintf("%v; this tries for up to %v", c.conn.Unreachable(err), limit))
 		}
 		if err := pause.Wait(ctx); err != nil {
 			return err
@@ -283,7 +288,7 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 func once(c *Client, call func() error) error {
 	err := call()
 	if status.Code(err) == codes.Unavailable {
-		return wire.Unreachable(c.cfg.Address, err)
+		return c.conn.Unreachable(err)
 	}
 	return wire.FromStatus(err)
 }
