@@ -1,15 +1,16 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,8 +43,10 @@ func Over(conn grpc.ClientConnInterface) func(context.Context, *layshaftv1.Submi
 }
 
 const (
-	// batchRows and batchBytes limit the rows of one transaction and one message.
-	batchRows  = 2000
+	// windowRows limits the rows of one transaction. Those that coalesce within it become one task.
+	windowRows = 100_000
+	// batchTasks and batchBytes limit the tasks of one message.
+	batchTasks = 2000
 	batchBytes = 2 << 20
 	// busyPoll is the pause while a transaction that writes tasks is open.
 	busyPoll, maxBusyPoll = 5 * time.Millisecond, 50 * time.Millisecond
@@ -207,23 +210,32 @@ func (f *forwarder) wait(ctx context.Context, c *postgres.Conn, d time.Duration)
 	return err
 }
 
-// pick selects and locks the next rows. Rows that another forwarder has are skipped.
-const pick = `WITH picked AS (
-	SELECT id, size FROM layshaft.outbox WHERE function <> ALL (string_to_array($3, chr(31))) ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
-), few AS (
-	SELECT id, sum(size + 256) OVER (ORDER BY id) AS total, row_number() OVER (ORDER BY id) AS n FROM picked
+// window opens a transaction, locks the next rows, and puts those that become one task into one
+// group: the rows of changes that are brought up to date by the same task. Rows that another
+// forwarder has are skipped. Groups are small, so payloads are read later, in batches. The commit
+// needs no sync: rows that come back after a crash have the same tokens.
+const window = `BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+DECLARE layshaft_window NO SCROLL CURSOR FOR
+WITH picked AS (
+	SELECT id, function, priority, size, created, payload, unique_key, coalesce_key AND due IS NULL AND size <= 1024 AS short
+	FROM layshaft.outbox WHERE function <> ALL (string_to_array(%s, chr(31))) ORDER BY id LIMIT %d FOR UPDATE SKIP LOCKED
 )
-SELECT o.id, o.function, o.payload, o.unique_key, o.coalesce_key, o.priority,
-	COALESCE((extract(epoch FROM o.due) * 1000000)::bigint, 0), (extract(epoch FROM o.created) * 1000000)::bigint
-FROM layshaft.outbox AS o JOIN few USING (id) WHERE few.total <= $2 OR few.n = 1 ORDER BY o.id`
+SELECT max(size), function, string_agg(id || ' ' || (extract(epoch FROM created) * 1000000)::bigint, ',')
+FROM picked GROUP BY function, priority, CASE WHEN short THEN 0 ELSE id END, CASE WHEN short THEN unique_key END, CASE WHEN short THEN payload END ORDER BY max(id);`
+
+// fetch returns the next groups of the window.
+var fetch = fmt.Sprintf("FETCH %d FROM layshaft_window", batchTasks)
+
+const read = `SELECT function, payload, unique_key, coalesce_key, priority, COALESCE((extract(epoch FROM due) * 1000000)::bigint, 0)
+FROM layshaft.outbox WHERE id = ANY ($1) ORDER BY id`
 
 const remove = `DELETE FROM layshaft.outbox WHERE id = ANY ($1)`
 
-const refuse = `WITH gone AS (DELETE FROM layshaft.outbox WHERE id = $1 RETURNING id, function, payload, unique_key, coalesce_key, priority, due, created)
+const refuse = `WITH gone AS (DELETE FROM layshaft.outbox WHERE id = ANY ($1) RETURNING id, function, payload, unique_key, coalesce_key, priority, due, created)
 	INSERT INTO layshaft.refused (id, function, payload, unique_key, coalesce_key, priority, due, created, reason) SELECT gone.*, $2 FROM gone`
 
 func (f *forwarder) prepare(ctx context.Context, c *postgres.Conn) error {
-	for name, sql := range map[string]string{"pick": pick, "remove": remove, "refuse": refuse} {
+	for name, sql := range map[string]string{"read": read, "remove": remove, "refuse": refuse} {
 		if _, err := c.Prepare(ctx, name, sql, nil); err != nil {
 			return postgres.Explain(c.Name, "layshaft.outbox", err)
 		}
@@ -237,57 +249,99 @@ func int8(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n))
 // inBinary asks for all columns in the binary format.
 var inBinary = []int16{1}
 
-// batch queues one batch of tasks, except those of full functions, and returns how many rows it
-// offered.
-func (f *forwarder) batch(ctx context.Context, c *postgres.Conn) (int, error) {
-	// The commit needs no sync: rows that come back after a crash have the same tokens.
-	if _, err := c.Query(ctx, "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
+// group is the rows that become one task.
+type group struct {
+	ids      []int64 // the task is made from the last one
+	size     int     // of its payload
+	function string
+	token    uint64
+}
+
+// batch queues one window of tasks, except those of full functions, and returns how many rows it
+// offered. If it fails in the middle, what is queued so far is removed.
+func (f *forwarder) batch(ctx context.Context, c *postgres.Conn) (n int, err error) {
+	rows, err := c.Query(ctx, fmt.Sprintf(window, postgres.Literal(strings.Join(f.full, "\x1f")), windowRows)+fetch)
+	for err == nil && len(rows) > 0 {
+		groups := make([]group, len(rows))
+		for i, row := range rows {
+			groups[i] = f.group(row)
+			n += len(groups[i].ids)
+		}
+		for len(groups) > 0 {
+			size, k := 0, 0
+			for k < len(groups) && (k == 0 || size+groups[k].size+256 <= batchBytes) {
+				size += groups[k].size + 256
+				k++
+			}
+			if err := f.submit(ctx, c, groups[:k]); err != nil {
+				_, _ = c.Query(ctx, "COMMIT") // err ends the session anyway
+				return 0, err
+			}
+			groups = groups[k:]
+		}
+		if len(rows) < batchTasks {
+			break
+		}
+		rows, err = c.Query(ctx, fetch)
+	}
+	if err == nil {
+		_, err = c.Query(ctx, "COMMIT")
+	}
+	if err != nil {
 		return 0, err
 	}
-	r := c.ExecPrepared(ctx, "pick", [][]byte{int8(batchRows), int8(batchBytes), []byte(strings.Join(f.full, "\x1f"))}, inBinary, inBinary).Read()
+	return n, nil
+}
+
+// submit queues tasks and removes their rows.
+func (f *forwarder) submit(ctx context.Context, c *postgres.Conn, groups []group) error {
+	groups = slices.DeleteFunc(groups, func(g group) bool { return slices.Contains(f.full, g.function) })
+	if len(groups) == 0 {
+		return nil
+	}
+	last := make([]int64, len(groups))
+	for i, g := range groups {
+		last[i] = g.ids[len(g.ids)-1]
+	}
+	r := c.ExecPrepared(ctx, "read", [][]byte{int8s(last)}, inBinary, inBinary).Read()
 	if r.Err != nil {
-		return 0, postgres.Explain(c.Name, "layshaft.outbox", r.Err)
+		return postgres.Explain(c.Name, "layshaft.outbox", r.Err)
 	}
-	if len(r.Rows) == 0 {
-		_, err := c.Query(ctx, "COMMIT")
-		return 0, err
+	if len(r.Rows) != len(groups) {
+		return fmt.Errorf("database %s: %d of %d locked rows of layshaft.outbox are gone; who else deletes them?", postgres.Display(c.Name), len(groups)-len(r.Rows), len(groups))
 	}
 	ask := &layshaftv1.SubmitTasksRequest{Tasks: make([]*layshaftv1.TaskSpec, len(r.Rows))}
 	for i, row := range r.Rows {
-		ask.Tasks[i] = f.spec(row)
+		ask.Tasks[i] = spec(row, groups[i].token)
 	}
 	answer, err := f.cfg.Submit(ctx, ask)
-	if err == nil && len(answer.GetAccepted()) != len(r.Rows) {
-		err = fmt.Errorf("the coordinator answered %d of %d tasks", len(answer.GetAccepted()), len(r.Rows))
+	if err == nil && len(answer.GetAccepted()) != len(groups) {
+		err = fmt.Errorf("the coordinator answered %d of %d tasks", len(answer.GetAccepted()), len(groups))
 	}
 	if err != nil {
-		_, failed := c.Query(ctx, "ROLLBACK")
-		return 0, cmp.Or(failed, err)
+		return err
 	}
-	queued := make([]int64, 0, len(r.Rows))
+	var queued []int64
 	for i, a := range answer.GetAccepted() {
-		switch {
+		switch g := groups[i]; {
 		case a.GetFull():
-			if function := ask.Tasks[i].GetFunction(); !slices.Contains(f.full, function) {
-				f.full = append(f.full, function)
+			if !slices.Contains(f.full, g.function) {
+				f.full = append(f.full, g.function)
 			}
 		case a.GetRefused() != "":
-			f.log.Error("task refused; it is in layshaft.refused", "row", int64(binary.BigEndian.Uint64(r.Rows[i][0])), "function", ask.Tasks[i].GetFunction(), "err", a.GetRefused())
-			if err := c.ExecPrepared(ctx, "refuse", [][]byte{r.Rows[i][0], []byte(a.GetRefused())}, inBinary, nil).Read().Err; err != nil {
-				return 0, postgres.Explain(c.Name, "layshaft.refused", err)
+			f.log.Error("task refused; it is in layshaft.refused", "row", last[i], "function", g.function, "err", a.GetRefused())
+			if err := c.ExecPrepared(ctx, "refuse", [][]byte{int8s(g.ids), []byte(a.GetRefused())}, []int16{1, 0}, nil).Read().Err; err != nil {
+				return postgres.Explain(c.Name, "layshaft.refused", err)
 			}
 		default:
-			queued = append(queued, int64(binary.BigEndian.Uint64(r.Rows[i][0])))
+			queued = append(queued, g.ids...)
 		}
 	}
 	if err := c.ExecPrepared(ctx, "remove", [][]byte{int8s(queued)}, inBinary, nil).Read().Err; err != nil {
-		return 0, postgres.Explain(c.Name, "layshaft.outbox", err)
-	}
-	if _, err := c.Query(ctx, "COMMIT"); err != nil {
-		return 0, err
+		return postgres.Explain(c.Name, "layshaft.outbox", err)
 	}
 	f.worked = true
-	return len(r.Rows), nil
+	return nil
 }
 
 // int8s returns an array of numbers in the binary format.
@@ -312,19 +366,35 @@ var taskPriority = map[string]layshaftv1.TaskPriority{
 // keep is how long outcomes are kept: at least as long as a row may come back after a crash.
 const keep = 10 * time.Minute
 
-// spec returns the task of a row.
-func (f *forwarder) spec(row [][]byte) *layshaftv1.TaskSpec {
-	s := &layshaftv1.TaskSpec{Function: string(row[1]), Input: row[2], Unique: string(row[3]), Fresh: row[4][0] != 0, Priority: taskPriority[string(row[5])],
-		Durability: layshaftv1.Durability_DURABILITY_DISK, Background: true, Resubmitted: true, Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(keep)}}
-	if due := int64(binary.BigEndian.Uint64(row[6])); due > 0 && due <= math.MaxInt64/1000 {
-		s.DueNanos = due * 1000
+// group returns a group from a row of the window. Its token is made from all its rows. A change
+// that is seen later, after a failure, makes another group, so its task does not count as done. The
+// times distinguish the rows from rows with the same numbers in a database that was restored.
+func (f *forwarder) group(row [][]byte) group {
+	g := group{function: string(row[1])}
+	g.size, _ = strconv.Atoi(string(row[0])) // a number of the server, like all here
+	times := map[int64]int64{}
+	for pair := range strings.SplitSeq(string(row[2]), ",") {
+		first, second, _ := strings.Cut(pair, " ")
+		id, _ := strconv.ParseInt(first, 10, 64)
+		times[id], _ = strconv.ParseInt(second, 10, 64)
 	}
-	// The time of the row distinguishes it from one with its number in a database that was
-	// restored.
 	h := sha256.New()
 	h.Write([]byte(f.source))
-	h.Write(row[0])
-	h.Write(row[7])
-	s.Token = binary.LittleEndian.Uint64(h.Sum(nil)) | 1
+	g.ids = slices.Sorted(maps.Keys(times))
+	for _, id := range g.ids {
+		h.Write(int8(id))
+		h.Write(int8(times[id]))
+	}
+	g.token = binary.LittleEndian.Uint64(h.Sum(nil)) | 1
+	return g
+}
+
+// spec returns the task of a row.
+func spec(row [][]byte, token uint64) *layshaftv1.TaskSpec {
+	s := &layshaftv1.TaskSpec{Function: string(row[0]), Input: row[1], Unique: string(row[2]), Fresh: row[3][0] != 0, Priority: taskPriority[string(row[4])], Token: token,
+		Durability: layshaftv1.Durability_DURABILITY_DISK, Background: true, Resubmitted: true, Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(keep)}}
+	if due := int64(binary.BigEndian.Uint64(row[5])); due > 0 && due <= math.MaxInt64/1000 {
+		s.DueNanos = due * 1000
+	}
 	return s
 }

@@ -362,6 +362,58 @@ func write(t *testing.T, db *pgtest.DB, d *desk) {
 	d.await(t, writers*commits)
 }
 
+// Changes of the same keys that wait together become one task for each key, whatever else waits. A
+// change that comes after a lost answer has a task of its own.
+func TestCoalesced(t *testing.T) {
+	db := pgtest.New(t)
+	if err := Apply(t.Context(), db.DSN(), Migration("public")); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, "CREATE TABLE products (id int PRIMARY KEY, n int); SELECT layshaft.watch('products', 'index'); INSERT INTO products SELECT n, 0 FROM generate_series(1, 1000) AS n")
+	for range 50 {
+		db.Exec(t, "UPDATE products SET n = n + 1")
+	}
+	db.Exec(t, `SELECT layshaft_enqueue('other', n::text), layshaft_enqueue('unique', 'x', unique_key => 'k'), layshaft_enqueue('due', 'x', coalesce_key => 'k', after => '1h') FROM generate_series(1, 10) AS n`)
+	d := &desk{tokens: map[uint64]bool{}, changed: make(chan struct{}, 1), lose: errors.New("the answer got lost")}
+	stop := forward(t, db, d)
+	if n := len(d.await(t, 1030)); n != 1030 {
+		t.Errorf("%d tasks, want one per product and 30 others", n)
+	}
+	for n := int64(1); n > 0; {
+		s, err := Look(t.Context(), db.DSN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = s.Waiting
+	}
+	stop()
+
+	// A forwarder has the rows of products 1 and 2 queued, but not removed them, when product 1
+	// changes again.
+	db.Exec(t, "UPDATE products SET n = n + 1 WHERE id <= 2")
+	var ask *layshaftv1.SubmitTasksRequest
+	for _, then := range []string{"UPDATE products SET n = n + 1 WHERE id = 1", ""} {
+		ctx, cancel := context.WithCancel(t.Context())
+		_ = Forward(ctx, Config{Database: db.DSN(), Submit: func(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+			if ask = r; then != "" {
+				_, err := d.submit(ctx, r)
+				db.Exec(t, then)
+				cancel()
+				return nil, errors.Join(err, errors.New("the forwarder ends"))
+			}
+			defer cancel()
+			return d.submit(ctx, r)
+		}})
+		cancel()
+	}
+	if len(ask.Tasks) != 2 {
+		t.Errorf("%d tasks, want 2", len(ask.Tasks))
+	}
+	if n := len(d.await(t, 3)); n != 3 {
+		t.Errorf("%d tasks, want products 1 and 2, and 1 again", n)
+	}
+}
+
 // BenchmarkLatency measures from a commit until its task is queued.
 func BenchmarkLatency(b *testing.B) {
 	db, d := outboxOf(b)
