@@ -102,7 +102,7 @@ func text(name string, err error) string {
 		case "57014":
 			return fmt.Sprintf("a statement was stopped: %s; raise StatementTimeout, or read smaller splits", said)
 		case "57P01", "57P02", "57P03":
-			return fmt.Sprintf("the server ends or starts: %s; the attempt is repeated", said)
+			return fmt.Sprintf("the server starts or ends just now: %s; try again when it accepts connections", said)
 		}
 		return fmt.Sprintf("%s (SQLSTATE %s)%s", said, server.Code, hint(server))
 	case errors.As(err, &host):
