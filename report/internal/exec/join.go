@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/layshaft/layshaft/mapreduce"
@@ -24,8 +25,10 @@ func (p *plan) join(n *bind.Join) batches {
 	if !isSmall(n, p.broadcast) {
 		return p.shuffleJoin(n)
 	}
-	rows := p.encode(p.node(n.Right), "side", nil, func(dst []byte, _ []*vec.Vec, _ int) ([]byte, bool) { return dst, true })
-	load := func(rows iter.Seq[Row]) (*side, int64, error) { return newSide(n, rows) }
+	rows := mapreduce.Map(p.node(n.Right), func(b vec.Batch) Block {
+		return Block{N: b.N, Data: vec.AppendColumns(nil, b.Cols, b.N)}
+	}, mapreduce.Named("side"))
+	load := func(rows iter.Seq[Block]) (*side, int64, error) { return newSide(n, rows) }
 	return mapreduce.FlatMapSide(p.node(n.Left), rows, load, func(_ context.Context, b vec.Batch, s *side, emit func(vec.Batch)) error {
 		return s.probe(&b, emit)
 	}, mapreduce.Named("join"))
@@ -36,11 +39,12 @@ type side struct {
 	n    *bind.Join
 	rows *vec.Batch
 	// keys numbers the keys. first is the first row of each, and next the next row with the same
-	// key;
-	// -1 for none.
+	// key; -1 for none.
 	keys        *lookup
 	first, next []int32
-	text        bool // see isText
+	// ints has the first rows of keys that are integers, in place of keys and first.
+	ints *intLookup
+	text bool // see isText
 	// nulls reports that a key of some row is NULL.
 	nulls bool
 }
@@ -48,16 +52,18 @@ type side struct {
 // errSeveralRows is the error of a subquery with several rows.
 var errSeveralRows = errors.New("a subquery used as a value returned more than one row; add LIMIT 1, or an aggregate")
 
-func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
+func newSide(n *bind.Join, blocks iter.Seq[Block]) (*side, int64, error) {
 	s := &side{n: n}
 	out := builders(n.Right.Columns())
 	count, bytes := 0, int64(0)
-	for r := range rows {
-		if _, err := vec.DecodeRow(bytesOf(r.Data), out); err != nil {
+	for b := range blocks {
+		if _, err := vec.DecodeColumns(b.Data, out, b.N); err != nil {
 			return nil, 0, err
 		}
-		count++
-		bytes += int64(len(r.Data)) + 16*int64(len(out)) + 64
+		if count += b.N; count > math.MaxInt32 {
+			return nil, 0, fatal(errors.New("the smaller input of a join has more than 2147483647 rows"))
+		}
+		bytes += int64(len(b.Data)) + rowBytes*int64(len(out)*b.N)
 		if n.Kind == bind.Scalar && count > 1 {
 			return nil, 0, fatal(errSeveralRows)
 		}
@@ -71,7 +77,12 @@ func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	s.next, s.keys, s.text = make([]int32, count), newLookup(count), isText(keys)
+	s.next = make([]int32, count)
+	if areInts(n, keys) {
+		s.ints, s.nulls = newIntLookup(keys[0], s.next)
+		return s, bytes + s.ints.bytes() + 4*int64(len(s.next)), nil
+	}
+	s.keys, s.text = newLookup(count), isText(keys)
 	var buf []byte
 	for i := count - 1; i >= 0; i-- { // backwards, so that the chains are in order
 		key, null := keyOf(buf, keys, s.text, i)
@@ -96,8 +107,22 @@ func newSide(n *bind.Join, rows iter.Seq[Row]) (*side, int64, error) {
 	return s, bytes + s.keys.bytes() + 4*int64(len(s.first)+len(s.next)), nil
 }
 
+// areInts reports whether the keys of a join are one integer, date or the like each. right are the
+// keys of all right rows.
+func areInts(n *bind.Join, right []*vec.Vec) bool {
+	if len(right) != 1 || right[0].Const || right[0].Ints == nil || right[0].Wide != nil {
+		return false
+	}
+	l, r := n.LeftKeys[0].Type, n.RightKeys[0].Type
+	return l.Kind == r.Kind && l.Scale == r.Scale
+}
+
 // find stores the first row of each key of a batch in rows, -1 for none.
 func (s *side) find(keys []*vec.Vec, rows []int32) {
+	if s.ints != nil {
+		s.ints.find(keys[0], rows)
+		return
+	}
 	var buf []byte
 	for i := range rows {
 		key, null := keyOf(buf, keys, s.text, i)
