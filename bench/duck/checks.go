@@ -33,6 +33,7 @@ func suite(scale float64, usage string, run func(standard.Options) error) func(a
 		f.Float64Var(&o.Scale, "scale", scale, usage)
 		f.IntVar(&o.Rounds, "rounds", 3, "runs of each query; the median counts")
 		f.StringVar(&o.Only, "only", "", "name of the only query to run")
+		f.StringVar(&o.Dir, "dir", "", "directory that keeps the tables for the next run")
 		_ = f.Parse(args) // the set exits on an error
 		return run(o)
 	}

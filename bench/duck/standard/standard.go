@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/layshaft/layshaft/bench/duck/differ"
@@ -26,6 +27,8 @@ type Options struct {
 	Rounds int
 	// Only, if set, is the name of the only query to run.
 	Only string
+	// Dir, if set, is a directory that keeps the tables. Tables that are there are not made again.
+	Dir string
 }
 
 // query is a query with its name. Tables stand in braces: {lineitem}.
@@ -44,11 +47,14 @@ type tableOf struct {
 
 // run writes the tables of a suite as Parquet, and runs its queries.
 func (s suite) run(o Options) error {
-	dir, err := os.MkdirTemp("", "standard-")
-	if err != nil {
-		return err
+	dir := o.Dir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "standard-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
 	}
-	defer os.RemoveAll(dir)
 	db, err := sql.Open("duckdb", "")
 	if err != nil {
 		return err
@@ -63,7 +69,10 @@ func (s suite) run(o Options) error {
 		"CREATE MACRO one(i, k, l) AS l[1 + r(i, k, len(l))]",         // an element of a list
 	}
 	for _, t := range s.tables {
-		setup = append(setup, fmt.Sprintf("COPY (%s) TO '%s' (FORMAT parquet, COMPRESSION zstd)", t.rows, filepath.Join(dir, t.name+".parquet")))
+		path := filepath.Join(dir, t.name+".parquet")
+		if _, err := os.Stat(path); err != nil {
+			setup = append(setup, fmt.Sprintf("COPY (%s) TO '%s' (FORMAT parquet, COMPRESSION zstd)", t.rows, path))
+		}
 	}
 	for _, text := range setup {
 		if _, err := db.Exec(text); err != nil {
@@ -71,7 +80,7 @@ func (s suite) run(o Options) error {
 		}
 	}
 	bad := 0
-	fmt.Printf("%-6s %-10s %8s %8s %6s\n", "query", "result", "ours, s", "DuckDB", "ratio")
+	fmt.Printf("%-6s %-10s %8s %8s %6s %8s %8s %6s\n", "query", "result", "wall, s", "DuckDB", "ratio", "CPU, s", "DuckDB", "ratio")
 	for _, q := range s.list {
 		if o.Only != "" && q.name != o.Only {
 			continue
@@ -95,29 +104,57 @@ func (s suite) run(o Options) error {
 		if result != "equal" {
 			bad++
 		}
-		var our, their []float64
+		var our, their cost
 		for range o.Rounds {
-			began := time.Now()
-			_, err := differ.Ours(context.Background(), mapreduce.Local{}, text, nil)
-			our = append(our, time.Since(began).Seconds())
+			err := our.add(func() error {
+				_, err := differ.Ours(context.Background(), mapreduce.Local{}, text, nil)
+				return err
+			})
 			if err != nil && result == "equal" {
 				return fmt.Errorf("%s: %w", q.name, err)
 			}
-			began = time.Now()
-			if _, err := differ.Theirs(db, text); err != nil {
+			err = their.add(func() error {
+				_, err := differ.Theirs(db, text)
+				return err
+			})
+			if err != nil {
 				return fmt.Errorf("%s: %w", q.name, err)
 			}
-			their = append(their, time.Since(began).Seconds())
 		}
-		slices.Sort(our)
-		slices.Sort(their)
-		mine, duck := our[len(our)/2], their[len(their)/2]
-		fmt.Printf("%-6s %-10s %8.3f %8.3f %6.2f  %s\n", q.name, result, mine, duck, mine/duck, detail)
+		wall, cpu := our.medians()
+		theirWall, theirCPU := their.medians()
+		fmt.Printf("%-6s %-10s %8.3f %8.3f %6.2f %8.3f %8.3f %6.2f  %s\n", q.name, result, wall, theirWall, wall/theirWall, cpu, theirCPU, cpu/theirCPU, detail)
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d queries differ or are refused", bad)
 	}
 	return nil
+}
+
+// cost is what the runs of a query took, in seconds.
+type cost struct{ wall, cpu []float64 }
+
+// add runs a query and adds its cost. The other system must be idle.
+func (c *cost) add(run func() error) error {
+	began, cpu := time.Now(), processorTime()
+	err := run()
+	c.wall, c.cpu = append(c.wall, time.Since(began).Seconds()), append(c.cpu, processorTime()-cpu)
+	return err
+}
+
+func (c *cost) medians() (wall, cpu float64) {
+	slices.Sort(c.wall)
+	slices.Sort(c.cpu)
+	return c.wall[len(c.wall)/2], c.cpu[len(c.cpu)/2]
+}
+
+// processorTime returns the processor time of this process in seconds.
+func processorTime() float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
 var limit = regexp.MustCompile(`\s+LIMIT [0-9]+( OFFSET [0-9]+)?$`)
