@@ -89,8 +89,8 @@ func TestErrorsOfValues(t *testing.T) {
 	}
 }
 
-// Subqueries that compare their columns with outer ones by = answer as PostgreSQL does, for NULL
-// and for rows without a match too.
+// Subqueries that use outer columns answer as PostgreSQL does, for NULL and for rows without a match
+// too.
 func TestCorrelated(t *testing.T) {
 	dir := put(t, map[string]string{"o.csv": "k,x\n1,10\n2,20\n3,30\n,40\n", "i.csv": "k,y\n1,5\n1,10\n2,7\n2,\n9,1\n"})
 	const i, o = "'DIR/i.csv' i", "'DIR/o.csv' o"
@@ -104,7 +104,9 @@ func TestCorrelated(t *testing.T) {
 		"SELECT k, count(*) AS n, (SELECT max(y) FROM " + i + " WHERE i.k = o.k) AS m FROM " + o + " GROUP BY k ORDER BY k":                                    "k,n,m 1,1,10 2,1,7 3,1, ,1,",
 		"SELECT x FROM " + o + " WHERE x > (SELECT 2 * avg(y) FROM " + i + " WHERE i.k = o.k)":                                                                 "x 20",
 		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " WHERE i.k = o.k AND EXISTS (SELECT 1 FROM 'DIR/o.csv' p WHERE p.k = i.k AND p.x > 15))": "x 20",
-		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " WHERE i.k < o.k)":                                                                       `line 1, column 95: column "k" belongs to the outer query (compare it with a column of the subquery by =, as one condition of AND, or join the two tables)`,
+		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " WHERE i.k < o.k) ORDER BY x":                                                            "x 20 30",
+		"SELECT (SELECT max(o.x) FROM " + i + " WHERE i.y > o.x) FROM " + o:                                                                                    "line 1, column 16: max has columns of the outer query alone (compute it in the outer query, or use a column of the subquery in it)",
+		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " JOIN 'DIR/i.csv' j ON j.y = o.x)":                                                       `line 1, column 112: column "x" belongs to the outer query (use it in WHERE or in the SELECT list of the subquery, as o.x)`,
 		"SELECT (SELECT y FROM " + i + " WHERE i.k = o.k) FROM " + o:                                                                                           "line 1, column 16: a subquery with columns of the outer query must select an aggregate (write max(…) or any_value(…), or join the two tables)",
 		"SELECT x FROM " + o + " WHERE EXISTS (SELECT count(*) FROM " + i + " WHERE i.k = o.k)":                                                                "line 1, column 60: EXISTS of an aggregate is always true (select a column)",
 	} {

@@ -25,6 +25,7 @@ var reportStatements = []string{
 	"SELECT name FROM 'DIR/*.jsonl' EXCEPT SELECT name FROM 'DIR/part-00.jsonl' WHERE n > 2500 ORDER BY name",
 	"SELECT DISTINCT ON (name) name, n, x, x IN (SELECT max(x) FROM 'DIR/*.jsonl' GROUP BY grp) FROM 'DIR/*.jsonl' ORDER BY name, x, n LIMIT 300",
 	"SELECT c, count(*), quantile_disc(x, 0.7), string_agg(DISTINCT grp, '+' ORDER BY grp) FROM (SELECT x, grp, unnest(string_split(name, '')) AS c FROM 'DIR/*.jsonl') GROUP BY c ORDER BY c",
+	"SELECT grp, count(*), sum((SELECT count(*) FROM 'DIR/part-00.jsonl' b WHERE b.x > a.x AND b.n < 20)) FROM 'DIR/*.jsonl' a WHERE EXISTS (SELECT 1 FROM 'DIR/*.jsonl' c WHERE c.x < a.x AND c.n > 2990) GROUP BY grp ORDER BY grp",
 	"SELECT grp, n, rank() OVER (PARTITION BY grp ORDER BY x) AS r FROM 'DIR/*.jsonl' QUALIFY r <= 2 ORDER BY 1, 3, 2",
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // A correlated subquery is bound once, and joined with the rows of the query around it. Conditions
-// such as inner.k = outer.k become the keys of the join:
+// such as inner.k = outer.k become the keys of the join. Type dependent is about other conditions.
 //
 //	EXISTS (SELECT 1 FROM t WHERE t.k = o.k)        o LEFT JOIN (SELECT DISTINCT k, 1 FROM t)
 //	(SELECT max(x) FROM t WHERE t.k = o.k)          o LEFT JOIN (SELECT k, max(x) FROM t GROUP BY k)
@@ -23,26 +23,29 @@ type correlation struct {
 	// outer and keys are compared for equality, pair by pair: over the outer columns, and over the
 	// columns of inner.
 	outer, keys []*expr.Expr
+	// values are the outer values that the subquery was joined with, to be compared by keys; nil if
+	// all of its conditions are equalities.
+	values *dependent
 }
 
-// correlate binds FROM and WHERE of a query that uses columns of s in its WHERE. It returns nil if
-// it uses none. more are further pairs to compare: over s, and over the subquery.
-func (s *scope) correlate(q *sql.Query, more ...[2]sql.Expr) (*correlation, error) {
+// correlate binds FROM and WHERE of a query that uses columns of s. It returns nil if it uses none.
+// With list, the SELECT list may use them too. more are further pairs to compare: over s, and over
+// the subquery.
+func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correlation, error) {
 	sel, ok := q.Body.(*sql.Select)
-	if !ok || len(q.With) > 0 || sel.Where == nil || len(sel.From) == 0 || len(s.cols) == 0 {
+	if !ok || len(q.With) > 0 || len(sel.From) == 0 || len(s.cols) == 0 {
 		return nil, nil
 	}
-	uses := func(x sql.Expr, cols []Column) (first *sql.Column) {
-		sql.Walk(x, func(n sql.Node) bool {
-			if c, ok := n.(*sql.Column); ok && first == nil && hasName(c, cols) {
-				first = c
-			}
-			_, isQuery := n.(*sql.Query)
-			return !isQuery
-		})
-		return first
+	d := &dependent{around: s, values: &Project{}, at: map[sql.Expr]int{}, key: map[string]int{}}
+	usesOuter := func(x sql.Node) bool {
+		first, _ := d.look(x)
+		return first != nil
 	}
-	if uses(sel.Where, s.cols) == nil {
+	listUsesOuter := func() bool {
+		return list && slices.ContainsFunc(sel.Items, func(it *sql.Item) bool { return usesOuter(it) }) ||
+			slices.ContainsFunc(more, func(p [2]sql.Expr) bool { return usesOuter(p[1]) })
+	}
+	if (sel.Where == nil || !usesOuter(sel.Where)) && !listUsesOuter() {
 		return nil, nil
 	}
 	s.b.outer[len(s.b.outer)-1] = s.cols
@@ -54,41 +57,38 @@ func (s *scope) correlate(q *sql.Query, more ...[2]sql.Expr) (*correlation, erro
 	if err != nil {
 		return nil, err
 	}
-	cols := node.Columns()
-	// outer returns a column of x that the inner tables do not have
-	outer := func(x sql.Expr) (found *sql.Column) {
-		sql.Walk(x, func(n sql.Node) bool {
-			if c, ok := n.(*sql.Column); ok && found == nil && !hasName(c, cols) && hasName(c, s.cols) {
-				found = c
-			}
-			_, isQuery := n.(*sql.Query)
-			return !isQuery
-		})
-		return found
-	}
-	all := []sql.Expr{sel.Where}
+	d.inner = node.Columns()
+	var all []sql.Expr
 	if l, ok := sel.Where.(*sql.Logical); ok && l.Op == sql.And {
 		all = l.Args
+	} else if sel.Where != nil {
+		all = append(all, sel.Where)
 	}
+	// equalities with an outer value become keys of the join; other conditions are kept
 	pairs := slices.Clone(more)
-	var rest []sql.Expr
+	var kept, mixed []sql.Expr
+	isValue := func(x sql.Expr) bool {
+		_, others := d.look(x)
+		return !others
+	}
 	for _, x := range all {
-		c := outer(x)
-		if c == nil {
-			rest = append(rest, x)
-			continue
-		}
-		eq, ok := x.(*sql.Binary)
+		outer, others := d.look(x)
+		eq, _ := x.(*sql.Binary)
 		switch {
-		case ok && eq.Op == sql.Eq && outer(eq.R) == nil && uses(eq.L, cols) == nil:
+		case outer == nil:
+			kept = append(kept, x)
+		case !others:
+			pairs = append(pairs, [2]sql.Expr{x, truth(x)})
+		case eq != nil && eq.Op == sql.Eq && isValue(eq.L) && !usesOuter(eq.R):
 			pairs = append(pairs, [2]sql.Expr{eq.L, eq.R})
-		case ok && eq.Op == sql.Eq && outer(eq.L) == nil && uses(eq.R, cols) == nil:
+		case eq != nil && eq.Op == sql.Eq && isValue(eq.R) && !usesOuter(eq.L):
 			pairs = append(pairs, [2]sql.Expr{eq.R, eq.L})
 		default:
-			return nil, errAt(c, "compare it with a column of the subquery by =, as one condition of AND, or join the two tables", "column %q belongs to the outer query", c.Parts[len(c.Parts)-1].Name)
+			kept, mixed = append(kept, x), append(mixed, x)
 		}
 	}
-	if len(pairs) == len(more) { // no column is of the outer query
+	needsValues := len(mixed) > 0 || listUsesOuter()
+	if len(pairs) == len(more) && !needsValues { // no column is of the outer query
 		if s.b.bound == nil {
 			s.b.bound = map[*sql.Select]Node{}
 		}
@@ -97,14 +97,26 @@ func (s *scope) correlate(q *sql.Query, more ...[2]sql.Expr) (*correlation, erro
 	}
 	own := *sel
 	own.Where = nil
-	switch len(rest) {
+	switch len(kept) {
 	case 0:
 	case 1:
-		own.Where = rest[0]
+		own.Where = kept[0]
 	default:
-		own.Where = &sql.Logical{Pos: sel.Pos, Op: sql.And, Args: rest}
+		own.Where = &sql.Logical{Pos: sel.Pos, Op: sql.And, Args: kept}
 	}
 	c := &correlation{inner: &selection{b: s.b, s: &own, node: node, calls: &calls{}}}
+	left := make([]*expr.Expr, len(pairs))
+	for i, p := range pairs {
+		if left[i], err = s.expr(p[0]); err != nil {
+			return nil, err
+		}
+	}
+	if needsValues {
+		c.values = d
+		if err := c.collect(list, pairs, mixed, left); err != nil {
+			return nil, err
+		}
+	}
 	s.b.outer = append(s.b.outer, nil)
 	defer func() { s.b.outer = s.b.outer[:len(s.b.outer)-1] }()
 	if own.Where != nil {
@@ -114,11 +126,8 @@ func (s *scope) correlate(q *sql.Query, more ...[2]sql.Expr) (*correlation, erro
 	}
 	in := c.inner.scope("WHERE", nil)
 	in.seen = s.seen
-	for _, p := range pairs {
-		l, err := s.expr(p[0])
-		if err != nil {
-			return nil, err
-		}
+	for i, p := range pairs {
+		l := left[i]
 		r, err := in.expr(p[1])
 		if err != nil {
 			return nil, err
@@ -135,7 +144,60 @@ func (s *scope) correlate(q *sql.Query, more ...[2]sql.Expr) (*correlation, erro
 		}
 		c.outer, c.keys = append(c.outer, l), append(c.keys, r)
 	}
-	return c, c.inner.attach(c.keys)
+	if err := c.inner.attach(c.keys); err != nil || c.values == nil {
+		return c, err
+	}
+	return c, c.compareValues()
+}
+
+// collect adds the outer values of a subquery to its tables. left are the bound outer sides of
+// pairs; they become the columns of their values.
+func (c *correlation) collect(list bool, pairs [][2]sql.Expr, mixed []sql.Expr, left []*expr.Expr) error {
+	d := c.values
+	for _, x := range mixed {
+		if err := d.collect(x); err != nil {
+			return err
+		}
+		d.compared(x)
+	}
+	for _, p := range pairs {
+		if err := d.collect(p[1]); err != nil {
+			return err
+		}
+	}
+	if list {
+		for _, it := range c.inner.s.Items {
+			if err := d.collect(it); err != nil {
+				return err
+			}
+		}
+	}
+	for i, x := range left {
+		at := d.add(nil, x)
+		d.strict[at] = true
+		left[i] = d.valueColumn(at, x.Offset)
+	}
+	c.inner.node, c.inner.values = d.cross(c.inner.node), d
+	return nil
+}
+
+// compareValues makes conditions of the pairs. The values are what is compared with the outer query
+// then.
+func (c *correlation) compareValues() error {
+	var conds []*expr.Expr
+	for i, l := range c.outer {
+		eq, err := expr.Call("=", []*expr.Expr{c.keys[i], l}, c.keys[i].Offset)
+		if err != nil {
+			return err
+		}
+		conds = append(conds, eq)
+	}
+	c.inner.node = filtered(c.inner.node, conds)
+	c.outer, c.keys = c.values.values.Exprs, nil
+	for i := range c.outer {
+		c.keys = append(c.keys, c.values.valueColumn(i, c.outer[i].Offset))
+	}
+	return nil
 }
 
 // hasName reports whether a name is that of one of the columns.
@@ -169,7 +231,7 @@ func (s *scope) join(c *correlation, node Node, name string, offset int) (values
 	for i := range c.keys {
 		right = append(right, expr.Column(i, cols[i].Type, cols[i].Name, offset))
 	}
-	first := &subquery{node: node, left: c.outer, right: right}
+	first := &subquery{node: node, left: c.outer, right: right, values: c.values}
 	for i, col := range cols[len(right):] {
 		sub := first
 		if i > 0 {
@@ -204,7 +266,10 @@ func (s *scope) existsOf(q *sql.Query, c *correlation, offset int) (*expr.Expr, 
 			return nil, errAt(it, "select a column", "EXISTS of an aggregate is always true")
 		}
 	}
-	one := distinctAll(c.project(c.keys, nil))
+	one, err := c.matched()
+	if err != nil {
+		return nil, err
+	}
 	c.inner.node = one
 	marked := c.project(columnsOf(one, len(c.keys), offset), expr.Int(1, offset))
 	v := s.join(c, marked, "exists", offset)[0]
@@ -213,6 +278,16 @@ func (s *scope) existsOf(q *sql.Query, c *correlation, offset int) (*expr.Expr, 
 		return nil, err
 	}
 	return expr.Call("not", []*expr.Expr{null}, offset)
+}
+
+// matched returns the distinct keys of the rows of the subquery.
+func (c *correlation) matched() (Node, error) {
+	if c.values != nil {
+		if n, err := c.values.semi(c.inner.node); n != nil || err != nil {
+			return n, err
+		}
+	}
+	return distinctAll(c.project(c.keys, nil)), nil
 }
 
 // columnsOf returns the first n columns of a node.
@@ -249,15 +324,10 @@ func (s *scope) scalarOf(x *sql.Scalar, c *correlation) (*expr.Expr, error) {
 	if err := in.attach(value); err != nil {
 		return nil, err
 	}
-	empty := value[0].Replace(func(e *expr.Expr) *expr.Expr {
-		if e.Op != expr.OpColumn {
-			return nil
-		}
-		if i := e.Col - len(keys); i >= 0 && i < len(in.calls.aggs) && strings.Contains(in.calls.aggs[i].Func.Name, "count") && e.Type.Kind == vec.Int {
-			return expr.Int(0, e.Offset)
-		}
-		return expr.Const(vec.NullOf(e.Type, 1), e.Offset)
-	})
+	empty, err := c.valueOfNothing(value[0], len(keys))
+	if err != nil {
+		return nil, err
+	}
 	node := c.project(columnsOf(in.node, len(keys), x.Offset), value[0])
 	node.Exprs, node.Cols = append(node.Exprs, expr.Int(1, x.Offset)), append(node.Cols, Column{Name: "one", Type: vec.Of(vec.Int)})
 	v := s.join(c, node, "subquery", x.Offset)
@@ -268,6 +338,32 @@ func (s *scope) scalarOf(x *sql.Scalar, c *correlation) (*expr.Expr, error) {
 	return expr.Case([]*expr.Expr{none}, []*expr.Expr{empty}, v[0], x.Offset)
 }
 
+// valueOfNothing returns the value of a SELECT list over the groups of the subquery, for an outer
+// row without a group: aggregates have their values for no rows.
+func (c *correlation) valueOfNothing(x *expr.Expr, keys int) (empty *expr.Expr, err error) {
+	aggs := c.inner.calls.aggs
+	empty = x.Replace(func(e *expr.Expr) *expr.Expr {
+		if e.Op != expr.OpColumn {
+			return nil
+		}
+		i := e.Col - keys
+		switch {
+		case i < 0 && c.values != nil:
+			return c.outer[e.Col]
+		case i < 0 && c.keys[e.Col].IsConst():
+			return c.keys[e.Col]
+		case i >= 0 && i < len(aggs):
+			v, problem := valueOfNothing(aggs[i], e.Offset)
+			if problem == nil {
+				return v
+			}
+			err = problem
+		}
+		return expr.Const(vec.NullOf(e.Type, 1), e.Offset)
+	})
+	return empty, err
+}
+
 // inOf binds x IN (SELECT y …) of a correlated subquery: true if some y equals x; else NULL if some
 // y is NULL, or x is NULL and there is a row; else false.
 func (s *scope) inOf(n sql.Node, x sql.Expr, q *sql.Query) (*expr.Expr, error) {
@@ -276,7 +372,7 @@ func (s *scope) inOf(n sql.Node, x sql.Expr, q *sql.Query) (*expr.Expr, error) {
 		return nil, errAt(q, "select one column", "the subquery returns %d columns", len(sel.Items))
 	}
 	y := sel.Items[0].X
-	c, err := s.correlate(q, [2]sql.Expr{x, y})
+	c, err := s.correlate(q, false, [2]sql.Expr{x, y})
 	if err != nil {
 		return nil, err
 	}

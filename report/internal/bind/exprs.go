@@ -42,6 +42,9 @@ func negate(e *expr.Expr, err error, not bool, n sql.Node) (*expr.Expr, error) {
 
 // expr binds an expression.
 func (s *scope) expr(x sql.Expr) (*expr.Expr, error) {
+	if v := s.values.column(x); v != nil {
+		return v, nil
+	}
 	switch x := x.(type) {
 	case *sql.Number:
 		return expr.ParseNumber(x.Text, x.Offset)
@@ -141,7 +144,7 @@ func (s *scope) binary(x *sql.Binary) (*expr.Expr, error) {
 	for {
 		chain = append(chain, x)
 		l, ok := x.L.(*sql.Binary)
-		if !ok {
+		if !ok || s.values.column(l) != nil {
 			break
 		}
 		x = l

@@ -45,6 +45,8 @@ type scope struct {
 	seen *names
 	// aggregates and windows report whether the clause may contain them.
 	aggregates, windows bool
+	// values are the outer values that parts of the expressions stand for; nil for none.
+	values *dependent
 	// inside reports that the expression is an argument of an aggregate.
 	inside bool
 }
@@ -151,7 +153,7 @@ func (s *scope) unknown(c *sql.Column) error {
 			table = &c.Parts[0]
 		}
 		if i, _ := find(o, table, name); i >= 0 {
-			return errAt(c, "compare it by = in the WHERE of the subquery, or join the two tables", "column %q belongs to the outer query", name.Name)
+			return errAt(c, fmt.Sprintf("use it in WHERE or in the SELECT list of the subquery, as %s", qualified(o[i], name)), "column %q belongs to the outer query", name.Name)
 		}
 	}
 	if len(c.Parts) > 1 {
@@ -179,6 +181,14 @@ func (s *scope) unknown(c *sql.Column) error {
 		hint += "; text needs single quotes"
 	}
 	return errAt(c, hint, "there is no column %q", name.Name)
+}
+
+// qualified returns the name of a column with the one of its table.
+func qualified(c Column, name sql.Ident) string {
+	if c.Table == "" {
+		return name.Name
+	}
+	return c.Table + "." + name.Name
 }
 
 // emptyHint is the way out for files without a row and a header.

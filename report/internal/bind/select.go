@@ -24,6 +24,8 @@ type selection struct {
 	having  *expr.Expr
 	qualify *expr.Expr
 	order   []SortKey // over the items
+	// values are the outer values of a correlated subquery, columns of node; nil for none.
+	values *dependent
 }
 
 // selectOf binds a SELECT with the ORDER BY behind it.
@@ -63,7 +65,7 @@ func (b *binder) selectOf(s *sql.Select, order []*sql.OrderItem, seen *names) (N
 func (sel *selection) scope(clause string, items []*sql.Item) *scope {
 	cols := sel.node.Columns()
 	sel.b.outer[len(sel.b.outer)-1] = cols
-	return &scope{b: sel.b, cols: cols, aliases: items, calls: sel.calls, clause: clause}
+	return &scope{b: sel.b, cols: cols, aliases: items, calls: sel.calls, clause: clause, values: sel.values}
 }
 
 func (sel *selection) where(seen *names) error {
@@ -73,11 +75,24 @@ func (sel *selection) where(seen *names) error {
 	if err != nil {
 		return err
 	}
-	exprs := []*expr.Expr{cond}
-	if err := sel.attach(exprs); err != nil {
+	// conditions without subqueries come first, so that subqueries have fewer outer rows
+	var plain, others []*expr.Expr
+	for _, c := range conjuncts(cond) {
+		if hasVirtual(c, subBase) {
+			others = append(others, c)
+		} else {
+			plain = append(plain, c)
+		}
+	}
+	if len(others) == 0 {
+		sel.node = &Filter{sel.node, cond}
+		return nil
+	}
+	sel.node = filtered(sel.node, plain)
+	if err := sel.attach(others); err != nil {
 		return err
 	}
-	sel.node = &Filter{sel.node, exprs[0]}
+	sel.node = filtered(sel.node, others)
 	return nil
 }
 

@@ -24,6 +24,8 @@ type subquery struct {
 	at          int
 	of          *subquery
 	place       int // of the first column of node, when joined
+	// values are the outer values of the subquery, which are left then; nil for none.
+	values *dependent
 	// text is equal for equal subqueries of a SELECT: GROUP BY and the list may both have one.
 	text string
 }
@@ -59,7 +61,7 @@ func (s *scope) scalar(x *sql.Scalar) (*expr.Expr, error) {
 	if len(s.b.outer) == 0 {
 		return nil, errAt(x, "", "subqueries are not supported in %s", s.clause)
 	}
-	if c, err := s.correlate(x.Query); err != nil {
+	if c, err := s.correlate(x.Query, true); err != nil {
 		return nil, err
 	} else if c != nil {
 		return s.scalarOf(x, c)
@@ -76,7 +78,7 @@ func (s *scope) exists(x *sql.Exists) (*expr.Expr, error) {
 	if len(s.b.outer) == 0 {
 		return nil, errAt(x, "", "subqueries are not supported in %s", s.clause)
 	}
-	if c, err := s.correlate(x.Query); err != nil {
+	if c, err := s.correlate(x.Query, false); err != nil {
 		return nil, err
 	} else if c != nil {
 		return s.existsOf(x.Query, c, x.Offset)
@@ -96,7 +98,7 @@ func (s *scope) mark(n sql.Node, x sql.Expr, q *sql.Query, _ sql.Op) (*expr.Expr
 	if len(s.b.outer) == 0 {
 		return nil, errAt(n, "", "subqueries are not supported in %s", s.clause)
 	}
-	if c, err := s.correlate(q); err != nil {
+	if c, err := s.correlate(q, true); err != nil {
 		return nil, err
 	} else if c != nil {
 		return s.inOf(n, x, q)
@@ -205,9 +207,20 @@ func (sel *selection) attachKeyed(sub *subquery, virtual int, at map[int]int) er
 		if err := sel.attach(keys); err != nil {
 			return err
 		}
+		right := first.right
+		if d := first.values; d != nil {
+			d.fill(sel.node, keys)
+			var err error
+			if keys, err = d.nullSafe(keys); err != nil {
+				return err
+			}
+			if right, err = d.nullSafe(right); err != nil {
+				return err
+			}
+		}
 		cols := sel.node.Columns()
 		first.place = len(cols)
-		j := &Join{Kind: Left, Left: sel.node, Right: first.node, LeftKeys: keys, RightKeys: first.right, Cols: slices.Concat(cols, first.node.Columns())}
+		j := &Join{Kind: Left, Left: sel.node, Right: first.node, LeftKeys: keys, RightKeys: right, Cols: slices.Concat(cols, first.node.Columns())}
 		for i := range j.Cols[len(cols):] {
 			j.Cols[len(cols)+i].Hidden = true
 		}
