@@ -54,10 +54,10 @@ func Permanent(err error) bool {
 }
 
 // Explain returns an error of the driver in words, with a way out. place is a table or a split. An
-// error that is explained already stays as it is.
+// error that is explained already, such as a lost snapshot, stays as it is.
 func Explain(name, place string, err error) error {
 	var known *Error
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, hold.ErrLost) {
 		return err
 	}
 	return &Error{Database: Display(name), Place: place, Text: text(name, err), Err: err}
