@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -158,12 +160,18 @@ type Proxy struct {
 	// Fault returns what happens to the bulk request number n, from 1: "cut" before the server gets
 	// it, "cut after", "half" an answer, the number of a status, or "" for nothing.
 	Fault func(n int) string
+	// Busy reports whether a document is answered with status 429, without the server. Nil means
+	// none is.
+	Busy func(id string) bool
 
 	n, flying, most atomic.Int64
 }
 
 // Most returns the most bulk requests that were in flight.
 func (p *Proxy) Most() int { return int(p.most.Load()) }
+
+// Requests returns how many bulk requests have come.
+func (p *Proxy) Requests() int { return int(p.n.Load()) }
 
 // ServeHTTP passes one request on.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -187,11 +195,18 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if fault == "cut" {
 		panic(http.ErrAbortHandler)
 	}
+	var busy []string
+	if p.Busy != nil && strings.HasSuffix(r.URL.Path, "/_bulk") {
+		body, busy = p.withoutBusy(body)
+	}
 	req, err := http.NewRequestWithContext(r.Context(), r.Method, p.URL+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	req.Header = r.Header.Clone()
+	if req.Header = r.Header.Clone(); len(busy) > 0 && len(body) == 0 { // the server refuses an empty request
+		fmt.Fprintf(w, `{"errors":true,"items":[%s]}`, strings.Join(busy, ","))
+		return
+	}
 	req.Header.Del("Accept-Encoding")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -203,6 +218,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil || fault == "cut after" {
 		panic(http.ErrAbortHandler)
 	}
+	if resp.StatusCode == http.StatusOK && slices.ContainsFunc(busy, func(item string) bool { return item != "" }) {
+		answer = withBusy(answer, busy)
+	}
 	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	w.WriteHeader(resp.StatusCode)
@@ -211,4 +229,51 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	_, _ = w.Write(answer)
+}
+
+// withoutBusy returns the body of a bulk request without the actions on busy documents, and for
+// each action its answer, which is empty if the server gives it.
+func (p *Proxy) withoutBusy(body []byte) (left []byte, busy []string) {
+	for len(body) > 0 {
+		line, rest, _ := bytes.Cut(body, []byte("\n"))
+		var action map[string]struct {
+			ID string `json:"_id"`
+		}
+		if err := json.Unmarshal(line, &action); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		for op, x := range action {
+			if op != "delete" {
+				_, rest, _ = bytes.Cut(rest, []byte("\n"))
+			}
+			if p.Busy(x.ID) {
+				busy = append(busy, fmt.Sprintf(`{%q:{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"rejected execution"}}}`, op))
+				continue
+			}
+			busy, left = append(busy, ""), append(left, body[:len(body)-len(rest)]...)
+		}
+		body = rest
+	}
+	return left, busy
+}
+
+// withBusy returns an answer with the items of busy documents.
+func withBusy(answer []byte, busy []string) []byte {
+	var x struct{ Items []json.RawMessage }
+	if err := json.Unmarshal(answer, &x); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	var out bytes.Buffer
+	out.WriteString(`{"errors":true,"items":[`)
+	for i, item := range busy {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		if item == "" && len(x.Items) > 0 {
+			item, x.Items = string(x.Items[0]), x.Items[1:]
+		}
+		out.WriteString(item)
+	}
+	out.WriteString("]}")
+	return out.Bytes()
 }
