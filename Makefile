@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench chaos
+.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench chaos catalog
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -53,6 +53,11 @@ FAULTS ?= 500
 
 chaos: ## 500 faults from outside on a cluster under load (FAULTS=100 for fewer)
 	cd e2e/chaos && go test -count=1 -timeout 2h -v -faults $(FAULTS) .
+
+PRODUCTS ?= 1000000
+
+catalog: ## the catalogue's night and day with a million products and kills (PRODUCTS=100000 for fewer)
+	go test -count=1 -timeout 3h -v -run '^TestCatalog$$' ./e2e/cluster -products $(PRODUCTS)
 
 FUZZTIME ?= 20s
 

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	if !given && runtime.NumCPU() < 4 {
 		_ = flag.Set("test.parallel", "4") // the tests wait most of the time
 	}
-	programs.Main(m, &binDir, "cmd/layshaft", "examples/wordcount", "e2e/cluster/internal/probe", "e2e/cluster/internal/tables", "e2e/cluster/internal/documents")
+	programs.Main(m, &binDir, "cmd/layshaft", "examples/wordcount", "examples/catalog", "e2e/cluster/internal/probe", "e2e/cluster/internal/tables", "e2e/cluster/internal/documents")
 }
 
 // heavy skips a test that takes long.

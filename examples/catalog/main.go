@@ -83,6 +83,8 @@ func main() {
 		err = fmt.Errorf("argument %q: only flags are known; see catalog -h", flag.Arg(0))
 	case *generate < 0:
 		err = fmt.Errorf("-generate %d: use a number above zero", *generate)
+	case value("detach") == "true":
+		err = errors.New("-detach: the report reads what the job writes, so this program waits for it")
 	case *top < 1:
 		err = fmt.Errorf("-top %d: use a number above zero", *top)
 	case *generate > 0 && *db != "":
@@ -107,9 +109,11 @@ func main() {
 	}
 }
 
-// coordinator returns the cluster of the flags of package mapreduce, for tasks.
+// value returns the value of a flag of package mapreduce.
+func value(name string) string { return flag.Lookup(name).Value.String() }
+
+// coordinator returns the cluster of these flags, for tasks.
 func coordinator() tasks.Cluster {
-	value := func(name string) string { return flag.Lookup(name).Value.String() }
 	return tasks.Cluster{Address: value("cluster"), TLS: tasks.TLSFiles{CA: value("tls-ca"), Cert: value("tls-cert"), Key: value("tls-key")}}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -54,20 +53,12 @@ func printReport(ctx context.Context, w io.Writer, target mapreduce.Target, list
 
 // run runs the pipeline, and prints the report on its listings.
 func run(ctx context.Context, w io.Writer, target mapreduce.Target, in Params, top int) error {
-	job, err := Catalog.Start(ctx, target, in)
-	if errors.Is(err, mapreduce.ErrExplained) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer job.Close()
-	if err := job.Wait(); err != nil {
+	if _, err := Catalog.Collect(ctx, target, in); err != nil || mapreduce.Explains(target) {
 		return err
 	}
 	if err := printReport(ctx, w, target, in.Out, top); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "listings in %s\n", in.Out)
+	_, err := fmt.Fprintf(w, "listings in %s\n", in.Out)
 	return err
 }
