@@ -115,7 +115,7 @@ func memoryData(t *testing.T) *datadir.Data {
 
 func (n *network) client(t *testing.T) *client.Client {
 	t.Helper()
-	c, err := client.Dial(client.Config{Address: "passthrough:///coordinator:7070", Options: []grpc.DialOption{grpc.WithContextDialer(n.dial)}})
+	c, err := client.Dial(client.Config{Address: "coordinator:7070", Dial: n.dial})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -493,8 +493,8 @@ func TestAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, away := time.Now(), []string{}
 		var after time.Duration
-		c, err := client.Dial(client.Config{Address: "passthrough:///coordinator:7070", Connect: time.Minute, Away: func(why string) { after, away = time.Since(start), append(away, why) },
-			Options: []grpc.DialOption{grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return nil, errors.New("connection refused") })}})
+		c, err := client.Dial(client.Config{Address: "coordinator:7070", Connect: time.Minute, Away: func(why string) { after, away = time.Since(start), append(away, why) },
+			Dial: func(context.Context, string) (net.Conn, error) { return nil, errors.New("connection refused") }})
 		if err != nil {
 			t.Fatal(err)
 		}
