@@ -96,7 +96,8 @@ func (c *counts) world(dir string, o Options, number int) error {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	for _, s := range []string{"SET threads = 1", "SET integer_division = true", "SET default_null_order = 'nulls_last_on_asc_first_on_desc'", "SET TimeZone = 'UTC'"} {
+	for _, s := range []string{"SET threads = 1", "SET integer_division = true", "SET default_null_order = 'nulls_last_on_asc_first_on_desc'", "SET TimeZone = 'UTC'",
+		"CREATE MACRO array_text(l, s) AS CASE WHEN l IS NOT NULL THEN coalesce(array_to_string(l, s), '') END"} {
 		if _, err := db.Exec(s); err != nil {
 			return err
 		}

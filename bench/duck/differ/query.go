@@ -49,6 +49,9 @@ func (g *gen) next() query {
 	}
 	if typed {
 		for t := range g.used {
+			if !strings.Contains(q.ours, t.glob) {
+				continue // the part of the statement was not used
+			}
 			for _, c := range t.cols {
 				q.types[c.name] = c.typ
 			}
