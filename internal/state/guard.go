@@ -13,8 +13,10 @@ import (
 )
 
 // guard keeps Badger away from a full disk. Badger extends its files through memory maps, so on a
-// full disk the kernel sends SIGBUS, and the process dies. The guard has two lines of defence:
+// full disk the kernel sends SIGBUS, and the process dies. The guard has three lines of defence:
 //
+//   - allocateBlocks gives each file its blocks before Badger writes to it. On a full disk, Badger
+//     waits there. Only Linux has it.
 //   - check refuses writes that would touch the reserve. Half of the reserve is for writes of
 //     what was decided before. The rest is for Badger, which flushes and compacts in the
 //     background.
@@ -35,6 +37,7 @@ type guard struct {
 	// mu guards the fields below.
 	mu         sync.Mutex
 	hasBallast bool      // the ballast file exists
+	opening    bool      // Badger is being opened
 	tableAt    time.Time // when Badger last began to write a table
 	waiting    int       // tables that wait for room
 	wrote      bool      // Badger has something to write when it is closed
@@ -139,14 +142,26 @@ func (g *guard) beforeTable() {
 	if g.reserve <= 0 {
 		return
 	}
+	_ = g.awaitRoom(func() (bool, error) {
+		_, ok := g.hasRoom()
+		return ok, nil
+	})
+}
+
+// awaitRoom calls try until it succeeds, with pauses, and notes the table that follows. It returns
+// the first error of try.
+func (g *guard) awaitRoom(try func() (bool, error)) error {
 	for logged := false; ; {
-		free, ok := g.hasRoom()
+		ok, err := try()
+		if err != nil {
+			return err
+		}
 		if ok {
 			g.mu.Lock()
 			g.tableAt = time.Now()
 			g.mu.Unlock()
 			g.noteWork()
-			return
+			return nil
 		}
 		if !logged {
 			logged = true
@@ -158,10 +173,36 @@ func (g *guard) beforeTable() {
 				defer g.mu.Unlock()
 				g.waiting--
 			}()
+			free, _ := g.free(g.dir)
 			g.log.Error("disk full: the store waits for room before it writes a table", "dir", g.dir, "free", free, "needed", g.room)
 		}
 		time.Sleep(pause)
 	}
+}
+
+// setOpening notes whether Badger is being opened: a full disk is an error then.
+func (g *guard) setOpening(opening bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.opening = opening
+}
+
+func (g *guard) isOpening() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.opening
+}
+
+// removeBallast makes room on a full disk, and reports whether there was a ballast to remove.
+func (g *guard) removeBallast() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.hasBallast {
+		return false
+	}
+	g.hasBallast = false
+	g.log.Warn("disk full, ballast removed", "dir", g.dir)
+	return os.Remove(filepath.Join(g.dir, "ballast")) == nil
 }
 
 // hasRoom reports whether a table fits, and removes the ballast if that helps.

@@ -80,6 +80,7 @@ type DB struct {
 	guard  *guard
 	watch  sync.WaitGroup
 	unlock func() error // releases the lock on the directory
+	unmap  func()       // ends the guard of Badger's maps
 }
 
 // Open opens the store of a format in folder name of dir, and creates both if necessary. The error
@@ -112,6 +113,8 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 		err = format.OpenDir(dir, errors.Is(missing, os.ErrNotExist))
 	}
 	if err == nil {
+		db.unmap = db.guard.guardMaps(name)
+		db.guard.setOpening(true)
 		log := badgerLog{opt.Log, db.guard.beforeTable}
 		db.DB, err = openBadger(files, opt, log)
 		if errors.Is(err, ErrDamaged) && opt.Disposable {
@@ -123,7 +126,11 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 			db.DB, err = openDamaged(files, err, opt, log)
 		}
 	}
+	db.guard.setOpening(false)
 	if err != nil {
+		if db.unmap != nil {
+			db.unmap()
+		}
 		return nil, errors.Join(err, db.unlock())
 	}
 	if opt.Reserve > 0 {
@@ -185,7 +192,9 @@ func (db *DB) Close() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(db.DB.Close(), db.unlock())
+	err = db.DB.Close()
+	db.unmap()
+	return errors.Join(err, db.unlock())
 }
 
 // openDamaged opens a store without its damaged files. err is the error of openBadger.
@@ -205,6 +214,9 @@ func openDamaged(dir string, err error, opt Options, log badgerLog) (*badger.DB,
 	return openBadger(dir, opt, log)
 }
 
+// memtable is the size of one of Badger's tables in memory, in bytes.
+const memtable = 16 << 20
+
 // openBadger opens Badger with small settings, as its defaults take gigabytes. All values are below
 // the value threshold, so none goes to the value log, where space is never reclaimed.
 func openBadger(dir string, opt Options, log badgerLog) (db *badger.DB, err error) {
@@ -221,7 +233,7 @@ func openBadger(dir string, opt Options, log badgerLog) (db *badger.DB, err erro
 	}
 	db, err = badger.Open(badger.DefaultOptions(dir).
 		WithSyncWrites(!opt.NoSync).
-		WithMemTableSize(16 << 20).
+		WithMemTableSize(memtable).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
 		WithValueThreshold(1 << 20).

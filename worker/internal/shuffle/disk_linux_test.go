@@ -10,7 +10,7 @@ import (
 // A really full disk must neither kill the process nor harm committed outputs.
 func TestRealDiskFull(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=160m"); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=180m"); err != nil {
 		t.Skipf("mount tmpfs: %v", err)
 	}
 	t.Cleanup(func() { // after the store is closed
