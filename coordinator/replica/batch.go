@@ -1,0 +1,130 @@
+package replica
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Store selects one of the databases.
+type Store byte
+
+// The databases of a member.
+const (
+	// Jobs holds the journal of the jobs, the programs of clients and the name of the cluster.
+	Jobs Store = 1
+	// Tasks holds the queued tasks; see package bodies.
+	Tasks Store = 2
+)
+
+// stores is the number of databases, and one more.
+const stores = 3
+
+// Batch is a list of changes to one database. All members make them together. A change is absolute:
+// to repeat a list of batches from any point leads to the same content.
+//
+//	store 1 | term of the proposer | changes
+//
+// and a change is
+//
+//	0 | key                 removes the key
+//	1 | from | to           removes all keys from from, up to but without to
+//	2 + length | key | value
+//
+// where a key follows its length as a varint.
+type Batch struct{ buf []byte }
+
+// NewBatch returns an empty batch.
+func NewBatch(s Store) *Batch { return &Batch{buf: []byte{byte(s)}} }
+
+// Len returns the size in bytes.
+func (b *Batch) Len() int { return len(b.buf) }
+
+// Empty reports whether the batch has no changes.
+func (b *Batch) Empty() bool { return len(b.buf) <= 1 }
+
+// Set sets the value of a key. It does not retain the slices.
+func (b *Batch) Set(key, value []byte) {
+	b.buf = binary.AppendUvarint(b.buf, uint64(len(value))+2)
+	b.buf = append(binary.AppendUvarint(b.buf, uint64(len(key))), key...)
+	b.buf = append(b.buf, value...)
+}
+
+// Delete removes a key.
+func (b *Batch) Delete(key []byte) {
+	b.buf = append(b.buf, 0)
+	b.buf = append(binary.AppendUvarint(b.buf, uint64(len(key))), key...)
+}
+
+// DeleteRange removes all keys from from, up to but without to.
+func (b *Batch) DeleteRange(from, to []byte) {
+	b.buf = append(b.buf, 1)
+	b.buf = append(binary.AppendUvarint(b.buf, uint64(len(from))), from...)
+	b.buf = append(binary.AppendUvarint(b.buf, uint64(len(to))), to...)
+}
+
+// entry returns the batch as an entry of the log.
+func (b *Batch) entry(term uint64) []byte {
+	e := append(make([]byte, 0, len(b.buf)+binary.MaxVarintLen64), b.buf[0])
+	e = binary.AppendUvarint(e, term)
+	return append(e, b.buf[1:]...)
+}
+
+// change is one decoded change. With a nil value it removes key; with to it removes a range.
+type change struct{ key, value, to []byte }
+
+// splitEntry decodes the start of an entry.
+func splitEntry(e []byte) (s Store, term uint64, changes []byte, err error) {
+	if len(e) > 1 {
+		if term, n := binary.Uvarint(e[1:]); n > 0 && e[0] > 0 && e[0] < stores {
+			return Store(e[0]), term, e[1+n:], nil
+		}
+	}
+	return 0, 0, nil, fmt.Errorf("entry of the log with %d bytes: %w", len(e), errMalformed)
+}
+
+// eachChange calls fn with each change.
+func eachChange(b []byte, fn func(c change) error) error {
+	field := func(size uint64) (f []byte, ok bool) {
+		if size > uint64(len(b)) {
+			return nil, false
+		}
+		f, b = b[:size:size], b[size:]
+		return f, true
+	}
+	number := func() (n uint64, ok bool) {
+		n, k := binary.Uvarint(b)
+		if k <= 0 {
+			return 0, false
+		}
+		b = b[k:]
+		return n, true
+	}
+	text := func() ([]byte, bool) {
+		n, ok := number()
+		if !ok {
+			return nil, false
+		}
+		return field(n)
+	}
+	for len(b) > 0 {
+		var c change
+		kind, ok := number()
+		if ok {
+			c.key, ok = text()
+		}
+		switch {
+		case !ok:
+		case kind == 1:
+			c.to, ok = text()
+		case kind > 1:
+			c.value, ok = field(kind - 2)
+		}
+		if !ok {
+			return fmt.Errorf("change in the log: %w", errMalformed)
+		}
+		if err := fn(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

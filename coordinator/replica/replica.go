@@ -1,0 +1,590 @@
+// Package replica keeps the state of a coordinator on several machines, so that any of them can be
+// destroyed. It contains the consensus algorithm Raft (Ongaro and Ousterhout, "In Search of an
+// Understandable Consensus Algorithm", 2014), from hashicorp/raft, and two databases per member.
+//
+// One member leads. It alone changes the databases: its Tenure proposes batches of changes. A batch
+// takes effect on all members when a majority has it in its log, synced. The log is the only
+// write-ahead log; Badger behind it is not synced for each batch.
+//
+// What a leader decides, and what it remembers beside the databases, is not replicated: leases,
+// sessions, running attempts. A new leader begins like a coordinator that was restarted with the
+// same directory.
+//
+// The directory contains:
+//
+//	member     ID of this member; a new directory has a new one
+//	log/       the log of raft
+//	snapshot   index of the newest snapshot; see snapshots
+//	jobs/      the database Jobs
+//	tasks/     the database Tasks
+package replica
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
+
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+var (
+	// ErrNotLeading means that another coordinator leads, or none.
+	ErrNotLeading = errors.New("this coordinator does not lead")
+	// ErrStopped means that the replica was closed.
+	ErrStopped = errors.New("replica closed")
+)
+
+// Config configures a member. Dir, Address, Peers, Listener and Dial are required.
+type Config struct {
+	// Dir is the directory; Open creates it.
+	Dir string
+	// Address is HOST:PORT of this member as seen by the others.
+	Address string
+	// Peers are the addresses of the first members, also that of this one.
+	Peers []string
+	// Listener accepts the connections of other members. The replica closes it.
+	Listener net.Listener
+	// Dial connects to the Listener of the member at an address.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// HasState means that this member has the state of a single coordinator, which the group begins
+	// with. At most one member may have one.
+	HasState bool
+	// Timeout is the time without a message of the leader after which the others elect another one.
+	// Zero means 500 ms.
+	Timeout time.Duration
+	// Reserve is the number of bytes to keep free on the disk; see state.Options.
+	Reserve int64
+	// Log receives messages for the operator; nil means none.
+	Log *slog.Logger
+}
+
+// Replica is a member of a group.
+type Replica struct {
+	cfg     Config
+	log     *slog.Logger
+	id      string
+	d       *databases
+	snaps   *snapshots
+	wal     *raftLog
+	streams *streams
+	raft    *raft.Raft
+	// ended is closed when Run ends, and down when raft has ended.
+	ended, down chan struct{}
+	// grownBytes and grownEntries are what was applied since the last snapshot.
+	grownBytes, grownEntries atomic.Int64
+	snapshotDue              chan struct{} // capacity 1
+	wg                       sync.WaitGroup
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	tenure  *Tenure
+	changes int           // changes of leadership
+	changed chan struct{} // closed and replaced at each change
+	failure error
+}
+
+// Open opens the directory of a member. The member takes part after Run has begun.
+func Open(cfg Config) (_ *Replica, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 500 * time.Millisecond
+	}
+	if !slices.Contains(cfg.Peers, cfg.Address) {
+		return nil, fmt.Errorf("replica: -peers %s lacks the address of this coordinator, %s; add it, or give -advertise the host that -peers names", strings.Join(cfg.Peers, ","), cfg.Address)
+	}
+	r := &Replica{cfg: cfg, log: cfg.Log, ended: make(chan struct{}), down: make(chan struct{}), snapshotDue: make(chan struct{}, 1), changed: make(chan struct{})}
+	if err := state.MakeDir(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("replica: %w", err)
+	}
+	if r.id, err = memberID(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("replica %s: %w", cfg.Dir, err)
+	}
+	if r.d, err = openDatabases(cfg.Dir, state.Options{Reserve: cfg.Reserve, Log: cfg.Log}); err != nil {
+		return nil, err
+	}
+	r.d.grown, r.d.failed, r.d.ended = r.grown, r.fail, r.ended
+	r.snaps = &snapshots{dir: cfg.Dir, d: r.d}
+	if err = r.snaps.finish(); err == nil {
+		err = state.MakeDir(filepath.Join(cfg.Dir, "log"), 0o700)
+	}
+	if err == nil {
+		r.wal, err = openLog(filepath.Join(cfg.Dir, "log"), r.hclog("log"))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("replica %s: %w", cfg.Dir, err), r.d.close())
+	}
+	r.streams = &streams{self: r.id, listener: cfg.Listener, dial: cfg.Dial, identify: r.identify, incoming: make(chan net.Conn), closed: make(chan struct{})}
+	return r, nil
+}
+
+// memberID returns the ID in the file member. It makes a new one for a new directory.
+func memberID(dir string) (string, error) {
+	b, err := state.ReadFile(filepath.Join(dir, "member"))
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	id := strings.ToLower(rand.Text()[:12])
+	return id, state.WriteFile(filepath.Join(dir, "member"), []byte(id+"\n"))
+}
+
+// ID returns the ID of this member.
+func (r *Replica) ID() string { return r.id }
+
+// hclog returns a logger for raft. Its lines are warnings and errors, as messages of this process.
+func (r *Replica) hclog(name string) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Name: name, Level: hclog.Warn, DisableTime: true, Output: lineLog{r.log}})
+}
+
+// lineLog logs each line written to it.
+type lineLog struct{ log *slog.Logger }
+
+func (l lineLog) Write(b []byte) (int, error) {
+	l.log.Debug("raft", "line", strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// raftConfig returns the settings of raft.
+func (r *Replica) raftConfig(notify chan<- bool) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(r.id)
+	c.HeartbeatTimeout, c.ElectionTimeout = r.cfg.Timeout, r.cfg.Timeout
+	c.LeaderLeaseTimeout = r.cfg.Timeout / 2
+	c.CommitTimeout = 5 * time.Millisecond
+	c.BatchApplyCh = true
+	c.NoSnapshotRestoreOnStart = true
+	c.ShutdownOnRemove = false
+	// takeSnapshots decides when a snapshot is due.
+	c.SnapshotInterval, c.SnapshotThreshold = 24*time.Hour, 1<<62
+	c.TrailingLogs = minTrailing
+	c.NotifyCh = notify
+	c.Logger = r.hclog("raft")
+	return c
+}
+
+// Run takes part in the group until ctx ends; then it returns nil. At the first start it forms the
+// group, which takes until all peers have started. It returns an error if the databases or the
+// listener fail. The caller closes the replica afterwards.
+func (r *Replica) Run(ctx context.Context) error {
+	accepting := make(chan error, 1)
+	go func() { accepting <- r.streams.run() }()
+	defer func() {
+		_ = r.streams.Close()
+		<-accepting
+	}()
+	notify := make(chan bool, 16)
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: addressedStreams{r.streams, joinAddress(r.id, r.cfg.Address)},
+		MaxPool: 4, Timeout: 10 * time.Second, Logger: r.hclog("transport")})
+	config := r.raftConfig(notify)
+	has, err := raft.HasExistingState(r.wal, r.wal, r.snaps)
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	if !has {
+		first, err := r.form(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if first != nil {
+			if err := raft.BootstrapCluster(config, r.wal, r.wal, r.snaps, transport, *first); err != nil {
+				return fmt.Errorf("replica: %w", err)
+			}
+		}
+	}
+	run, err := raft.NewRaft(config, r.d, r.wal, r.wal, r.snaps, transport)
+	if err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
+	r.mu.Lock()
+	r.raft = run
+	r.mu.Unlock()
+	observed := make(chan raft.Observation, 64)
+	run.RegisterObserver(raft.NewObserver(observed, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	}))
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	r.wg.Go(func() { r.watch(watching, notify, observed) })
+	r.wg.Go(func() { r.takeSnapshots(watching) })
+	select {
+	case <-ctx.Done():
+	case err = <-accepting:
+		accepting <- nil
+	case <-r.broken():
+		err = r.failure
+	}
+	close(r.ended)
+	stopped := run.Shutdown().Error()
+	close(r.down)
+	stopWatching()
+	r.wg.Wait()
+	r.endTenure()
+	_ = transport.Close()
+	return errors.Join(err, stopped)
+}
+
+// addressedStreams gives the stream layer the address of this member.
+type addressedStreams struct {
+	*streams
+	address raft.ServerAddress
+}
+
+// Addr implements net.Listener.
+func (a addressedStreams) Addr() net.Addr { return memberAddr(a.address) }
+
+type memberAddr string
+
+func (memberAddr) Network() string  { return "tcp" }
+func (a memberAddr) String() string { return string(a) }
+
+// Close closes the databases and the log. Call it after Run has returned.
+func (r *Replica) Close() error {
+	return errors.Join(r.streams.Close(), r.wal.Close(), r.d.close())
+}
+
+// raftLog is the log of raft. The log leaves its own database of settings open at the end.
+type raftLog struct {
+	*wal.WAL
+	settings *metadb.BoltMetaDB
+}
+
+// openLog opens the log of raft in dir.
+func openLog(dir string, log hclog.Logger) (*raftLog, error) {
+	l := &raftLog{settings: &metadb.BoltMetaDB{}}
+	var err error
+	if l.WAL, err = wal.Open(dir, wal.WithLogger(log), wal.WithMetaStore(l.settings)); err != nil {
+		return nil, errors.Join(fmt.Errorf("log: %w", err), l.settings.Close())
+	}
+	return l, nil
+}
+
+// Close closes the log.
+func (l *raftLog) Close() error { return errors.Join(l.WAL.Close(), l.settings.Close()) }
+
+// fail ends Run with an error.
+func (r *Replica) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failure == nil {
+		r.failure = err
+	}
+	r.broadcast()
+}
+
+// broken returns a channel that is closed after fail.
+func (r *Replica) broken() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		for {
+			r.mu.Lock()
+			failed, changed := r.failure != nil, r.changed
+			r.mu.Unlock()
+			if failed {
+				close(done)
+				return
+			}
+			select {
+			case <-changed:
+			case <-r.ended:
+				return
+			}
+		}
+	}()
+	return done
+}
+
+// broadcast wakes all that wait for a change. The caller holds r.mu.
+func (r *Replica) broadcast() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// watch follows the changes of leadership.
+func (r *Replica) watch(ctx context.Context, notify <-chan bool, observed <-chan raft.Observation) {
+	for {
+		select {
+		case <-notify:
+			r.endTenure()
+		case <-observed:
+			r.mu.Lock()
+			r.broadcast()
+			r.mu.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// endTenure ends the tenure of this member, if it has one.
+func (r *Replica) endTenure() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changes++
+	if r.tenure != nil {
+		close(r.tenure.lost)
+		r.tenure = nil
+	}
+	r.broadcast()
+}
+
+// identify returns the identity of this member.
+func (r *Replica) identify() identity {
+	r.mu.Lock()
+	run := r.raft
+	r.mu.Unlock()
+	who := identity{ID: r.id, HasState: r.cfg.HasState}
+	if run != nil {
+		who.Group = len(run.GetConfiguration().Configuration().Servers) > 0
+	}
+	return who
+}
+
+// formEvery is the pause between two tries to reach all peers.
+const formEvery = 200 * time.Millisecond
+
+// form waits until the group can begin. It returns the first configuration if this member is to
+// begin with it, and nil if another one is, or if the peers have a group already.
+func (r *Replica) form(ctx context.Context) (*raft.Configuration, error) {
+	logged := time.Time{}
+	for {
+		first, waiting, err := r.tryForm(ctx)
+		if err != nil || waiting == "" {
+			return first, err
+		}
+		if time.Since(logged) >= time.Minute {
+			logged = time.Now()
+			r.log.Info("waiting for the other coordinators of -peers", "peers", r.cfg.Peers, "missing", waiting)
+		}
+		select {
+		case <-time.After(formEvery):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// tryForm asks all peers once. waiting names peers that do not answer.
+func (r *Replica) tryForm(ctx context.Context) (first *raft.Configuration, waiting string, err error) {
+	own := r.identify()
+	who := map[string]identity{r.cfg.Address: own}
+	var missing []string
+	for _, p := range r.cfg.Peers {
+		if p == r.cfg.Address {
+			continue
+		}
+		other, err := r.streams.ask(ctx, p)
+		if err != nil {
+			missing = append(missing, p)
+			continue
+		}
+		if other.Group {
+			r.log.Warn("the other coordinators have a group, and this one is not in it: run layshaft coordinator members add", "address", r.cfg.Address, "id", r.id, "peer", p)
+			return nil, "", nil
+		}
+		who[p] = other
+	}
+	if len(missing) > 0 {
+		return nil, strings.Join(missing, ", "), nil
+	}
+	begins := slices.Min(r.cfg.Peers)
+	for _, p := range r.cfg.Peers {
+		if who[p].HasState && p != begins {
+			if who[begins].HasState {
+				return nil, "", fmt.Errorf("replica: %s and %s both have the state of a coordinator, and a group begins with one; give one of them an empty directory", begins, p)
+			}
+			begins = p
+		}
+	}
+	if begins != r.cfg.Address {
+		return nil, "", nil
+	}
+	c := &raft.Configuration{}
+	for _, p := range r.cfg.Peers {
+		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(who[p].ID), Address: joinAddress(who[p].ID, p)})
+	}
+	return c, "", nil
+}
+
+const (
+	// A snapshot is due after this much has been applied.
+	snapshotBytes, snapshotEntries = 64 << 20, 16_384
+	// After a snapshot, the log keeps entries for members that are behind: at least minTrailing.
+	minTrailing = 1024
+)
+
+// grown notes n applied bytes.
+func (r *Replica) grown(n int) {
+	if r.grownBytes.Add(int64(n)) > snapshotBytes || r.grownEntries.Add(1) > snapshotEntries {
+		select {
+		case r.snapshotDue <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// takeSnapshots keeps the log short.
+func (r *Replica) takeSnapshots(ctx context.Context) {
+	for {
+		select {
+		case <-r.snapshotDue:
+		case <-ctx.Done():
+			return
+		}
+		r.grownBytes.Store(0)
+		r.grownEntries.Store(0)
+		if err := r.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
+			r.log.Warn("the log of decisions keeps growing", "err", err)
+		}
+	}
+}
+
+// Leader returns the address of the leader, or "".
+func (r *Replica) Leader() string {
+	r.mu.Lock()
+	run := r.raft
+	r.mu.Unlock()
+	if run == nil {
+		return ""
+	}
+	address, _ := run.LeaderWithID()
+	_, host := splitAddress(address)
+	return host
+}
+
+// Changed returns a channel that is closed at the next change of leadership.
+func (r *Replica) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+// DB returns a database for reading. Only a Tenure changes it.
+func (r *Replica) DB(s Store) *state.DB { return r.d.db[s] }
+
+// Tenure is the time for which this member leads. Methods may be called concurrently.
+type Tenure struct {
+	r    *Replica
+	term uint64
+	lost chan struct{}
+}
+
+// Lead blocks until this member leads and its databases have everything that was decided before. It
+// returns ErrStopped after Run has ended, or the cause of ctx.
+func (r *Replica) Lead(ctx context.Context) (*Tenure, error) {
+	for {
+		r.mu.Lock()
+		run, changes, changed := r.raft, r.changes, r.changed
+		r.mu.Unlock()
+		if run != nil && run.State() == raft.Leader {
+			term := run.CurrentTerm()
+			if err := run.Barrier(0).Error(); err == nil && run.CurrentTerm() == term {
+				if t := r.begin(term, changes); t != nil {
+					return t, nil
+				}
+				continue
+			}
+		}
+		select {
+		case <-changed:
+		case <-time.After(formEvery): // raft is not there yet
+		case <-r.ended:
+			return nil, ErrStopped
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// begin registers a tenure, unless leadership has changed.
+func (r *Replica) begin(term uint64, changes int) *Tenure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changes != changes || r.raft.State() != raft.Leader {
+		return nil
+	}
+	r.tenure = &Tenure{r: r, term: term, lost: make(chan struct{})}
+	return r.tenure
+}
+
+// Lost returns a channel that is closed when the tenure has ended.
+func (t *Tenure) Lost() <-chan struct{} { return t.lost }
+
+// Term returns the number of the tenure; later tenures have greater ones, on all members.
+func (t *Tenure) Term() uint64 { return t.term }
+
+// Pending is a proposed batch.
+type Pending struct {
+	done chan error // gets the outcome
+	down <-chan struct{}
+}
+
+// Wait blocks until the batch has taken effect on this member and is in the log of a majority. The
+// error wraps ErrNotLeading if the tenure has ended; the batch may or may not take effect then.
+func (p Pending) Wait() error { return p.WaitContext(context.Background()) }
+
+// WaitContext is Wait until ctx ends. Then it returns the cause of ctx, and the batch may or may
+// not take effect.
+func (p Pending) WaitContext(ctx context.Context) error {
+	var err error
+	select {
+	case err = <-p.done:
+	case <-p.down:
+		err = raft.ErrRaftShutdown
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotLeading, err)
+	}
+	return nil
+}
+
+// Propose proposes a batch. Batches of one goroutine take effect in the order of the calls.
+func (t *Tenure) Propose(b *Batch) Pending {
+	p := Pending{done: make(chan error, 1), down: t.r.down}
+	future := t.r.raft.Apply(b.entry(t.term), 0)
+	go func() { // raft does not answer batches that arrive during its end
+		err := future.Error()
+		if err == nil {
+			err, _ = future.Response().(error)
+		}
+		p.done <- err
+	}()
+	return p
+}
+
+// DB returns a database for reading.
+func (t *Tenure) DB(s Store) *state.DB { return t.r.DB(s) }
+
+// Verify blocks until a majority has confirmed that this member leads.
+func (t *Tenure) Verify() error {
+	if err := t.r.raft.VerifyLeader().Error(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotLeading, err)
+	}
+	return nil
+}
+
+var _ io.Closer = (*Replica)(nil)

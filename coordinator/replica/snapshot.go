@@ -1,0 +1,207 @@
+package replica
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+// snapshots implements raft.SnapshotStore. A snapshot of this member is its synced databases; only
+// its index, term and configuration are stored. To send one to another member dumps the databases:
+// they may be newer than the snapshot, and the other member then repeats some entries of the log.
+//
+// The directory contains:
+//
+//	snapshot  the newest snapshot
+//	incoming  the dump that belongs to it, until the databases have its content
+//	arriving  a dump on its way
+type snapshots struct {
+	dir string
+	d   *databases
+}
+
+// meta is the content of the file snapshot.
+type meta struct {
+	raft.SnapshotMeta
+	// Incoming means that the content is in the file incoming.
+	Incoming bool
+}
+
+func (s *snapshots) path(name string) string { return filepath.Join(s.dir, name) }
+
+// load returns the newest snapshot, or nil.
+func (s *snapshots) load() (*meta, error) {
+	b, err := state.ReadFile(s.path("snapshot"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	m := &meta{}
+	if err == nil {
+		err = json.Unmarshal(b, m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("file snapshot: %w", err)
+	}
+	return m, nil
+}
+
+func (s *snapshots) save(m *meta) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return state.WriteFile(s.path("snapshot"), append(b, '\n'))
+}
+
+// finish completes a snapshot from another member, if the process was killed before the databases
+// had its content.
+func (s *snapshots) finish() error {
+	if err := os.Remove(s.path("arriving")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	m, err := s.load()
+	if err != nil || m == nil || !m.Incoming {
+		return err
+	}
+	_, f, err := s.Open(m.ID)
+	if err == nil {
+		err = s.d.Restore(f)
+	}
+	if err != nil {
+		return fmt.Errorf("snapshot of another coordinator: %w", err)
+	}
+	return nil
+}
+
+// restored notes that the databases have the content of the snapshot.
+func (s *snapshots) restored(m *meta) error {
+	m.Incoming = false
+	if err := s.save(m); err != nil {
+		return err
+	}
+	return os.Remove(s.path("incoming"))
+}
+
+// List implements raft.SnapshotStore.
+func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	m, err := s.load()
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return []*raft.SnapshotMeta{&m.SnapshotMeta}, nil
+}
+
+// Open implements raft.SnapshotStore.
+func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	m, err := s.load()
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case m == nil || m.ID != id:
+		return nil, nil, fmt.Errorf("snapshot %s: %w", id, os.ErrNotExist)
+	case m.Incoming:
+		f, err := os.Open(s.path("incoming"))
+		if err != nil {
+			return nil, nil, err
+		}
+		s.d.replaced = false
+		return &m.SnapshotMeta, &incoming{File: f, s: s, m: m}, nil
+	}
+	x, err := s.d.openDump()
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Size = x.size
+	r, w := io.Pipe()
+	go func() {
+		w.CloseWithError(x.writeTo(w))
+		_ = x.Close()
+	}()
+	return &m.SnapshotMeta, r, nil
+}
+
+// incoming is the dump of another member. After Restore has read it, Close removes it.
+type incoming struct {
+	*os.File
+	s      *snapshots
+	m      *meta
+	closed bool
+}
+
+func (f *incoming) Close() error {
+	if f.closed {
+		return nil
+	}
+	f.closed = true
+	if err := f.File.Close(); err != nil || !f.s.d.replaced {
+		return err
+	}
+	return f.s.restored(f.m)
+}
+
+// Create implements raft.SnapshotStore.
+func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration, configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	return &sink{s: s, m: meta{SnapshotMeta: raft.SnapshotMeta{Version: version, ID: fmt.Sprintf("%d-%d-%d", term, index, time.Now().UnixMilli()),
+		Index: index, Term: term, Configuration: configuration, ConfigurationIndex: configurationIndex}}}, nil
+}
+
+// sink implements raft.SnapshotSink.
+type sink struct {
+	s *snapshots
+	m meta
+	f *os.File // nil for a snapshot of this member
+}
+
+// ID implements raft.SnapshotSink.
+func (k *sink) ID() string { return k.m.ID }
+
+// Write implements raft.SnapshotSink. Only snapshots of other members have content.
+func (k *sink) Write(b []byte) (n int, err error) {
+	if k.f == nil {
+		if k.f, err = os.OpenFile(k.s.path("arriving"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+			return 0, err
+		}
+	}
+	n, err = k.f.Write(b)
+	k.m.Size += int64(n)
+	return n, err
+}
+
+// Close implements raft.SnapshotSink.
+func (k *sink) Close() error {
+	if k.f == nil {
+		return k.s.save(&k.m)
+	}
+	k.m.Incoming = true
+	_, err := k.f.Seek(0, io.SeekStart)
+	if err == nil {
+		err = readDump(k.f, func(Store, []byte, []byte) error { return nil })
+	}
+	err = errors.Join(err, k.f.Sync(), k.f.Close())
+	if err == nil {
+		err = os.Rename(k.s.path("arriving"), k.s.path("incoming"))
+	}
+	if err == nil {
+		err = state.SyncDir(k.s.dir)
+	}
+	if err == nil {
+		err = k.s.save(&k.m)
+	}
+	return err
+}
+
+// Cancel implements raft.SnapshotSink.
+func (k *sink) Cancel() error {
+	if k.f == nil {
+		return nil
+	}
+	return errors.Join(k.f.Close(), os.Remove(k.s.path("arriving")))
+}

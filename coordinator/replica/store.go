@@ -1,0 +1,429 @@
+package replica
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/hashicorp/raft"
+
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+var (
+	errMalformed = errors.New("malformed")
+	// errStale is the answer to a batch of an earlier tenure.
+	errStale = errors.New("the proposer led no longer")
+)
+
+// databases are the replicated databases of a member, and the state machine of raft.
+//
+// Badger is not synced: the log of raft is. A snapshot of raft syncs Badger and stores nothing
+// else, so every change after the last snapshot is in the log, and the next start repeats it.
+type databases struct {
+	db  [stores]*state.DB
+	log *slog.Logger
+	// grown is called with the size of each applied entry.
+	grown func(bytes int)
+	// failed is called with the error of a database that cannot be written.
+	failed func(error)
+	// ended ends waits for disk space.
+	ended <-chan struct{}
+	// replaced means that the last Restore succeeded.
+	replaced bool
+
+	// applying is held during changes. Readers that need all databases as of one moment hold it.
+	applying sync.Mutex
+}
+
+var formats = [stores]state.Format{Jobs: {Kind: "replicated jobs", Version: 1}, Tasks: {Kind: "replicated tasks", Version: 1}}
+
+var names = [stores]string{Jobs: "jobs", Tasks: "tasks"}
+
+// openDatabases opens the databases below dir.
+func openDatabases(dir string, opt state.Options) (d *databases, err error) {
+	d = &databases{log: opt.Log}
+	opt.NoSync = true
+	for s := Jobs; s < stores; s++ {
+		if d.db[s], err = state.Open(filepath.Join(dir, names[s]), "badger", formats[s], opt); err != nil {
+			return nil, errors.Join(fmt.Errorf("replica %s: %s: %w", dir, names[s], err), d.close())
+		}
+	}
+	return d, nil
+}
+
+func (d *databases) close() (err error) {
+	for _, db := range d.db {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}
+	return err
+}
+
+// A transaction stays below the limits that Badger derives from the memtable size set in package
+// state.
+const (
+	maxTxnBytes = 1 << 20
+	maxTxnOps   = 10_000
+)
+
+// diskFullWait is the pause before an entry is applied again on a full disk.
+const diskFullWait = time.Second
+
+// Apply implements raft.FSM.
+func (d *databases) Apply(l *raft.Log) any { return d.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM. It blocks while the disk is full.
+func (d *databases) ApplyBatch(logs []*raft.Log) []any {
+	answers := make([]any, len(logs))
+	total := 0
+	for _, l := range logs {
+		total += len(l.Data)
+	}
+	d.awaitRoom(int64(total))
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	var w [stores]*writer
+	for i, l := range logs {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		s, term, changes, err := splitEntry(l.Data)
+		switch {
+		case err != nil:
+		case term != l.Term:
+			err = errStale
+		default:
+			if w[s] == nil {
+				w[s] = &writer{db: d.db[s], txn: d.db[s].NewTransaction(true)}
+			}
+			if err = eachChange(changes, w[s].change); err != nil {
+				d.failed(err)
+			}
+		}
+		if err != nil {
+			answers[i] = err
+		}
+	}
+	for s, x := range w {
+		if x == nil {
+			continue
+		}
+		if err := x.txn.Commit(); err != nil {
+			d.failed(fmt.Errorf("%s: %w", names[s], err))
+			for i := range answers {
+				answers[i] = err
+			}
+		}
+		d.db[s].NoteWrite()
+	}
+	d.grown(total)
+	return answers
+}
+
+// awaitRoom waits until n bytes fit on the disk. What a majority has decided cannot be refused.
+func (d *databases) awaitRoom(n int64) {
+	for logged := false; ; {
+		err := d.db[Jobs].CheckDecided(n)
+		if !errors.Is(err, state.ErrDiskFull) {
+			return
+		}
+		if !logged {
+			logged = true
+			d.log.Error("this coordinator falls behind: free some disk space", "err", err)
+		}
+		select {
+		case <-time.After(diskFullWait):
+		case <-d.ended:
+			return
+		}
+	}
+}
+
+// writer fills transactions of one database.
+type writer struct {
+	db         *state.DB
+	txn        *badger.Txn
+	bytes, ops int
+}
+
+func (w *writer) flush() error {
+	err := w.txn.Commit()
+	w.txn, w.bytes, w.ops = w.db.NewTransaction(true), 0, 0
+	return err
+}
+
+func (w *writer) change(c change) error {
+	switch {
+	case c.to != nil:
+		return w.deleteRange(c.key, c.to)
+	case c.value == nil:
+		return w.do(len(c.key), func() error { return w.txn.Delete(c.key) })
+	}
+	return w.do(len(c.key)+len(c.value), func() error { return w.txn.Set(c.key, c.value) })
+}
+
+func (w *writer) do(size int, op func() error) error {
+	if w.bytes+size > maxTxnBytes && w.ops > 0 || w.ops >= maxTxnOps {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.bytes, w.ops = w.bytes+size, w.ops+1
+	err := op()
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		if err = w.flush(); err == nil {
+			err = op()
+		}
+	}
+	return err
+}
+
+// deleteRange removes the keys from from, up to but without to.
+func (w *writer) deleteRange(from, to []byte) error {
+	for {
+		if err := w.flush(); err != nil {
+			return err
+		}
+		var keys [][]byte
+		err := w.db.View(func(txn *badger.Txn) error {
+			it := txn.NewIterator(badger.IteratorOptions{})
+			defer it.Close()
+			for it.Seek(from); it.Valid() && bytes.Compare(it.Item().Key(), to) < 0 && len(keys) < maxTxnOps; it.Next() {
+				keys = append(keys, it.Item().KeyCopy(nil))
+			}
+			return nil
+		})
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		for _, k := range keys {
+			if err := w.do(len(k), func() error { return w.txn.Delete(k) }); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// sync makes all changes durable.
+func (d *databases) sync() (err error) {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	for s := Jobs; s < stores; s++ {
+		err = errors.Join(err, d.db[s].SyncAll())
+	}
+	return err
+}
+
+// Snapshot implements raft.FSM.
+func (d *databases) Snapshot() (raft.FSMSnapshot, error) { return synced{d}, nil }
+
+// synced is a snapshot in the databases themselves.
+type synced struct{ d *databases }
+
+// Persist implements raft.FSMSnapshot.
+func (s synced) Persist(sink raft.SnapshotSink) error {
+	if err := s.d.sync(); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	return sink.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (synced) Release() {}
+
+// A dump is the content of all databases, for a member that is far behind:
+//
+//	"LSDUMP1\n" | pairs | 0 | CRC32C of everything before 4
+//
+// and a pair is
+//
+//	store 1 | length of the key | length of the value | key | value
+const dumpMagic = "LSDUMP1\n"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// dump is an open dump of one moment.
+type dump struct {
+	txn  [stores]*badger.Txn
+	size int64
+}
+
+// openDump begins a dump and computes its size. Close it after use.
+func (d *databases) openDump() (*dump, error) {
+	x := &dump{size: int64(len(dumpMagic)) + 1 + 4}
+	d.applying.Lock()
+	for s := Jobs; s < stores; s++ {
+		x.txn[s] = d.db[s].NewTransaction(false)
+	}
+	d.applying.Unlock()
+	var scratch []byte
+	err := x.each(func(s Store, k, v []byte) error {
+		scratch = appendPair(scratch[:0], s, k, v)
+		x.size += int64(len(scratch) + len(k) + len(v))
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+func appendPair(b []byte, s Store, k, v []byte) []byte {
+	b = binary.AppendUvarint(append(b, byte(s)), uint64(len(k)))
+	return binary.AppendUvarint(b, uint64(len(v)))
+}
+
+// each calls fn with every key and value, which it must not keep.
+func (x *dump) each(fn func(s Store, k, v []byte) error) error {
+	for s := Jobs; s < stores; s++ {
+		it := x.txn[s].NewIterator(badger.DefaultIteratorOptions)
+		for it.Rewind(); it.Valid(); it.Next() {
+			err := it.Item().Value(func(v []byte) error { return fn(s, it.Item().Key(), v) })
+			if err != nil {
+				it.Close()
+				return fmt.Errorf("dump of %s: %w", names[s], err)
+			}
+		}
+		it.Close()
+	}
+	return nil
+}
+
+// writeTo writes the dump.
+func (x *dump) writeTo(w io.Writer) error {
+	sum := crc32.New(castagnoli)
+	out := bufio.NewWriterSize(w, 256<<10)
+	both := io.MultiWriter(out, sum)
+	_, err := io.WriteString(both, dumpMagic)
+	var head []byte
+	if err == nil {
+		err = x.each(func(s Store, k, v []byte) error {
+			head = append(appendPair(head[:0], s, k, v), k...)
+			_, err := both.Write(head)
+			if err == nil {
+				_, err = both.Write(v)
+			}
+			return err
+		})
+	}
+	if err == nil {
+		_, err = both.Write([]byte{0})
+	}
+	if err == nil {
+		err = binary.Write(out, binary.BigEndian, sum.Sum32())
+	}
+	if err == nil {
+		err = out.Flush()
+	}
+	return err
+}
+
+// Close ends the dump.
+func (x *dump) Close() error {
+	for _, txn := range x.txn {
+		if txn != nil {
+			txn.Discard()
+		}
+	}
+	return nil
+}
+
+// readDump calls fn with every pair of a dump, and verifies its checksum at the end.
+func readDump(r io.Reader, fn func(s Store, k, v []byte) error) error {
+	sum := crc32.New(castagnoli)
+	in := &summedReader{bufio.NewReaderSize(r, 256<<10), sum}
+	magic := make([]byte, len(dumpMagic))
+	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != dumpMagic {
+		return fmt.Errorf("dump of another coordinator: its start is missing: %w", errors.Join(errMalformed, err))
+	}
+	for {
+		s, err := in.ReadByte()
+		if err != nil {
+			return fmt.Errorf("dump of another coordinator: %w", err)
+		}
+		if s == 0 {
+			break
+		}
+		klen, err := binary.ReadUvarint(in)
+		if err != nil {
+			return fmt.Errorf("dump of another coordinator: %w", err)
+		}
+		vlen, err := binary.ReadUvarint(in)
+		if err != nil || s >= stores || klen > 1<<16 || vlen > 1<<30 {
+			return fmt.Errorf("dump of another coordinator: %w", errors.Join(errMalformed, err))
+		}
+		pair := make([]byte, klen+vlen)
+		if _, err := io.ReadFull(in, pair); err != nil {
+			return fmt.Errorf("dump of another coordinator: %w", err)
+		}
+		if err := fn(Store(s), pair[:klen:klen], pair[klen:]); err != nil {
+			return err
+		}
+	}
+	want := sum.Sum32()
+	var got uint32
+	if err := binary.Read(in.r, binary.BigEndian, &got); err != nil || got != want {
+		return fmt.Errorf("dump of another coordinator: its checksum does not match: %w", errors.Join(errMalformed, err))
+	}
+	return nil
+}
+
+// summedReader adds what is read to a checksum.
+type summedReader struct {
+	r   *bufio.Reader
+	sum hash.Hash32
+}
+
+func (r *summedReader) Read(b []byte) (int, error) {
+	n, err := r.r.Read(b)
+	_, _ = r.sum.Write(b[:n])
+	return n, err
+}
+
+func (r *summedReader) ReadByte() (byte, error) {
+	b, err := r.r.ReadByte()
+	if err == nil {
+		_, _ = r.sum.Write([]byte{b})
+	}
+	return b, err
+}
+
+// Restore implements raft.FSM: the content of a dump replaces all databases.
+func (d *databases) Restore(in io.ReadCloser) error {
+	err := d.replace(in)
+	d.replaced = err == nil
+	return errors.Join(err, in.Close())
+}
+
+func (d *databases) replace(in io.Reader) error {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	var w [stores]*writer
+	for s := Jobs; s < stores; s++ {
+		if err := d.db[s].DropAll(); err != nil {
+			return fmt.Errorf("restore %s: %w", names[s], err)
+		}
+		w[s] = &writer{db: d.db[s], txn: d.db[s].NewTransaction(true)}
+	}
+	err := readDump(in, func(s Store, k, v []byte) error {
+		return w[s].do(len(k)+len(v), func() error { return w[s].txn.Set(k, v) })
+	})
+	for s := Jobs; s < stores; s++ {
+		err = errors.Join(err, w[s].txn.Commit())
+		d.db[s].NoteWrite()
+		err = errors.Join(err, d.db[s].SyncAll())
+	}
+	return err
+}
