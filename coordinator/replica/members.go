@@ -1,0 +1,153 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Member is one coordinator of the group.
+type Member struct {
+	ID      string
+	Address string
+	Leader  bool
+	// Voter means that the member counts for majorities.
+	Voter bool
+}
+
+// changeWait limits a change of the members.
+const changeWait = 30 * time.Second
+
+// Members returns the members of the group as this member knows them.
+func (r *Replica) Members() ([]Member, error) {
+	r.mu.Lock()
+	run := r.raft
+	r.mu.Unlock()
+	if run == nil {
+		return nil, nil
+	}
+	f := run.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return nil, fmt.Errorf("members: %w", err)
+	}
+	_, leader := run.LeaderWithID()
+	var out []Member
+	for _, s := range f.Configuration().Servers {
+		_, address := splitAddress(s.Address)
+		out = append(out, Member{ID: string(s.ID), Address: address, Leader: s.ID == leader, Voter: s.Suffrage == raft.Voter})
+	}
+	return out, nil
+}
+
+// Stats returns the figures of raft, by name.
+func (r *Replica) Stats() map[string]uint64 {
+	r.mu.Lock()
+	run := r.raft
+	r.mu.Unlock()
+	out := map[string]uint64{}
+	if run != nil {
+		for k, v := range run.Stats() {
+			if n, err := strconv.ParseUint(v, 10, 64); err == nil {
+				out[k] = n
+			}
+		}
+	}
+	return out
+}
+
+// Add makes the coordinator at an address a member. It must run, with an empty directory and any
+// -peers. Add blocks until a majority of the members, with the new one, knows it.
+func (t *Tenure) Add(ctx context.Context, address string) (Member, error) {
+	who, err := t.r.streams.ask(ctx, address)
+	if err != nil {
+		return Member{}, fmt.Errorf("add member %s: %w; start it first, with -peers %s", address, err, strings.Join(append(t.r.addresses(), address), ","))
+	}
+	members, err := t.r.Members()
+	if err != nil {
+		return Member{}, err
+	}
+	for _, m := range members {
+		switch {
+		case m.ID == who.ID:
+			return m, nil
+		case m.Address == address:
+			return Member{}, fmt.Errorf("add member %s: the member %s was at this address and is another one; run layshaft coordinator members remove %s first", address, m.ID, m.ID)
+		}
+	}
+	if who.Group {
+		return Member{}, fmt.Errorf("add member %s: it belongs to another group; give it an empty directory", address)
+	}
+	if who.HasState {
+		return Member{}, fmt.Errorf("add member %s: its directory has the state of another coordinator; give it an empty directory", address)
+	}
+	if err := t.r.raft.AddVoter(raft.ServerID(who.ID), joinAddress(who.ID, address), 0, changeWait).Error(); err != nil {
+		return Member{}, fmt.Errorf("add member %s: %w: %w", address, ErrNotLeading, err)
+	}
+	return Member{ID: who.ID, Address: address, Voter: true}, nil
+}
+
+// addresses returns the addresses of the members.
+func (r *Replica) addresses() (out []string) {
+	members, _ := r.Members()
+	for _, m := range members {
+		out = append(out, m.Address)
+	}
+	return out
+}
+
+// find returns the member with an ID or address.
+func (t *Tenure) find(name string) (Member, error) {
+	members, err := t.r.Members()
+	if err != nil {
+		return Member{}, err
+	}
+	var names []string
+	for _, m := range members {
+		if m.ID == name || m.Address == name {
+			return m, nil
+		}
+		names = append(names, m.ID+" at "+m.Address)
+	}
+	return Member{}, fmt.Errorf("there is no member %s; there are %s", name, strings.Join(names, ", "))
+}
+
+// Remove removes a member, by ID or address. The last member cannot be removed.
+func (t *Tenure) Remove(name string) (Member, error) {
+	m, err := t.find(name)
+	if err != nil {
+		return m, fmt.Errorf("remove member: %w", err)
+	}
+	if members, err := t.r.Members(); err != nil || len(members) == 1 {
+		return m, fmt.Errorf("remove member %s: it is the last one", m.ID)
+	}
+	if err := t.r.raft.RemoveServer(raft.ServerID(m.ID), 0, changeWait).Error(); err != nil {
+		return m, fmt.Errorf("remove member %s: %w: %w", m.ID, ErrNotLeading, err)
+	}
+	return m, nil
+}
+
+// Transfer makes the member with an ID or address lead. With "" it takes the member whose log is
+// the longest. It blocks until the other member has taken over.
+func (t *Tenure) Transfer(name string) error {
+	f := t.r.raft.LeadershipTransfer
+	if name != "" {
+		m, err := t.find(name)
+		if err != nil {
+			return fmt.Errorf("transfer: %w", err)
+		}
+		if m.Leader {
+			return nil
+		}
+		f = func() raft.Future {
+			return t.r.raft.LeadershipTransferToServer(raft.ServerID(m.ID), joinAddress(m.ID, m.Address))
+		}
+	}
+	if err := f().Error(); err != nil {
+		return fmt.Errorf("transfer: %w", err)
+	}
+	return nil
+}

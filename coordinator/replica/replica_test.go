@@ -1,0 +1,283 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// group is a group of members in this process.
+type group struct {
+	t       *testing.T
+	dir     string
+	peers   []string
+	members []*member
+}
+
+type member struct {
+	*Replica
+	address string
+	dir     string
+	stop    context.CancelFunc
+	done    chan error
+}
+
+// startGroup starts n members that form a group.
+func startGroup(t *testing.T, n int) *group {
+	g := &group{t: t, dir: t.TempDir()}
+	var listeners []net.Listener
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, l)
+		g.peers = append(g.peers, l.Addr().String())
+	}
+	for i, l := range listeners {
+		g.members = append(g.members, g.start(l, filepath.Join(g.dir, fmt.Sprint(i)), g.peers))
+	}
+	t.Cleanup(func() {
+		for _, m := range g.members {
+			m.end(t)
+		}
+	})
+	return g
+}
+
+func (g *group) start(l net.Listener, dir string, peers []string) *member {
+	var d net.Dialer
+	r, err := Open(Config{Dir: dir, Address: l.Addr().String(), Peers: peers, Listener: l, Reserve: -1,
+		Dial: func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	m := &member{Replica: r, address: l.Addr().String(), dir: dir, stop: stop, done: make(chan error, 1)}
+	go func() { m.done <- r.Run(ctx) }()
+	return m
+}
+
+// end stops a member.
+func (m *member) end(t *testing.T) {
+	if m.stop == nil {
+		return
+	}
+	m.stop()
+	if err := <-m.done; err != nil {
+		t.Errorf("member %s: %v", m.address, err)
+	}
+	if err := m.Close(); err != nil {
+		t.Errorf("member %s: %v", m.address, err)
+	}
+	m.stop = nil
+}
+
+// restart starts a stopped member with its directory.
+func (g *group) restart(i int) *member {
+	l, err := net.Listen("tcp", g.members[i].address)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.members[i] = g.start(l, g.members[i].dir, g.peers)
+	return g.members[i]
+}
+
+// leader returns the member that leads, with its tenure.
+func (g *group) leader() (*member, *Tenure) {
+	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	defer cancel()
+	type found struct {
+		m *member
+		t *Tenure
+	}
+	first := make(chan found, len(g.members))
+	for _, m := range g.members {
+		if m.stop != nil {
+			go func() {
+				if t, err := m.Lead(ctx); err == nil {
+					first <- found{m, t}
+				}
+			}()
+		}
+	}
+	select {
+	case f := <-first:
+		return f.m, f.t
+	case <-ctx.Done():
+		g.t.Fatal("nobody leads")
+		return nil, nil
+	}
+}
+
+func set(t *testing.T, lead *Tenure, key, value string) {
+	t.Helper()
+	b := NewBatch(Tasks)
+	b.Set([]byte(key), []byte(value))
+	if err := lead.Propose(b).Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(r *Replica, key string) (value string) {
+	_ = r.DB(Tasks).View(func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte(key))
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error { value = string(v); return nil })
+	})
+	return value
+}
+
+// await waits until a member has a value.
+func await(t *testing.T, m *member, key, want string) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for get(m.Replica, key) != want {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %s is %q, want %q", m.address, key, get(m.Replica, key), want)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// What was confirmed survives the end of the leader, a restart of all, and reaches a member that
+// was away.
+func TestGroup(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	set(t, lead, "a", "1")
+	for _, x := range g.members {
+		await(t, x, "a", "1")
+	}
+	m.end(t)
+	<-lead.Lost()
+	b := NewBatch(Tasks)
+	b.Set([]byte("a"), []byte("lost"))
+	if err := lead.Propose(b).Wait(); err == nil {
+		t.Error("a tenure that has ended accepts a batch")
+	}
+	_, second := g.leader()
+	set(t, second, "b", "2")
+	for i, x := range g.members {
+		if x == m {
+			await(t, g.restart(i), "b", "2")
+		}
+	}
+	for _, x := range g.members {
+		x.end(t)
+	}
+	for i := range g.members {
+		g.restart(i)
+	}
+	_, third := g.leader()
+	set(t, third, "c", "3")
+	for _, x := range g.members {
+		for k, v := range map[string]string{"a": "1", "b": "2", "c": "3"} {
+			await(t, x, k, v)
+		}
+	}
+}
+
+// A destroyed member is replaced while the others work, by a snapshot.
+func TestReplaceMember(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	at := 0
+	for g.members[at] == m {
+		at++
+	}
+	lost := g.members[at]
+	lost.end(t)
+	for i := range 3000 {
+		set(t, lead, fmt.Sprintf("key %d", i), fmt.Sprint(i))
+	}
+	if err := m.raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	set(t, lead, "last", "yes")
+	l, err := net.Listen("tcp", lost.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := g.start(l, filepath.Join(g.dir, "fresh"), g.peers)
+	g.members[at] = fresh
+	if _, err := lead.Add(t.Context(), lost.address); err == nil {
+		t.Error("a new member replaces the one at its address unasked")
+	}
+	if _, err := lead.Remove(lost.id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lead.Add(t.Context(), lost.address); err != nil {
+		t.Fatal(err)
+	}
+	await(t, fresh, "last", "yes")
+	for i := range 3000 {
+		if v := get(fresh.Replica, fmt.Sprintf("key %d", i)); v != fmt.Sprint(i) {
+			t.Fatalf("key %d is %q", i, v)
+		}
+	}
+	if members, err := lead.r.Members(); err != nil || len(members) != 3 {
+		t.Errorf("members %v, %v", members, err)
+	}
+}
+
+// The journal numbers events without gaps, over snapshots and tenures.
+func TestJournal(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	j, err := OpenJournal(lead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := make([]byte, 3*pieceSize/2)
+	for i := range 10 {
+		if last, err := j.Append(t.Context(), []byte(fmt.Sprint("event ", 2*i+1)), []byte(fmt.Sprint("event ", 2*i+2))); err != nil || last != uint64(2*i+2) {
+			t.Fatal(last, err)
+		}
+	}
+	for range 2 {
+		if err := j.Snapshot(15, big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.end(t)
+	_, lead = g.leader()
+	if j, err = OpenJournal(lead); err != nil {
+		t.Fatal(err)
+	}
+	seq, content, err := j.LoadSnapshot()
+	if err != nil || seq != 15 || len(content) != len(big) {
+		t.Errorf("snapshot %d of %d bytes, %v", seq, len(content), err)
+	}
+	next := seq
+	if err := j.Replay(func(seq uint64, ev []byte) error {
+		if next++; seq != next || string(ev) != fmt.Sprint("event ", seq) {
+			t.Errorf("event %d: %q", seq, ev)
+		}
+		return nil
+	}); err != nil || next != 20 {
+		t.Errorf("%d events, %v", next, err)
+	}
+	if last, err := j.Append(t.Context(), []byte("x")); err != nil || last != 21 {
+		t.Error(last, err)
+	}
+	pieces := 0
+	_ = j.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{'p'}})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			pieces++
+		}
+		return nil
+	})
+	if pieces != 2 {
+		t.Errorf("%d pieces of snapshots, want 2", pieces)
+	}
+}
