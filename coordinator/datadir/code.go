@@ -21,7 +21,23 @@ var codeFormat = state.Format{Kind: "programs", Version: 1}
 
 // CodeStore stores programs from clients, each in a file named by its hash. Its methods are safe
 // for many goroutines and several processes.
-type CodeStore struct{ dir string }
+type CodeStore struct {
+	dir string
+	// shared has the programs of all coordinators; nil for a single one.
+	shared SharedCode
+}
+
+// SharedCode stores programs for all coordinators.
+type SharedCode interface {
+	// Has reports whether a program is stored.
+	Has(hash string) bool
+	// Put stores a program of size bytes.
+	Put(hash string, size int64, r io.Reader) error
+	// Remove removes a program.
+	Remove(hash string) error
+	// Each calls fn with every program.
+	Each(fn func(hash string, size int64, r io.Reader) error) error
+}
 
 // OpenCodeStore returns the store in dir, and creates dir when it is missing. It removes the
 // remains of interrupted uploads.
@@ -32,11 +48,26 @@ func OpenCodeStore(dir string) (*CodeStore, error) {
 	if err := codeFormat.OpenFlatDir(dir); err != nil {
 		return nil, fmt.Errorf("programs %s: %w", dir, err)
 	}
-	return &CodeStore{dir}, nil
+	return &CodeStore{dir: dir}, nil
+}
+
+// share makes the store one of several with the same programs. It fetches what is missing here.
+func (s *CodeStore) share(shared SharedCode) (*CodeStore, error) {
+	s = &CodeStore{s.dir, shared}
+	return s, shared.Each(func(hash string, size int64, r io.Reader) error {
+		if s.hasFile(hash) {
+			return nil
+		}
+		return s.putFile(report.Code{SHA256: hash, Size: size}, r)
+	})
 }
 
 // Has reports whether a program is stored.
 func (s *CodeStore) Has(hash string) bool {
+	return s.hasFile(hash) && (s.shared == nil || s.shared.Has(hash))
+}
+
+func (s *CodeStore) hasFile(hash string) bool {
 	_, err := os.Stat(filepath.Join(s.dir, hash))
 	return IsHash(hash) && err == nil
 }
@@ -48,8 +79,33 @@ func IsHash(hash string) bool {
 }
 
 // Put stores a program from r. Readers find all of it, on disk, or nothing. If the size or the
-// hash of r differs from c, the error wraps wire.ErrInvalid.
+// hash of r differs from c, the error wraps wire.ErrInvalid. Of several coordinators a majority has
+// the program afterwards.
 func (s *CodeStore) Put(c report.Code, r io.Reader) error {
+	if err := s.putFile(c, r); err != nil || s.shared == nil {
+		return err
+	}
+	return s.putShared(c.SHA256)
+}
+
+// putShared passes a stored program to the other coordinators.
+func (s *CodeStore) putShared(hash string) error {
+	f, err := os.Open(filepath.Join(s.dir, hash))
+	if err != nil {
+		return fmt.Errorf("program %.12s: %w", hash, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = s.shared.Put(hash, info.Size(), f)
+	}
+	if err != nil {
+		return fmt.Errorf("program %.12s: %w", hash, err)
+	}
+	return nil
+}
+
+func (s *CodeStore) putFile(c report.Code, r io.Reader) error {
 	if !IsHash(c.SHA256) {
 		return fmt.Errorf("program %q: %w: its name must be a SHA-256 in hex", c.SHA256, wire.ErrInvalid)
 	}
@@ -125,6 +181,9 @@ func (s *CodeStore) Trim(before time.Time, needed func(hash string) bool) error 
 		path := filepath.Join(s.dir, hash)
 		if info, e := os.Stat(path); e == nil && info.ModTime().Before(before) && !needed(hash) {
 			err = errors.Join(err, os.Remove(path))
+			if s.shared != nil {
+				err = errors.Join(err, s.shared.Remove(hash))
+			}
 		}
 	}
 	return err

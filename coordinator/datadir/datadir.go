@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/internal/tally"
 )
 
 // Data is the open data directory of a coordinator. The directory contains:
@@ -26,12 +28,24 @@ import (
 //
 // Each of the three directories has a file FORMAT; see state.Format.
 type Data struct {
-	Dir     string           // path of the directory
-	Cluster string           // name of the cluster
-	Journal *journal.Journal // open until Close
-	Code    *CodeStore       // programs from clients
+	Dir     string     // path of the directory
+	Cluster string     // name of the cluster
+	Journal Journal    // open until Close
+	Code    *CodeStore // programs from clients
 
 	unlock func() error
+}
+
+// Journal is the journal of a coordinator, on its disk or on several machines.
+type Journal interface {
+	coordinator.Journal
+	// CheckSpace returns an error that wraps state.ErrDiskFull if n more bytes would use the
+	// reserve of the disk.
+	CheckSpace(n int64) error
+	// Syncs returns the durations of the writes.
+	Syncs() tally.Durations
+	// Close releases the journal.
+	Close() error
 }
 
 // Options configure a data directory. The zero value is a good default.
@@ -86,6 +100,9 @@ func (d *Data) open(opt Options) (err error) {
 		if err := writeCluster(d.Dir, d.Cluster); err != nil {
 			return err
 		}
+	}
+	if fileExists(filepath.Join(d.Dir, "replica")) {
+		return fmt.Errorf("data directory %s: it belongs to one of several coordinators; start it with -peers", d.Dir)
 	}
 	if d.Code, err = OpenCodeStore(filepath.Join(d.Dir, "code")); err != nil {
 		return err

@@ -32,6 +32,8 @@ import (
 type Config struct {
 	// Dir is where tasks are stored; it is created when missing. Empty means memory only.
 	Dir string
+	// Replica, if set, takes the place of Dir: tasks are stored on several machines.
+	Replica Replica
 	// Memory is the approximate limit, in bytes, for payloads in memory that need not survive a
 	// restart; more of them go to disk. Zero means 32 MiB. Without Dir, further tasks are refused
 	// at the limit, and zero means 1 GiB.
@@ -63,6 +65,9 @@ type Config struct {
 	// Log receives messages for the operator; nil means silence.
 	Log *slog.Logger
 }
+
+// Replica is a database with the same content on several machines.
+type Replica = bodies.Replica
 
 // Server serves queued tasks over gRPC, as TasksService, and over Gearman's protocol.
 type Server struct {
@@ -105,7 +110,7 @@ func Open(cfg Config) (*Server, error) {
 		cfg.Identity = wire.CallerName
 	}
 	t := &Server{cfg: cfg, epoch: rand.Uint64() | 1, log: cfg.Log, stop: make(chan struct{}), workers: map[string]*workerStream{}}
-	shell := desk.Config{Dir: cfg.Dir, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log,
+	shell := desk.Config{Dir: cfg.Dir, Replica: cfg.Replica, Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log,
 		Queue: queue.Config{MaxDead: cfg.MaxDead, KeepDead: max(cmp.Or(cfg.KeepDead, 90*24*time.Hour), 0)}}
 	if cfg.Coordinator != nil {
 		t.lender = newLender(cfg.Coordinator)

@@ -41,6 +41,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -88,8 +89,20 @@ type Options struct {
 	// Committed is called by Run with the number of the last durable batch. It must not block for
 	// long, and must not call the store.
 	Committed func(n uint64)
+	// Replica, if set, takes the place of the directory: Open needs none then.
+	Replica Replica
 	// Log receives messages for the operator; nil means none.
 	Log *slog.Logger
+}
+
+// Replica is a database with the same content on several machines.
+type Replica interface {
+	// DB returns the database, for reading.
+	DB() *state.DB
+	// Propose changes the values of keys, all or none, in the order of the calls. A nil value
+	// removes the key. wait blocks until the change has taken effect on a majority of the machines
+	// and in DB. After an error, nothing else takes effect.
+	Propose(changes iter.Seq2[[]byte, []byte]) (wait func() error)
 }
 
 // Store is an open store. Its methods may be called concurrently, but only one goroutine at a time
@@ -138,7 +151,7 @@ var format = state.Format{Kind: "tasks", Version: 1}
 func Open(dir string, opt Options) (*Store, error) {
 	if opt.Memory == 0 {
 		opt.Memory = maxCached
-		if dir == "" {
+		if dir == "" && opt.Replica == nil {
 			opt.Memory = 1 << 30
 		}
 	}
@@ -149,6 +162,10 @@ func Open(dir string, opt Options) (*Store, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{opt: opt, large: map[ref]int{}, wake: make(chan struct{}, 1), applyLater: make(chan struct{}, 1), applyNow: make(chan struct{}, 1), next: &group{}}
+	if opt.Replica != nil {
+		s.db = opt.Replica.DB()
+		return s, s.dropSpilled()
+	}
 	if dir == "" {
 		return s, nil
 	}
@@ -176,7 +193,7 @@ func (s *Store) Close() error {
 	s.arena.free()
 	failed := s.failed
 	s.failed = errors.New("bodies: closed")
-	if s.db == nil {
+	if s.db == nil || s.opt.Replica != nil {
 		return nil
 	}
 	err := s.syncBadger()
@@ -519,6 +536,10 @@ func (s *Store) Run(ctx context.Context) error {
 	var applyErr error
 	go func() {
 		defer close(applied)
+		if s.opt.Replica != nil { // it applies
+			<-stop
+			return
+		}
 		applyErr = s.runApply(stop)
 	}()
 	err := s.writeBatches(ctx, applied)

@@ -147,7 +147,7 @@ func (s *gearmanSession) Submit(sub gearman.Submission) (id, batch uint64, err e
 		return 0, 0, err
 	}
 	b.submit = queue.Submit{Function: function, Unique: uniqueKey(sub.Unique, sub.Data), Priority: priorityOf[sub.Priority],
-		Size: len(sub.Data), Policy: b.cfg.Policy, Durable: sub.Background && !b.cfg.Memory && b.Desk.cfg.Dir != ""}
+		Size: len(sub.Data), Policy: b.cfg.Policy, Durable: sub.Background && !b.cfg.Memory && b.Desk.isDurable()}
 	if n, ok := b.cfg.Attempts[function]; ok {
 		b.submit.Policy.Attempts = n
 	}

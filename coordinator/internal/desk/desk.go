@@ -75,6 +75,8 @@ type Config struct {
 	Reserve int64
 	// AcceptLoss drops damaged data, once, instead of refusing to open; see bodies.Options.
 	AcceptLoss bool
+	// Replica, if set, takes the place of Dir; see bodies.Options.
+	Replica bodies.Replica
 	// Queue configures the core.
 	Queue queue.Config
 	// MaxBody is the largest input or result, in bytes. Zero means 64 MiB.
@@ -203,7 +205,7 @@ func Open(cfg Config) (*Desk, error) {
 	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), clock: awake.New(maxGap), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, followUps: map[queue.ID]uint64{},
 		rearm: make(chan struct{}, 1), gatherReady: make(chan struct{}, 1)}
 	var err error
-	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Log: cfg.Log, Committed: d.committed})
+	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Replica: cfg.Replica, Log: cfg.Log, Committed: d.committed})
 	if err != nil {
 		return nil, fmt.Errorf("tasks: %w", err)
 	}
@@ -213,9 +215,12 @@ func Open(cfg Config) (*Desk, error) {
 	return d, nil
 }
 
+// isDurable reports whether tasks survive the process.
+func (d *Desk) isDurable() bool { return d.cfg.Dir != "" || d.cfg.Replica != nil }
+
 // restore loads the records of the previous process.
 func (d *Desk) restore() error {
-	if d.cfg.Dir == "" { // task IDs must differ from those of an earlier process: start at a random count below 2^37
+	if !d.isDurable() { // task IDs must differ from those of an earlier process: start at a random count below 2^37
 		var b [8]byte
 		_, _ = crand.Read(b[3:])
 		b[3] &= 0x1f

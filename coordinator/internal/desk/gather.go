@@ -112,7 +112,7 @@ func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool, token uint64,
 	if d.broken != nil {
 		return Note{}, d.broken
 	}
-	n := d.step(&queue.OpenGroup{Then: then, Partial: partial, Durable: durable && d.cfg.Dir != "", Token: token, Repeated: repeated}, nil)
+	n := d.step(&queue.OpenGroup{Then: then, Partial: partial, Durable: durable && d.isDurable(), Token: token, Repeated: repeated}, nil)
 	if n.Op != queue.Accepted {
 		return n, fmt.Errorf("group: %w: the name of a following function must have 1 to 512 bytes, and limits must not be negative", ErrInvalid)
 	}

@@ -214,7 +214,7 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 		key = queue.KeyOf(x.Unique)
 	}
 	d.submit = queue.Submit{Ref: x.Ref, Function: x.Function, Unique: key, Fresh: x.Fresh, Priority: x.Priority, Due: x.Due, Size: len(x.Input), Policy: x.Policy,
-		Durable: x.Durable && d.cfg.Dir != "", Group: x.Group, Place: x.Place, Then: x.Then, Parent: x.Parent, Token: x.Token, Repeated: x.Repeated}
+		Durable: x.Durable && d.isDurable(), Group: x.Group, Place: x.Place, Then: x.Then, Parent: x.Parent, Token: x.Token, Repeated: x.Repeated}
 	if s != nil && !x.Background {
 		d.submit.Peer = s.id
 	}
@@ -267,7 +267,7 @@ var errCircular = fmt.Errorf("%w: the task of this handler would wait for itself
 // IsBacklog reports whether err passes with the next durable batch: more comes in than the disk
 // can write.
 func (d *Desk) IsBacklog(err error) bool {
-	return d.cfg.Dir != "" && errors.Is(err, bodies.ErrFull)
+	return d.isDurable() && errors.Is(err, bodies.ErrFull)
 }
 
 // NextDurable returns a channel that is closed when the next batch is durable. It needs no lock.

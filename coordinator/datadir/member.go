@@ -1,0 +1,175 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/layshaft/layshaft/coordinator/internal/bodies"
+	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/coordinator/replica"
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+// Member is the data directory of one of several coordinators. The directory contains code/, lock
+// and place like that of a single coordinator, and
+//
+//	replica/   the replicated state; see package replica
+//
+// The directory of a single coordinator can become one: Lead passes its state to the group, once.
+type Member struct {
+	Dir  string
+	opt  Options
+	code *CodeStore
+	// single is the name of the cluster of a single coordinator, or "".
+	single string
+	unlock func() error
+}
+
+// OpenMember opens the directory dir, and creates it when it is missing. Errors are those of Open.
+func OpenMember(dir string, opt Options) (_ *Member, err error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := state.MakeDir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w; choose one that can be made and written", err)
+	}
+	m := &Member{Dir: dir, opt: opt}
+	if m.unlock, err = state.Lock(dir); err != nil {
+		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	if m.code, err = OpenCodeStore(filepath.Join(dir, "code")); err == nil && m.HasState() {
+		m.single, err = clusterName(dir, opt.AcceptLoss)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory %s: %w", dir, err), m.unlock())
+	}
+	return m, nil
+}
+
+// HasState reports whether the directory has the state of a single coordinator that no group has
+// taken over.
+func (m *Member) HasState() bool { return fileExists(filepath.Join(m.Dir, "journal")) }
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// ReplicaDir is the directory for replica.Open.
+func (m *Member) ReplicaDir() string { return filepath.Join(m.Dir, "replica") }
+
+// Close releases the directory.
+func (m *Member) Close() error { return m.unlock() }
+
+// Lead returns the data of a tenure. It passes the state of a single coordinator to the group
+// first, and fetches programs that this member lacks. Closing the data does not close the
+// directory.
+func (m *Member) Lead(t *replica.Tenure) (*Data, error) {
+	d := &Data{Dir: m.Dir, unlock: func() error { return nil }}
+	var err error
+	if d.Cluster, err = t.Cluster(); err != nil {
+		return nil, err
+	}
+	if d.Cluster == "" {
+		d.Cluster = m.single
+		if m.HasState() {
+			if err := m.pass(t); err != nil {
+				return nil, fmt.Errorf("data directory %s: pass its state to the group: %w", m.Dir, err)
+			}
+		}
+		if d.Cluster == "" {
+			d.Cluster = newName()
+		}
+		if err := t.SetCluster(d.Cluster); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.setAside(d.Cluster); err != nil {
+		return nil, err
+	}
+	if d.Code, err = m.code.share(t.Programs()); err != nil {
+		return nil, err
+	}
+	d.Journal, err = replica.OpenJournal(t)
+	return d, err
+}
+
+// setAside renames what the group has taken over.
+func (m *Member) setAside(cluster string) error {
+	if !m.HasState() {
+		return nil
+	}
+	if m.single != cluster {
+		return fmt.Errorf("data directory %s: it has the state of the cluster %s, and the group is %s; give this coordinator an empty directory", m.Dir, m.single, cluster)
+	}
+	for _, name := range []string{"tasks", "journal"} {
+		if err := os.Rename(filepath.Join(m.Dir, name), filepath.Join(m.Dir, name+".single")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	m.opt.Log.Info("the group has the state of this coordinator; its former files are not needed any longer", "dir", m.Dir, "files", "journal.single tasks.single")
+	return state.SyncDir(m.Dir)
+}
+
+// passBytes is the approximate size of the batches of pass.
+const passBytes = 256 << 10
+
+// pass proposes the state of a single coordinator. After an interruption it starts anew, with the
+// same result.
+func (m *Member) pass(t *replica.Tenure) error {
+	j, err := journal.Open(filepath.Join(m.Dir, "journal"), journal.Options{Reserve: m.opt.Reserve, AcceptLoss: m.opt.AcceptLoss, Log: m.opt.Log})
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	seq, content, err := j.LoadSnapshot()
+	if err != nil {
+		return err
+	}
+	err = replica.FillJournal(t, seq, content, j.Replay)
+	if err != nil {
+		return err
+	}
+	if err := m.passTasks(t); err != nil {
+		return err
+	}
+	hashes, err := m.code.List()
+	for _, hash := range hashes {
+		if err == nil {
+			err = (&CodeStore{m.code.dir, t.Programs()}).putShared(hash)
+		}
+	}
+	return err
+}
+
+func (m *Member) passTasks(t *replica.Tenure) error {
+	if !fileExists(tasksDir(m.Dir)) {
+		return nil
+	}
+	s, err := bodies.Open(tasksDir(m.Dir), bodies.Options{Reserve: m.opt.Reserve, AcceptLoss: m.opt.AcceptLoss, Log: m.opt.Log})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	snap := s.Snapshot()
+	defer snap.Close()
+	b := replica.NewBatch(replica.Tasks)
+	err = snap.Each(func(key, value []byte) error {
+		if b.Set(key, value); b.Len() < passBytes {
+			return nil
+		}
+		full := b
+		b = replica.NewBatch(replica.Tasks)
+		return t.Propose(full).Wait()
+	})
+	if err == nil && !b.Empty() {
+		err = t.Propose(b).Wait()
+	}
+	return err
+}
