@@ -93,6 +93,9 @@ type coordinatorCmd struct {
 	Join   []string `sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of other members. Not needed if workers join the coordinator."`
 	memberFlags
 
+	Peers           []string      `group:"Several coordinators" sep:"," placeholder:"HOST:PORT" help:"Addresses (-listen or -advertise) of all coordinators of the cluster, this one too: three or five. They keep the same state, and any one can be destroyed. The first start waits for all of them. Default: a single coordinator."`
+	ElectionTimeout time.Duration `group:"Several coordinators" default:"500ms" help:"How long the leader may be silent before the other coordinators elect another one."`
+
 	AcceptLoss bool `group:"Disk" help:"Start with damaged data: drop damaged entries and tables of the journal and of the task store, and all later events, instead of refusing to start. Tasks that ended may then run again."`
 
 	Adopt bool `group:"Disk" xor:"copy" help:"Start with a copy of another data directory that is gone, and continue its cluster. Needed once."`

@@ -290,6 +290,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	logSettings(k, log)
 	return node.RunCoordinator(c.untilEOF(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
+		Peers: c.Peers, ElectionTimeout: c.ElectionTimeout,
 		Outboxes: c.Outbox, Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: gearman,
 		Tasks: taskserver.Config{Memory: int64(c.TaskMemory), KeepDead: cmp.Or(c.KeepDead, -1), MaxDead: c.MaxDead},
 		Data:  datadir.Options{NoSync: c.NoSync, Reserve: cmp.Or(int64(c.Reserve), -1), AcceptLoss: c.AcceptLoss, Adopt: c.Adopt, Fork: c.Fork},

@@ -46,6 +46,12 @@ type CoordinatorConfig struct {
 	// Audit receives the audit log: every action and refusal, with its user. Nil means Log of
 	// Common.
 	Audit *slog.Logger
+	// Peers are the addresses of all coordinators of a group, also that of this one. Empty means a
+	// single coordinator.
+	Peers []string
+	// ElectionTimeout is the time without a message of the leader after which the other
+	// coordinators elect another one. Zero means 500 ms.
+	ElectionTimeout time.Duration
 	// Outboxes are the databases whose outboxes are forwarded; see package outbox.
 	Outboxes []string
 	// Gearman is the address for Gearman clients and workers; empty means none.
@@ -66,50 +72,92 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	cfg.Data.Log = cfg.Log
+	served, err := cfg.served(p)
+	if err != nil {
+		return err
+	}
+	defer served.close()
+	if len(cfg.Peers) > 0 {
+		return cfg.runMember(ctx, p, served)
+	}
 	data, err := datadir.Open(cfg.Dir, cfg.Data)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, data.Close()) }()
-	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Log: cfg.Log, Policy: cfg.Policy})
+	g, err := cfg.coordinatorGossip(p, data.Cluster)
 	if err != nil {
 		return err
 	}
-	tasks, err := cfg.tasks(data, coord)
+	err = cfg.coordinate(ctx, p, served, data, nil, &tenure{
+		run:   []func(context.Context) error{g.Run, limitMemory, p.watch},
+		ready: func(within context.Context) error { return cfg.ready(within, p, g) },
+	})
+	cfg.Log.Info("ended")
+	return err
+}
+
+// served are the listeners of the servers. All but grpc may be nil.
+type served struct{ grpc, http, gearman, gearmanHTTP net.Listener }
+
+// close closes the listeners that no server has.
+func (s *served) close() {
+	for _, l := range []net.Listener{s.gearman, s.gearmanHTTP} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// served opens the ports of Gearman beside those of p.
+func (c *CoordinatorConfig) served(p *ports) (s *served, err error) {
+	s = &served{grpc: p.grpc, http: p.http}
+	if s.gearman, err = c.gearman(p, "gearman", c.Gearman, gearmanBusy); err == nil {
+		s.gearmanHTTP, err = c.gearman(p, "gearman-http", c.GearmanHTTP, httpBusy)
+	}
+	if err != nil {
+		s.close()
+	}
+	return s, err
+}
+
+// coordinatorGossip returns the gossip of a coordinator.
+func (c *CoordinatorConfig) coordinatorGossip(p *ports, cluster string) (*gossip.Gossip, error) {
+	return c.gossip(gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), ID: cluster,
+		Address: p.advertise, HTTP: p.httpAddress()}, nil)
+}
+
+// tenure is a time for which this process coordinates.
+type tenure struct {
+	// run runs beside the servers.
+	run []func(context.Context) error
+	// ready is called when the coordinator has its state.
+	ready func(context.Context) error
+}
+
+// coordinate runs the servers until ctx ends, with the state in data and replica; replica is nil
+// for a single coordinator. The servers close their listeners.
+func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served, data *datadir.Data, replica taskserver.Replica, during *tenure) (err error) {
+	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Log: c.Log, Policy: c.Policy})
+	if err != nil {
+		return err
+	}
+	tasks, err := c.tasks(data, coord, replica)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tasks.Close()) }()
-	gearman, err := cfg.gearman(p, "gearman", cfg.Gearman, gearmanBusy)
-	if err != nil {
-		return err
-	}
-	if gearman != nil {
-		defer gearman.Close()
-	}
-	gearmanHTTP, err := cfg.gearman(p, "gearman-http", cfg.GearmanHTTP, httpBusy)
-	if err != nil {
-		return err
-	}
-	if gearmanHTTP != nil {
-		defer gearmanHTTP.Close()
-	}
 	server, err := jobserver.New(jobserver.Config{
 		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
 		Identity: peerName, Certificate: peerCertificate, Tasks: tasks,
-		Dial: p.dial(security.Worker), KeepCode: cfg.KeepCode, ClientLease: cfg.ClientLease, MaxCode: cfg.MaxCode, Audit: cfg.Audit, Log: cfg.Log,
+		Dial: p.dial(security.Worker), KeepCode: c.KeepCode, ClientLease: c.ClientLease, MaxCode: c.MaxCode, Audit: c.Audit, Log: c.Log,
 	})
 	if err != nil {
 		return err
 	}
-	outboxes := outbox.NewWatcher(cfg.Outboxes)
-	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: cfg.Version,
-		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Notice: p.notice, Log: cfg.Log})
-	if err != nil {
-		return err
-	}
-	g, err := cfg.gossip(gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), ID: data.Cluster,
-		Address: p.advertise, HTTP: p.httpAddress()}, nil)
+	outboxes := outbox.NewWatcher(c.Outboxes)
+	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
+		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Notice: p.notice, Log: c.Log})
 	if err != nil {
 		return err
 	}
@@ -120,46 +168,45 @@ func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
 	deciding, stopDeciding := context.WithCancel(context.WithoutCancel(ctx))
 	decided := make(chan error, 1)
 	go func() { decided <- coord.Run(deciding) }()
-	family.Go(func() error { return server.Run(within, p.grpc) })
+	family.Go(func() error { return server.Run(within, l.grpc) })
 	family.Go(func() error { return tasks.Run(within) })
-	if gearman != nil {
-		family.Go(func() error { return tasks.ServeGearman(within, gearman, cfg.GearmanOptions) })
+	if l.gearman != nil {
+		family.Go(func() error { return tasks.ServeGearman(within, l.gearman, c.GearmanOptions) })
 	}
-	if gearmanHTTP != nil {
-		family.Go(func() error { return tasks.ServeGearmanHTTP(within, gearmanHTTP, cfg.GearmanOptions) })
+	if l.gearmanHTTP != nil {
+		family.Go(func() error { return tasks.ServeGearmanHTTP(within, l.gearmanHTTP, c.GearmanOptions) })
 	}
-	for _, database := range cfg.Outboxes {
+	for _, database := range c.Outboxes {
 		family.Go(func() error {
-			return outbox.Forward(within, outbox.Config{Database: database, Submit: tasks.SubmitTasks, Log: cfg.Log})
+			return outbox.Forward(within, outbox.Config{Database: database, Submit: tasks.SubmitTasks, Log: c.Log})
 		})
 	}
-	family.Go(func() error { return g.Run(within) })
-	family.Go(func() error { return limitMemory(within) })
-	family.Go(func() error { return p.watch(within) })
-	if p.http != nil {
-		if len(cfg.Outboxes) > 0 {
+	for _, run := range during.run {
+		family.Go(func() error { return run(within) })
+	}
+	if l.http != nil {
+		if len(c.Outboxes) > 0 {
 			family.Go(func() error { outboxes.Run(within); return nil })
 		}
 		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler(),
 			api: httpapi.New(httpapi.Config{Tasks: tasks, Caller: p.caller, Authorize: p.authorize()})}
-		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
+		family.Go(func() error { return shown.serve(within, l.http, p.tls, c.Log) })
 	}
 	family.Go(func() error {
 		if err := coord.Ready(within); err != nil {
 			return nil // the coordinator's own error says why
 		}
 		ready.Store(true)
-		if p.http != nil {
+		if l.http != nil {
 			family.Go(func() error { board.Run(within); return nil })
 		}
-		return cfg.ready(within, p, g)
+		return during.ready(within)
 	})
 	err = family.Wait()
 	stopDeciding()
 	if failed := <-decided; !errors.Is(failed, context.Canceled) {
 		err = failed // it ended the server
 	}
-	cfg.Log.Info("ended")
 	return err
 }
 
@@ -174,9 +221,9 @@ func peerCertificate(ctx context.Context) string {
 func peerName(ctx context.Context) string { return security.PeerIdentity(ctx).String() }
 
 // tasks opens the task queue of the coordinator.
-func (c *CoordinatorConfig) tasks(data *datadir.Data, coord *coordinator.Coordinator) (*taskserver.Server, error) {
+func (c *CoordinatorConfig) tasks(data *datadir.Data, coord *coordinator.Coordinator, replica taskserver.Replica) (*taskserver.Server, error) {
 	t := c.Tasks
-	t.Coordinator = coord
+	t.Coordinator, t.Replica = coord, replica
 	t.Dir, t.Cluster, t.Identity, t.Log = data.TasksDir(), data.Cluster, peerName, c.Log
 	t.Audit = c.Audit
 	t.NoSync, t.Reserve, t.AcceptLoss = c.Data.NoSync, c.Data.Reserve, c.Data.AcceptLoss

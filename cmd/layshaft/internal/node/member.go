@@ -1,0 +1,215 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/replica"
+	"github.com/layshaft/layshaft/internal/security"
+)
+
+// runMember runs one of several coordinators until ctx ends; then it returns nil. While it leads,
+// it coordinates; otherwise it forwards its connections to the leader.
+func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) (err error) {
+	if err := checkPeers(c.Peers); err != nil {
+		return Refused{err}
+	}
+	dir, err := datadir.OpenMember(c.Dir, c.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	doors := newDoors(p.grpc)
+	r, err := replica.Open(replica.Config{Dir: dir.ReplicaDir(), Address: p.advertise, Peers: c.Peers, HasState: dir.HasState(),
+		Listener: securedListener{doors.members, p.tls}, Dial: p.dialMember, Timeout: c.ElectionTimeout, Reserve: c.Data.Reserve, Log: c.Log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	doors.leader, doors.changed = func() string {
+		if at := r.Leader(); at != p.advertise {
+			return at
+		}
+		return ""
+	}, r.Changed
+	doors.add(forwardGRPC, l.grpc)
+	doors.add(forwardHTTP, l.http)
+	doors.add(forwardGearman, l.gearman)
+	doors.add(forwardGearmanHTTP, l.gearmanHTTP)
+
+	family, within := errgroup.WithContext(ctx)
+	// The member takes part until its servers have ended, so that they can hand over.
+	taking, stopTaking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTaking()
+	took := make(chan error, 1)
+	go func() { took <- r.Run(taking) }()
+	family.Go(func() error { return doors.run(within) })
+	family.Go(func() error { return limitMemory(within) })
+	family.Go(func() error { return p.watch(within) })
+	family.Go(func() error { return c.joinGossip(within, p, r) })
+	family.Go(func() error { return cutAfterChange(within, doors, r) })
+	family.Go(func() error { return c.leadWhenever(within, p, doors, dir, r) })
+	family.Go(func() error {
+		select {
+		case err := <-took:
+			took <- err
+			return err
+		case <-within.Done():
+			return nil
+		}
+	})
+	err = family.Wait()
+	stopTaking()
+	if failed := <-took; err == nil {
+		err = failed
+	}
+	c.Log.Info("ended")
+	return err
+}
+
+// cutAfterChange closes forwarded connections when another member leads.
+func cutAfterChange(ctx context.Context, d *doors, r *replica.Replica) error {
+	for was := ""; ; {
+		changed := r.Changed()
+		if now := r.Leader(); now != was {
+			was = now
+			d.cut()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// clusterPoll is the pause between two looks for the name of a new cluster.
+const clusterPoll = 50 * time.Millisecond
+
+// joinGossip gossips once the name of the cluster is known.
+func (c *CoordinatorConfig) joinGossip(ctx context.Context, p *ports, r *replica.Replica) error {
+	for r.Cluster() == "" {
+		select {
+		case <-time.After(clusterPoll):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	g, err := c.coordinatorGossip(p, r.Cluster())
+	if err != nil {
+		return err
+	}
+	family, within := errgroup.WithContext(ctx)
+	family.Go(func() error { return g.Run(within) })
+	family.Go(func() error { return c.ready(within, p, g) })
+	return family.Wait()
+}
+
+// leadWhenever coordinates whenever this member leads, until ctx ends.
+func (c *CoordinatorConfig) leadWhenever(ctx context.Context, p *ports, d *doors, dir *datadir.Member, r *replica.Replica) error {
+	for {
+		t, err := r.Lead(ctx)
+		if err != nil {
+			return nil // ctx or the replica has ended
+		}
+		err = c.lead(ctx, p, d, dir, t)
+		switch {
+		case ctx.Err() != nil:
+			if err := t.Transfer(""); err != nil {
+				c.Log.Debug("no other coordinator takes over", "err", err)
+			}
+			return nil
+		case lost(t):
+			c.Log.Warn("another coordinator leads now", "leader", r.Leader())
+		default:
+			c.Log.Error("leading failed; another coordinator takes over", "err", err)
+			if err := t.Transfer(""); err != nil {
+				return fmt.Errorf("coordinator: %w", err)
+			}
+		}
+	}
+}
+
+func lost(t *replica.Tenure) bool {
+	select {
+	case <-t.Lost():
+		return true
+	default:
+		return false
+	}
+}
+
+// lead coordinates during a tenure.
+func (c *CoordinatorConfig) lead(ctx context.Context, p *ports, d *doors, dir *datadir.Member, t *replica.Tenure) error {
+	began := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-t.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	data, err := dir.Lead(t)
+	if err != nil {
+		return err
+	}
+	l := d.open()
+	defer l.closeAll()
+	return c.coordinate(ctx, p, l, data, t.TaskStore(), &tenure{ready: func(context.Context) error {
+		c.Log.Info("this coordinator leads", "term", t.Term(), "took", time.Since(began))
+		return nil
+	}})
+}
+
+// securedListener encrypts connections between members.
+type securedListener struct {
+	net.Listener
+	tls *security.TLS
+}
+
+func (l securedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil || l.tls == nil {
+		return c, err
+	}
+	config := l.tls.Peers(security.Coordinator)
+	config.NextProtos = []string{"h2"} // the credentials of gRPC at the other end require it
+	return tls.Server(c, config), nil
+}
+
+// dialMember opens a connection for the messages of raft.
+func (p *ports) dialMember(ctx context.Context, address string) (net.Conn, error) {
+	c, err := dialMember(ctx, address, memberStream)
+	if err != nil || p.tls == nil {
+		return c, err
+	}
+	secured, _, err := p.tls.Client(security.Coordinator).ClientHandshake(ctx, address, c)
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+// checkPeers returns an error unless the list of coordinators can be a group.
+func checkPeers(peers []string) error {
+	for i, a := range peers {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return fmt.Errorf("-peers: %q is no HOST:PORT: %w", a, err)
+		}
+		if slices.Contains(peers[:i], a) {
+			return fmt.Errorf("-peers: %s is named twice", a)
+		}
+	}
+	return nil
+}
