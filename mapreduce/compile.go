@@ -419,7 +419,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	}
 	holders := 0
 	for _, x := range s.ends {
-		if x.n != nil && !x.side {
+		if x.n != nil && !x.side || x.n == nil && x.out.sink != nil && x.out.sink.holds {
 			holders++
 		}
 	}

@@ -53,6 +53,7 @@ func gather[T any](p *Plan, name string, d Dataset[T]) {
 type sinkRole struct {
 	name    string
 	place   string // absolute path; empty if the sink is not a PlacedSink
+	holds   bool   // the sink is a MemorySink
 	check   func(ctx context.Context) error
 	open    func(e *env, t SinkTask, done func(part []byte)) (push any, flush func() error, err error)
 	finish  func(ctx context.Context, job string, parts [][]byte) error
@@ -106,9 +107,11 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 	}
 	d.n.useBudget(s)
 	at := caller()
+	_, holds := any(s).(MemorySink)
 	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: at, sink: &sinkRole{
 		name:  s.String(),
 		place: place,
+		holds: holds,
 		check: s.Check,
 		open: func(e *env, t SinkTask, done func([]byte)) (any, func() error, error) {
 			w, err := s.Open(e.ctx, t)

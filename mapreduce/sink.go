@@ -9,7 +9,8 @@ import (
 // searchio and indexio make sinks.
 //
 // Every attempt writes to a temporary place of its own. Finish makes the output of the committed
-// attempts visible, all of it or nothing. A Sink may also be a [PlacedSink] and a [PublishedSink].
+// attempts visible, all of it or nothing. A Sink may also be a [PlacedSink], a [PublishedSink]
+// and a [MemorySink].
 type Sink[T any] interface {
 	// String names the sink in plans and errors, such as textio.Write("out").
 	String() string
@@ -26,6 +27,13 @@ type Sink[T any] interface {
 	// Abandon is called when the job failed or was cancelled. It removes every temporary file of
 	// the job.
 	Abandon(ctx context.Context, job string) error
+}
+
+// MemorySink is a Sink whose writers hold much in memory, such as the next requests. They share the
+// memory of an attempt with its operators: [TaskMemory] of the context of Open returns their part.
+type MemorySink interface {
+	// HoldsMemory marks the sink.
+	HoldsMemory()
 }
 
 // PlacedSink is a Sink that writes to one path. A plan is refused if two of its sinks write to the

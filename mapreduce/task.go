@@ -22,8 +22,9 @@ type Task struct {
 
 type memoryKey struct{}
 
-// TaskMemory returns the number of bytes that the function of an operator may hold. ctx is the
-// context of the function; without one the result is zero. The function is free to ignore it.
+// TaskMemory returns the number of bytes that the function of an operator, or the writer of a
+// [MemorySink], may hold. ctx is the context of the function, or of Open; without one the result is
+// zero. The function is free to ignore it.
 func TaskMemory(ctx context.Context) int64 {
 	n, _ := ctx.Value(memoryKey{}).(int64)
 	return n

@@ -29,6 +29,7 @@ var (
 	_ mapreduce.Sink[string]  = Sink[string]{}
 	_ mapreduce.PlacedSink    = Sink[string]{}
 	_ mapreduce.PublishedSink = Sink[string]{}
+	_ mapreduce.MemorySink    = Sink[string]{}
 )
 
 // Write returns a sink for an index in a directory: one file per task, dir/part-00000.bleve and so
@@ -54,6 +55,9 @@ func (s Sink[T]) Check(ctx context.Context) error {
 	return s.sink.Check(ctx)
 }
 
+// HoldsMemory marks the sink: an attempt holds a batch of documents.
+func (s Sink[T]) HoldsMemory() {}
+
 // Open starts the shard of one attempt.
 func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
 	fields, err := fieldsOf(reflect.TypeFor[T]())
@@ -68,7 +72,7 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if err != nil {
 		return nil, err
 	}
-	return &writer[T]{s: s, out: out, fields: fields, enc: enc}, nil
+	return &writer[T]{s: s, out: out, fields: fields, enc: enc, batch: batchOf(mapreduce.TaskMemory(ctx))}, nil
 }
 
 // writer builds one shard in a temporary directory. Close packs it into one file.
@@ -77,14 +81,28 @@ type writer[T any] struct {
 	out     *files.Writer
 	fields  []field
 	enc     *jsoncodec.Encoder
+	batch   int // number of documents in memory
 	buf     []byte
 	dir     string        // empty before the first record
 	builder bleve.Builder // nil before the first record and after Close
 }
 
-// batch is the number of documents that are in memory before they become a segment on disk. Two
-// builders with 1,000 documents of 300 bytes each take about 100 MB.
-const batch = 1000
+const (
+	// minBatch and maxBatch limit the number of documents that are in memory before they become a
+	// segment on disk.
+	minBatch, maxBatch = 100, 1000
+	// batchBytes is the memory for each of them. Two builders with 1,000 documents of 300 bytes
+	// each take about 100 MB.
+	batchBytes = 50_000
+)
+
+// batchOf returns the number of documents that fit in memory; zero means no limit.
+func batchOf(memory int64) int {
+	if memory == 0 {
+		return maxBatch
+	}
+	return int(min(max(memory/batchBytes, minBatch), maxBatch))
+}
 
 // Write adds one document.
 func (w *writer[T]) Write(r *T) (err error) {
@@ -99,7 +117,7 @@ func (w *writer[T]) Write(r *T) (err error) {
 		if w.dir, err = os.MkdirTemp("", "layshaft-index-"); err != nil {
 			return err
 		}
-		w.builder, err = bleve.NewBuilder(filepath.Join(w.dir, "shard"), mappingOf(w.fields), map[string]any{"batchSize": batch, "buildPathPrefix": w.dir})
+		w.builder, err = bleve.NewBuilder(filepath.Join(w.dir, "shard"), mappingOf(w.fields), map[string]any{"batchSize": w.batch, "buildPathPrefix": w.dir})
 		if err != nil {
 			return err
 		}

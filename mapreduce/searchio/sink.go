@@ -34,6 +34,7 @@ var (
 	_ mapreduce.Sink[string]  = Sink[string]{}
 	_ mapreduce.PublishedSink = Sink[string]{}
 	_ mapreduce.BudgetUser    = Sink[string]{}
+	_ mapreduce.MemorySink    = Sink[string]{}
 )
 
 // Write returns a sink for an index that exists. A record becomes a document by the rules of
@@ -66,8 +67,8 @@ func (s Sink[T]) Deleted(f func(T) bool) Sink[T] {
 }
 
 // Batch limits one request to a number of documents and bytes. The defaults are 1,000 documents and
-// 5 MiB. A larger document has a request of its own. If the server refuses a request as too large,
-// it is halved.
+// 5 MiB. Requests are smaller if the memory of an attempt has no room for two of them. A larger
+// document has a request of its own. If the server refuses a request as too large, it is halved.
 func (s Sink[T]) Batch(docs, bytes int) Sink[T] {
 	s.docs, s.bytes = docs, bytes
 	return s
@@ -92,6 +93,21 @@ func (s Sink[T]) Budget() (name string, n, size int) {
 		return "", 0, 0 // Check returns the error
 	}
 	return srv.Budget, s.each, srv.InFlight
+}
+
+// HoldsMemory marks the sink: an attempt holds the requests in flight and the next one.
+func (s Sink[T]) HoldsMemory() {}
+
+// minBytes is the least limit of a request that memory sets, in bytes.
+const minBytes = 64 << 10
+
+// requestBytes returns the most bytes of a request of an attempt with so much memory; zero means no
+// limit. A buffer may grow to twice its content.
+func (s Sink[T]) requestBytes(memory int64) int {
+	if memory == 0 {
+		return s.bytes
+	}
+	return min(s.bytes, int(max(memory/int64(2*(s.each+1)), minBytes)))
 }
 
 // patience is the time for requests of Check: nothing has begun yet, so a user waits for it.
@@ -158,7 +174,7 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if err != nil {
 		return nil, mapreduce.Fatal(err)
 	}
-	w := &writer[T]{s: s, enc: enc, results: make(chan result, s.each), bytes: s.bytes}
+	w := &writer[T]{s: s, enc: enc, results: make(chan result, s.each), bytes: s.requestBytes(mapreduce.TaskMemory(ctx))}
 	index := s.index
 	if s.rebuild != nil {
 		if index, err = s.rebuild.ensure(ctx, l, s.index, t.Job); err != nil {

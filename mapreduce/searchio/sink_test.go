@@ -335,6 +335,30 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// Requests are as small as the memory of an attempt demands.
+func TestMemory(t *testing.T) {
+	const n = 60_000
+	for memory, most := range map[int64]int{8 << 20: 1 << 20, 32 << 20: 4 << 20} {
+		f, largest := &searchtest.Fake{}, atomic.Int64{}
+		f.Create("products")
+		f.Before = func(_ http.ResponseWriter, _ *http.Request, body []byte) bool {
+			for was := largest.Load(); int64(len(body)) > was && !largest.CompareAndSwap(was, int64(len(body))); was = largest.Load() {
+			}
+			return false
+		}
+		sink := Write(server(f), "products", sku).Batch(1<<30, 1<<30)
+		if err := load(t.Context(), sink, products(n).Cut(1), mapreduce.Local{Slots: 1, Memory: memory}); err != nil {
+			t.Fatal(err)
+		}
+		if got := int(largest.Load()); got > most || got < most/2 {
+			t.Errorf("memory %d: the largest request has %d bytes, want about %d", memory, got, most)
+		}
+		if got := len(f.Docs("products")); got != n {
+			t.Errorf("memory %d: %d documents, want %d", memory, got, n)
+		}
+	}
+}
+
 // Deletions delete. An older event after a newer one changes nothing.
 func TestVersions(t *testing.T) {
 	f := &searchtest.Fake{}
