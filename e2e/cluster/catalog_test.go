@@ -68,8 +68,7 @@ func TestCatalog(t *testing.T) {
 			t.Fatalf("the night takes more than %v, in phase %d", limit, phase)
 		case <-time.After(100 * time.Millisecond): // the next look
 		}
-		count, _ := strconv.Atoi(db.Exec(t, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name IN ('layshaft plan', 'layshaft read', 'layshaft write')")[0][0])
-		most = max(most, count)
+		most = max(most, db.Connections(t, "datname = current_database() AND application_name IN ('layshaft plan', 'layshaft read', 'layshaft write')", 8))
 		jobs := m.look().Jobs
 		switch {
 		case len(jobs) == 0:

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -34,8 +33,7 @@ func TestTables(t *testing.T) {
 	most := 0
 	var arguments []byte // of all processes
 	look := func() {
-		count, _ := strconv.Atoi(db.Exec(t, "SELECT count(*) FROM pg_stat_activity WHERE usename = '"+db.Name+"'")[0][0])
-		most = max(most, count)
+		most = max(most, db.Connections(t, "usename = '"+db.Name+"'", 8))
 		all, err := exec.Command("ps", "axww", "-o", "args").Output()
 		if err == nil {
 			arguments = append(arguments, all...)

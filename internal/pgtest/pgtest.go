@@ -294,3 +294,19 @@ func (db *DB) Exec(t testing.TB, sql string) [][]string {
 	}
 	return rows
 }
+
+// Connections returns the number of connections that a condition on pg_stat_activity selects. A
+// process of the server ends a moment after its connection, so Connections looks again while there
+// are more than most, for 20 s.
+func (db *DB) Connections(t testing.TB, where string, most int) int {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		n, err := strconv.Atoi(db.Exec(t, "SELECT count(*) FROM pg_stat_activity WHERE "+where)[0][0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n <= most || time.Now().After(deadline) {
+			return n
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -104,8 +103,8 @@ func TestNoConnectionIsLeft(t *testing.T) {
 	if _, err := sums(func() {}).Collect(context.Background(), mapreduce.Local{Slots: 2, Reporting: mapreduce.Reporting{Progress: "none"}}, 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := db.Exec(t, "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'layshaft%'"); len(got) != 0 {
-		t.Errorf("connections are left: %v", got)
+	if n := db.Connections(t, "application_name LIKE 'layshaft%'", 0); n != 0 {
+		t.Errorf("%d connections are left", n)
 	}
 }
 
@@ -120,9 +119,7 @@ func TestConnections(t *testing.T) {
 		if now++; now%5000 != 0 {
 			return
 		}
-		got := db.Exec(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'layshaft%'")
-		n, _ := strconv.Atoi(got[0][0])
-		most = max(most, n)
+		most = max(most, db.Connections(t, "application_name LIKE 'layshaft%'", 3))
 	}
 	d := mapreduce.Define("count", func(p *mapreduce.Plan, _ int) mapreduce.Dataset[int64] {
 		read := func(table string) mapreduce.Dataset[int64] {
