@@ -47,6 +47,9 @@ type side struct {
 	text bool // see isText
 	// nulls reports that a key of some row is NULL.
 	nulls bool
+	// chunks are the rows by vec.Size, with the columns of the condition only. Inner joins without
+	// keys have them, if there are enough rows.
+	chunks []*vec.Batch
 }
 
 // errSeveralRows is the error of a subquery with several rows.
@@ -71,7 +74,7 @@ func newSide(n *bind.Join, blocks iter.Seq[Block]) (*side, int64, error) {
 	all := done(out, count)
 	s.rows = &all
 	if len(n.RightKeys) == 0 {
-		return s, bytes, nil
+		return s, bytes + s.cut(), nil
 	}
 	keys, err := evalAll(n.RightKeys, s.rows)
 	if err != nil {
@@ -163,7 +166,18 @@ func (s *side) probe(b *vec.Batch, emit func(vec.Batch)) error {
 		return nil
 	}
 	j := &joiner{n: s.n, left: b, right: s.rows, emit: emit}
+	exists := s.n.Kind == bind.Semi || s.n.Kind == bind.Anti
 	if len(s.n.LeftKeys) == 0 {
+		switch {
+		case s.chunks != nil:
+			return s.nested(j)
+		case exists && s.n.Cond != nil:
+			rows := make([]int32, b.N)
+			if s.rows.N == 0 {
+				rows = slices.Repeat([]int32{-1}, b.N)
+			}
+			return s.exists(j, rows)
+		}
 		for i := range b.N {
 			for r := range s.rows.N {
 				if err := j.pair(int32(i), int32(r)); err != nil {
@@ -189,6 +203,9 @@ func (s *side) probe(b *vec.Batch, emit func(vec.Batch)) error {
 		s.pairs(b, rows, emit)
 		return nil
 	}
+	if exists {
+		return s.exists(j, rows)
+	}
 	for i, r := range rows {
 		for ; r >= 0; r = s.next[r] {
 			if err := j.pair(int32(i), r); err != nil {
@@ -200,6 +217,158 @@ func (s *side) probe(b *vec.Batch, emit func(vec.Batch)) error {
 		}
 	}
 	return j.flush()
+}
+
+// minNested is the number of right rows from which a condition is checked for one left row and
+// many right rows at a time.
+const minNested = 32
+
+// cut makes the chunks, if the join needs them, and returns their bytes.
+func (s *side) cut() (bytes int64) {
+	if s.n.Kind != bind.Inner || s.n.Cond == nil || s.rows.N < minNested {
+		return 0
+	}
+	_, used := usedBy(s.n)
+	some := masked(s.rows, used)
+	for from := 0; from < s.rows.N; from += vec.Size {
+		rows := make([]int32, min(vec.Size, s.rows.N-from))
+		for i := range rows {
+			rows[i] = int32(from + i)
+		}
+		s.chunks = append(s.chunks, some.Gather(rows))
+		bytes += 16 * int64(len(rows)) * int64(len(used))
+	}
+	return bytes
+}
+
+// usedBy reports which left and right columns the condition of a join uses.
+func usedBy(n *bind.Join) (left, right []bool) {
+	width := len(n.Left.Columns())
+	left, right = make([]bool, width), make([]bool, len(n.Right.Columns()))
+	if n.Cond == nil {
+		return left, right
+	}
+	n.Cond.Walk(func(e *expr.Expr) bool {
+		switch {
+		case e.Op != expr.OpColumn:
+		case e.Col < width:
+			left[e.Col] = true
+		default:
+			right[e.Col-width] = true
+		}
+		return true
+	})
+	return left, right
+}
+
+// masked returns a batch with the used columns only; the others are nil.
+func masked(b *vec.Batch, used []bool) *vec.Batch {
+	m := *b
+	m.Cols = make([]*vec.Vec, len(b.Cols))
+	for i, c := range b.Cols {
+		if used[i] {
+			m.Cols[i] = c
+		}
+	}
+	return &m
+}
+
+// nested joins each row of a batch with all right rows, in order. The condition is checked for one
+// left row and a chunk of right rows at a time.
+func (s *side) nested(j *joiner) error {
+	used, _ := usedBy(s.n)
+	width := len(used)
+	l, r := make([]int32, 0, 2*vec.Size), make([]int32, 0, 2*vec.Size)
+	pairs := vec.Batch{Cols: make([]*vec.Vec, width+len(s.rows.Cols))}
+	flush := func() {
+		if len(l) > 0 {
+			j.emit(*j.both(l, r))
+			l, r = l[:0], r[:0]
+		}
+	}
+	for i := range j.left.N {
+		for c, is := range used {
+			if is {
+				pairs.Cols[c] = j.left.Cols[c].Repeat(i, 1)
+			}
+		}
+		for n, chunk := range s.chunks {
+			for c, is := range used {
+				if is {
+					pairs.Cols[c].Len = chunk.N
+				}
+			}
+			copy(pairs.Cols[width:], chunk.Cols)
+			pairs.N = chunk.N
+			keep, err := eval(s.n.Cond, &pairs)
+			if err != nil {
+				return err
+			}
+			for _, row := range vec.Selected(keep) {
+				l, r = append(l, int32(i)), append(r, int32(n*vec.Size)+row)
+			}
+			if len(l) >= vec.Size {
+				flush()
+			}
+		}
+	}
+	flush()
+	return nil
+}
+
+// exists emits the rows of a batch that have a match, or those that have none. rows are the first
+// right rows to look at; -1 for none. All open rows advance together, so few pairs are checked if
+// matches are frequent.
+func (s *side) exists(j *joiner, rows []int32) error {
+	left, right := usedBy(s.n)
+	some := &joiner{left: masked(j.left, left), right: masked(j.right, right)}
+	next := func(row int32) int32 {
+		switch {
+		case s.next != nil:
+			return s.next[row]
+		case int(row)+1 < s.rows.N:
+			return row + 1
+		}
+		return -1
+	}
+	matched := make([]bool, len(rows))
+	var open []int32
+	for i, row := range rows {
+		if row >= 0 {
+			open = append(open, int32(i))
+		}
+	}
+	var l, r []int32
+	for len(open) > 0 {
+		l, r = l[:0], r[:0]
+		for _, i := range open {
+			for range max(1, vec.Size/len(open)) {
+				if rows[i] < 0 {
+					break
+				}
+				l, r = append(l, i), append(r, rows[i])
+				rows[i] = next(rows[i])
+			}
+		}
+		keep, err := eval(s.n.Cond, some.both(l, r))
+		if err != nil {
+			return err
+		}
+		for _, k := range vec.Selected(keep) {
+			matched[l[k]] = true
+		}
+		open = slices.DeleteFunc(open, func(i int32) bool { return matched[i] || rows[i] < 0 })
+	}
+	l = l[:0]
+	for i, has := range matched {
+		if has == (s.n.Kind == bind.Semi) {
+			l = append(l, int32(i))
+		}
+	}
+	if len(l) > 0 {
+		j.emit(*j.left.Gather(l))
+	}
+	return nil
 }
 
 // pairs emits the joined rows of a batch, without a further condition. rows are the first right
@@ -316,8 +485,9 @@ func (j *joiner) check() ([]bool, error) {
 		}
 	}
 	ok := make([]bool, len(j.l))
-	b := j.both(l, r)
-	keep, err := eval(j.n.Cond, b)
+	left, right := usedBy(j.n)
+	some := &joiner{left: masked(j.left, left), right: masked(j.right, right)}
+	keep, err := eval(j.n.Cond, some.both(l, r))
 	if err != nil {
 		return nil, err
 	}
