@@ -1,0 +1,124 @@
+//go:build unix
+
+package tasks
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/porttest"
+	"github.com/layshaft/layshaft/tasks"
+)
+
+// group is a cluster of several coordinators.
+type group struct {
+	*cluster
+	peers, dirs, gearmans []string
+	processes             []*process
+}
+
+// newGroup starts three coordinators and waits until one leads.
+func newGroup(t *testing.T) *group {
+	t.Helper()
+	g := &group{cluster: &cluster{dir: t.TempDir()}}
+	for i := range 3 {
+		g.peers, g.gearmans = append(g.peers, porttest.Free(t)), append(g.gearmans, porttest.Free(t))
+		g.dirs = append(g.dirs, filepath.Join(g.dir, fmt.Sprint(i)))
+	}
+	g.address, g.gearman = strings.Join(g.peers, ","), g.gearmans[0]
+	for i := range g.peers {
+		g.processes = append(g.processes, nil)
+		g.startMember(t, i)
+	}
+	client, err := tasks.Dial(tasks.Cluster{Address: g.address, Connect: patience, Patience: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Client = client
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	g.await(t, "a leader", func(tasks.Overview) bool { return true })
+	return g
+}
+
+// startMember starts a coordinator, again after its end.
+func (g *group) startMember(t *testing.T, i int) {
+	t.Helper()
+	g.processes[i] = launch(t, "layshaft", "coordinator", "-data", g.dirs[i], "-listen", g.peers[i], "-gearman", g.gearmans[i], "-http", "none",
+		"-gossip", "127.0.0.1:0", "-peers", g.address)
+}
+
+var leads = regexp.MustCompile(`"this coordinator leads" term=(\d+)`)
+
+// leader waits until a coordinator leads and returns its index.
+func (g *group) leader(t *testing.T) int {
+	t.Helper()
+	g.await(t, "a leader", func(tasks.Overview) bool { return true })
+	last, at := 0, -1
+	for i, p := range g.processes {
+		for _, m := range leads.FindAllStringSubmatch(p.Err.String(), -1) {
+			if term, _ := strconv.Atoi(m[1]); term > last {
+				last, at = term, i
+			}
+		}
+	}
+	if at < 0 {
+		t.Fatal("no coordinator has led")
+	}
+	return at
+}
+
+// One of three coordinators after the other is killed, the leader mostly, and started again, while
+// tasks are submitted and run.
+func TestKillLeader(t *testing.T) {
+	g := newGroup(t)
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	g.storm(t, scale(6, 100), func() {
+		i := g.leader(t)
+		if r.IntN(4) == 0 {
+			i = r.IntN(len(g.processes))
+		}
+		g.processes[i].Kill()
+		if r.IntN(2) == 0 { // the next leader serves alone with one other
+			<-time.After(time.Duration(r.IntN(2000)) * time.Millisecond)
+		}
+		g.startMember(t, i)
+	})
+}
+
+// A coordinator that gets SIGTERM hands over; three times in a row the leader is replaced, as by an
+// upgrade of all.
+func TestHandOver(t *testing.T) {
+	g := newGroup(t)
+	g.storm(t, scale(3, 30), func() {
+		i := g.leader(t)
+		g.processes[i].Signal(t, syscall.SIGTERM)
+		if code := g.processes[i].Wait(t); code != 0 {
+			t.Errorf("the leader ended with %d", code)
+		}
+		g.startMember(t, i)
+	})
+}
+
+// All coordinators are killed at once, as by a power cut, and start again.
+func TestKillAll(t *testing.T) {
+	g := newGroup(t)
+	g.storm(t, scale(2, 20), func() {
+		for _, p := range g.processes {
+			p.Kill()
+		}
+		for i := range g.processes {
+			g.startMember(t, i)
+		}
+	})
+}
