@@ -66,13 +66,13 @@ func TestAllDisksFull(t *testing.T) {
 func TestCoordinatorDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	small(t, filepath.Join(dir, "coordinator"), "60m")
+	small(t, filepath.Join(dir, "coordinator"), "120m")
 	m := startMembers(t, config{dir: dir, workers: 2})
 	r := m.prepare().do("map-5", "hold").start()
 	r.at("map-5", 1)
 	m.committed(5)
 	filler := filepath.Join(dir, "coordinator", "filler")
-	if err := os.WriteFile(filler, make([]byte, 60<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(filler, make([]byte, 120<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
 	refused := m.prepare("-maps", "3").start()
