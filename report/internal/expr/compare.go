@@ -52,6 +52,7 @@ func bindCompare(op string, args []*Expr, offset int) (*Expr, error) {
 	if err := arity(op, args, 2, 2, offset); err != nil {
 		return nil, err
 	}
+	op, args = withDate(op, args)
 	a, b, err := comparable(op, args[0], args[1], offset)
 	if err != nil {
 		return nil, err
@@ -69,6 +70,38 @@ func bindCompare(op string, args []*Expr, offset int) (*Expr, error) {
 		k, nulls = distinctKernel(k, op == "is distinct from"), nullable
 	}
 	return newCall(name, []*Expr{a, b}, vec.Of(vec.Bool), k, nulls, 2, offset), nil
+}
+
+// mirrored are the comparisons with the operands exchanged.
+var mirrored = map[string]string{"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+// withDate turns the comparison of a date with a constant timestamp into that of two dates, which
+// needs no cast of the column, and which the readers of files can use.
+func withDate(given string, args []*Expr) (op string, _ []*Expr) {
+	op = given
+	same, known := mirrored[given]
+	d, t := args[0], args[1]
+	if d.Op == OpConst {
+		op, d, t = same, t, d
+	}
+	if !known || d.Type.Kind != vec.Date || d.Op == OpConst || t.Type.Kind != vec.Timestamp && t.Type.Kind != vec.TimestampTZ || t.Op != OpConst || t.isNull() {
+		return given, args
+	}
+	at := t.Value.Ints[0]
+	on := floorDiv(at, day)
+	if at != on*day {
+		switch op {
+		case "<":
+			op = "<="
+		case ">=":
+			op = ">"
+		case "=", "<>":
+			return given, args
+		}
+	}
+	v := vec.New(vec.Of(vec.Date), 1)
+	v.Const, v.Ints[0] = true, on
+	return op, []*Expr{d, Const(v, t.Offset)}
 }
 
 // comparable casts two expressions to types that can be compared: the same one, or decimals and

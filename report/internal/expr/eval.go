@@ -1,8 +1,10 @@
 package expr
 
 import (
+	"encoding/binary"
 	"errors"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -277,6 +279,32 @@ func (e *Expr) evalFor(b *vec.Batch, rows []int32) (*vec.Vec, error) {
 	return v.Gather(back), nil
 }
 
+// combine computes OR of two columns, or AND if or is false, into the first one.
+func combine(out, with []bool, or bool) {
+	a, b := bytesOf(out), bytesOf(with)
+	for ; len(a) >= 8; a, b = a[8:], b[8:] {
+		x, y := binary.LittleEndian.Uint64(a), binary.LittleEndian.Uint64(b)
+		if or {
+			x |= y
+		} else {
+			x &= y
+		}
+		binary.LittleEndian.PutUint64(a, x)
+	}
+	for i := range a {
+		if or {
+			a[i] |= b[i]
+		} else {
+			a[i] &= b[i]
+		}
+	}
+}
+
+// bytesOf returns the bytes of booleans, which are 0 and 1.
+func bytesOf(b []bool) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b))), len(b))
+}
+
 // evalLogic evaluates AND, or OR with end set to true: an argument is not evaluated for rows in
 // which an earlier one is end.
 func (e *Expr) evalLogic(b *vec.Batch, end bool) (*vec.Vec, error) {
@@ -299,14 +327,14 @@ func (e *Expr) evalLogic(b *vec.Batch, end bool) (*vec.Vec, error) {
 		}
 		bools, mask := v.Bools, maskOf(v)
 		switch {
-		case nulls == nil && end:
-			for i := range out {
-				out[i] = out[i] || bools[i&mask]
+		case nulls == nil && v.Const:
+			if bools[0] == end {
+				for i := range out {
+					out[i] = end
+				}
 			}
 		case nulls == nil:
-			for i := range out {
-				out[i] = out[i] && bools[i&mask]
-			}
+			combine(out, bools[:n], end)
 		default:
 			for i := range out {
 				if out[i] == end && !nulls[i] {
@@ -322,14 +350,24 @@ func (e *Expr) evalLogic(b *vec.Batch, end bool) (*vec.Vec, error) {
 			}
 		}
 	}
-	for i := range out {
-		out[i] = !end
+	if first.Nulls == nil && !first.Const {
+		copy(out, first.Bools)
+	} else {
+		for i := range out {
+			out[i] = !end
+		}
+		take(first)
 	}
-	take(first)
 	for _, a := range e.Args[1:] {
-		open := 0
-		for i, x := range out {
-			open += b2i(x != end || nulls != nil && nulls[i])
+		open := vec.CountTrue(out)
+		if end {
+			open = n - open
+		}
+		if nulls != nil {
+			open = 0
+			for i, x := range out {
+				open += b2i(x != end || nulls[i])
+			}
 		}
 		if open == 0 {
 			break

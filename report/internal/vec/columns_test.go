@@ -3,6 +3,7 @@ package vec
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -82,6 +83,23 @@ func TestColumns(t *testing.T) {
 				}
 				_, _ = DecodeColumns(bad, into, sizes[i])
 			}
+		}
+	}
+}
+
+// Selected and CountTrue find the rows of any number.
+func TestSelected(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 0))
+	for n := range 70 {
+		keep := New(Of(Bool), n)
+		var want []int32
+		for i := range n {
+			if keep.Bools[i] = r.IntN(3) > 0; keep.Bools[i] {
+				want = append(want, int32(i))
+			}
+		}
+		if got := Selected(keep); !slices.Equal(got, want) || CountTrue(keep.Bools) != len(want) {
+			t.Errorf("%v: rows %v, %d", keep.Bools, got, CountTrue(keep.Bools))
 		}
 	}
 }

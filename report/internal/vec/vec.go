@@ -1,6 +1,11 @@
 package vec
 
-import "slices"
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+	"unsafe"
+)
 
 // Span is an interval: months, days and microseconds are kept apart, because they have no fixed
 // ratio.
@@ -276,6 +281,9 @@ func (b *Batch) Filter(keep *Vec) *Batch {
 
 // Selected returns the numbers of the rows for which keep, a Bool, is true and not NULL.
 func Selected(keep *Vec) []int32 {
+	if keep.Nulls == nil && !keep.Const {
+		return selected(keep.Bools[:keep.Len])
+	}
 	rows := make([]int32, 0, keep.Len)
 	switch {
 	case keep.Const:
@@ -285,12 +293,6 @@ func Selected(keep *Vec) []int32 {
 		for i := range keep.Len {
 			rows = append(rows, int32(i))
 		}
-	case keep.Nulls == nil:
-		for i, k := range keep.Bools {
-			if k {
-				rows = append(rows, int32(i))
-			}
-		}
 	default:
 		for i, k := range keep.Bools {
 			if k && !keep.Nulls[i] {
@@ -299,6 +301,40 @@ func Selected(keep *Vec) []int32 {
 		}
 	}
 	return rows
+}
+
+// selected is Selected without NULLs. It looks at eight rows at a time.
+func selected(keep []bool) []int32 {
+	rows := make([]int32, 0, CountTrue(keep))
+	i := 0
+	for b := bytesOf(keep); i+8 <= len(b); i += 8 {
+		for x := binary.LittleEndian.Uint64(b[i:]); x != 0; x &= x - 1 {
+			rows = append(rows, int32(i+bits.TrailingZeros64(x)>>3))
+		}
+	}
+	for ; i < len(keep); i++ {
+		if keep[i] {
+			rows = append(rows, int32(i))
+		}
+	}
+	return rows
+}
+
+// CountTrue returns how many of the booleans are true.
+func CountTrue(all []bool) (n int) {
+	b := bytesOf(all)
+	for ; len(b) >= 8; b = b[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64(b))
+	}
+	for _, x := range b {
+		n += int(x)
+	}
+	return n
+}
+
+// bytesOf returns the bytes of booleans, which are 0 and 1.
+func bytesOf(b []bool) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(b))), len(b))
 }
 
 // Gather returns the given rows of all columns.
