@@ -26,12 +26,14 @@ type members struct {
 	workers []*process
 
 	grpc, http, gossip string // where the coordinator serves, from its first start on
+	group              *group // nil with a single coordinator
 }
 
 // config is the difference to the usual cluster.
 type config struct {
 	dir       string   // of all data; empty means a temporary one
 	workers   int      // at the start
+	several   bool     // three coordinators
 	slots     int      // of each worker; zero means 1
 	lease     string   // empty means 2s, so that silence does not hold tests up
 	all       []string // flags of all members
@@ -59,7 +61,11 @@ func startMembers(t testing.TB, c config) *members {
 		c.coord, c.worker = slices.Concat(roles["coordinator"], c.coord), slices.Concat(roles["worker"], c.worker)
 	}
 	m := &members{t: t, dir: c.dir, config: c, grpc: "127.0.0.1:0", http: "127.0.0.1:0", gossip: "127.0.0.1:0"}
-	m.startCoordinator()
+	if c.several {
+		m.startGroup()
+	} else {
+		m.startCoordinator()
+	}
 	for range c.workers {
 		m.startWorker()
 	}
@@ -75,14 +81,18 @@ func (m *members) flags() []string {
 // before.
 func (m *members) startCoordinator() {
 	m.t.Helper()
-	args := append([]string{"coordinator", "-data", filepath.Join(m.dir, "coordinator"), "-listen", m.grpc, "-http", m.http, "-gossip", m.gossip,
-		"-lease", m.config.lease}, m.flags()...)
+	m.coord = launch(m.t, "coordinator", "layshaft", append(m.coordinatorFlags("coordinator"), "-listen", m.grpc, "-http", m.http, "-gossip", m.gossip)...)
+	at := served(m.t, m.coord)
+	m.grpc, m.http, m.gossip = at[0], at[1], at[2]
+}
+
+// coordinatorFlags are the flags of a coordinator but its addresses.
+func (m *members) coordinatorFlags(dir string) []string {
+	args := append([]string{"coordinator", "-data", filepath.Join(m.dir, dir), "-lease", m.config.lease}, m.flags()...)
 	if !m.config.speculate {
 		args = append(args, "-straggler-ratio", "0") // what a test holds up is no straggler
 	}
-	m.coord = launch(m.t, "coordinator", "layshaft", append(args, m.config.coord...)...)
-	at := served(m.t, m.coord)
-	m.grpc, m.http, m.gossip = at[0], at[1], at[2]
+	return append(args, m.config.coord...)
 }
 
 // startWorker starts one more worker.
