@@ -34,6 +34,7 @@ type Coordinator struct {
 	p      *process
 	core   *coordinator.Coordinator // of the latest process; nil until its data is open
 	gossip *gossiptest.Transport
+	at     string // address of the next process
 }
 
 func (x *Coordinator) place() string { return "coordinator" }
@@ -68,12 +69,13 @@ func (x *Coordinator) Restart() {
 	x.c.recordPlace(transport, x.place())
 	x.mu.Lock()
 	x.core = nil
-	x.p = run(x.c.t, x.place(), host, transport, x.main)
+	address := x.at
+	x.p = run(x.c.t, x.place(), host, transport, func(ctx context.Context, p *process) error { return x.main(ctx, p, address) })
 	x.mu.Unlock()
 }
 
 // main is the main function of the coordinator's process.
-func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
+func (x *Coordinator) main(ctx context.Context, p *process, address string) (err error) {
 	c := x.c
 	data, err := datadir.Open(filepath.Join(c.dir, "coordinator"), datadir.Options{NoSync: true, Reserve: -1, Log: c.log})
 	if err != nil {
@@ -91,12 +93,12 @@ func (x *Coordinator) main(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	g, err := gossip.New(gossip.Config{Self: gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), ID: data.Cluster, Address: c.address},
+	g, err := gossip.New(gossip.Config{Self: gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), ID: data.Cluster, Address: address},
 		Transport: p.gossip, Log: c.log})
 	if err != nil {
 		return err
 	}
-	l, err := p.host.Listen(c.address)
+	l, err := p.host.Listen(address)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,13 @@ type result struct {
 // begin runs a job in the background.
 func begin(t *testing.T, c *Cluster, d *mapreduce.Definition[numbers, sum], in numbers) (id string, wait func() *result) {
 	t.Helper()
-	j, err := d.Start(t.Context(), c.Target(), in)
+	return beginAt(t, c.Target(), d, in)
+}
+
+// beginAt runs a job at a target in the background.
+func beginAt(t *testing.T, target mapreduce.Cluster, d *mapreduce.Definition[numbers, sum], in numbers) (id string, wait func() *result) {
+	t.Helper()
+	j, err := d.Start(t.Context(), target, in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func Start(t T, workers int, opts ...Option) *Cluster {
 	}
 	address, remove := c.inside.add()
 	c.address = address
-	c.coord = &Coordinator{c: c}
+	c.coord = &Coordinator{c: c, at: address}
 	for i := range workers {
 		c.workers = append(c.workers, &Worker{c: c, i: i})
 	}

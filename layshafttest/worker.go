@@ -103,7 +103,7 @@ func (w *Worker) start() (err error) {
 	code := &runner{w: w}
 	node, err := worker.NewNode(worker.NodeConfig{
 		Dir: filepath.Join(c.dir, fmt.Sprintf("worker-%d", w.i)), Slots: c.opt.slots, Memory: c.opt.memory * int64(c.opt.slots), Zone: w.zone(), Datasets: w.datasets(),
-		AllowShippedCode: true, Listener: l, Coordinator: find.Address, Dial: w.dial(host), Runner: code, Compress: true, Reserve: -1, Log: c.log,
+		AllowShippedCode: true, Listener: l, Coordinators: find.Addresses, Dial: w.dial(host), Runner: code, Compress: true, Reserve: -1, Log: c.log,
 	})
 	if err != nil {
 		return err

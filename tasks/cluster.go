@@ -129,7 +129,7 @@ func (c Cluster) dial() (*addresses.Conn, *security.TLS, error) {
 		}
 		creds = certs.Client(security.Coordinator)
 	}
-	conn, err := addresses.Open(list, c.Dial, certs == nil, append(wire.DialOptions(), grpc.WithTransportCredentials(creds),
+	conn, err := addresses.Open(list, c.Dial, certs == nil && c.Dial == nil, append(wire.DialOptions(), grpc.WithTransportCredentials(creds),
 		// the retry loops in this package need the cause of the error
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
 		retry.Connections(3*time.Second, minPause, maxPause))...)

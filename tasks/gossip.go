@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/security"
 )
@@ -66,9 +67,7 @@ func (g *Gossip) member(name string, c Cluster) (*gossip.Gossip, Cluster, error)
 	cfg.Changed = find.Update
 	dial := c.Dial
 	if dial == nil {
-		dial = func(ctx context.Context, address string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		}
+		dial = addresses.TCP
 	}
 	c.Address, c.Dial = "found by gossip", func(ctx context.Context, _ string) (net.Conn, error) {
 		address, err := find.Address(ctx)

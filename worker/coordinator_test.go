@@ -46,19 +46,23 @@ type bossSession struct {
 	end      chan error
 }
 
-func startBoss(t *testing.T, address string) *boss {
+// startBoss starts a coordinator. change, if any, changes it before a worker can reach it.
+func startBoss(t *testing.T, address string, change ...func(*boss)) *boss {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serveBoss(t, l)
+	return serveBoss(t, l, change...)
 }
 
-func serveBoss(t *testing.T, l net.Listener) *boss {
+func serveBoss(t *testing.T, l net.Listener, change ...func(*boss)) *boss {
 	b := &boss{t: t, sessions: make(chan *bossSession, 10), specs: map[string]*layshaftv1.JobCode{},
 		code: map[string][]byte{}, gets: map[string]int{}, welcome: &layshaftv1.Welcome{Epoch: 3, Cluster: "c", LeaseNanos: int64(200 * time.Millisecond)}}
 	b.address = l.Addr().String()
+	for _, c := range change {
+		c(b)
+	}
 	server := grpc.NewServer(wire.ServerOptions(testLog(t), nil)...)
 	layshaftv1.RegisterCoordinatorServiceServer(server, b)
 	var serving sync.WaitGroup
@@ -70,6 +74,11 @@ func serveBoss(t *testing.T, l net.Listener) *boss {
 	t.Cleanup(b.stop)
 	return b
 }
+
+// epoch and cluster change what the coordinator says of itself.
+func epoch(n int64) func(*boss) { return func(b *boss) { b.welcome.Epoch = n } }
+
+func cluster(name string) func(*boss) { return func(b *boss) { b.welcome.Cluster = name } }
 
 func (b *boss) Work(stream grpc.BidiStreamingServer[layshaftv1.WorkRequest, layshaftv1.WorkResponse]) error {
 	s := &bossSession{t: b.t, received: make(chan *layshaftv1.WorkRequest, 1000), asks: make(chan *layshaftv1.WorkResponse, 1000),
@@ -295,6 +304,17 @@ type node struct {
 	end   func()
 }
 
+// at returns NodeConfig.Coordinators for addresses that stay.
+func at(addresses ...string) func(ctx context.Context, known []string) ([]string, error) {
+	return func(ctx context.Context, known []string) ([]string, error) {
+		if len(known) == 0 {
+			return addresses, nil
+		}
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+}
+
 // startNode runs a node until the test ends, or its end is called.
 func startNode(t *testing.T, b *boss, dir string, runner Runner, change func(*NodeConfig)) *node {
 	t.Helper()
@@ -303,7 +323,7 @@ func startNode(t *testing.T, b *boss, dir string, runner Runner, change func(*No
 		t.Fatal(err)
 	}
 	cfg := NodeConfig{Dir: dir, Slots: 2, Memory: 8 << 20, Listener: l, Runner: runner, Reserve: -1, Log: testLog(t),
-		Coordinator: func(context.Context) (string, error) { return b.address, nil }}
+		Coordinators: at(b.address)}
 	if change != nil {
 		change(&cfg)
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
@@ -41,7 +42,7 @@ type Runner interface {
 	Close() error
 }
 
-// NodeConfig configures a worker process. Dir, Listener and Coordinator are required; the rest
+// NodeConfig configures a worker process. Dir, Listener and Coordinators are required; the rest
 // has defaults.
 type NodeConfig struct {
 	// Dir holds all files of the worker: outputs, scratch files, programs, and its identity. It
@@ -91,9 +92,9 @@ type NodeConfig struct {
 	// Authorize returns an error if a call is forbidden. method is the call's full name. Nil
 	// allows all calls.
 	Authorize func(ctx context.Context, method string) error
-	// Coordinator returns the address of the coordinator. The worker calls it before each stream;
-	// it may block until an address is known.
-	Coordinator func(ctx context.Context) (string, error)
+	// Coordinators returns the addresses of the cluster's coordinators, at least one; the worker
+	// tries them in this order. It blocks until they differ from known.
+	Coordinators func(ctx context.Context, known []string) ([]string, error)
 	// Dial opens a connection to an address; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
@@ -124,8 +125,8 @@ type NodeConfig struct {
 
 func (c NodeConfig) withDefaults() (NodeConfig, error) {
 	switch {
-	case c.Dir == "" || c.Listener == nil || c.Coordinator == nil:
-		return c, errors.New("worker: Dir, Listener and Coordinator must all be set")
+	case c.Dir == "" || c.Listener == nil || c.Coordinators == nil:
+		return c, errors.New("worker: Dir, Listener and Coordinators must all be set")
 	case c.Slots < 0 || c.Memory < 0 || c.Quota < 0 || c.Drain < 0:
 		return c, fmt.Errorf("worker: Slots %d, Memory %d, Quota %d, Drain %v: none may be negative", c.Slots, c.Memory, c.Quota, c.Drain)
 	}
@@ -205,8 +206,12 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	n.peers = newPeers(func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.PeerCreds, grpc.WithIdleTimeout(peerIdle))
 	})
-	n.coord = &coordinatorConn{find: cfg.Coordinator, plain: wire.Plain(cfg.CoordinatorCreds) && cfg.Dial == nil, dial: func(address string) (*grpc.ClientConn, error) {
-		return n.dial(address, cfg.CoordinatorCreds, connectSoon)
+	n.coord = &coordinatorConn{find: cfg.Coordinators, open: func(list addresses.List) (*addresses.Conn, error) {
+		dial := cfg.Dial
+		if dial == nil {
+			dial = addresses.TCP
+		}
+		return addresses.Open(list, dial, wire.Plain(cfg.CoordinatorCreds) && cfg.Dial == nil, append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.CoordinatorCreds), connectSoon)...)
 	}}
 	code, err := openCodeStore(filepath.Join(cfg.Dir, "code"), cfg.Codes, cfg.Builtin, cfg.AllowShippedCode)
 	if err != nil {
@@ -285,8 +290,8 @@ func (n *Node) dial(address string, creds credentials.TransportCredentials, opts
 }
 
 // Run works until outer ends, which cancels running attempts, or until the worker has drained. In
-// both cases it returns nil. It returns an error if the worker belongs to another cluster or a
-// listener fails. All resources are closed when it returns. Call it once.
+// both cases it returns nil. It returns an error if no coordinator lets in a worker that has not
+// joined before, or if a listener fails. All resources are closed when it returns. Call it once.
 func (n *Node) Run(outer context.Context) error {
 	ctx, end := context.WithCancelCause(outer)
 	defer end(nil)

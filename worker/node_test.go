@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
@@ -121,8 +122,7 @@ func TestReconnect(t *testing.T) {
 
 	// The coordinator goes away, and comes back with a higher epoch.
 	b.stop()
-	next := startBoss(t, b.address)
-	next.welcome.Epoch = 4
+	next := startBoss(t, b.address, epoch(4))
 	next.spec("j", 1)
 	s = next.next()
 	if h := s.hello; len(h.GetOutputs()) != 1 || len(h.GetRunning()) != 1 {
@@ -143,26 +143,123 @@ func TestReconnect(t *testing.T) {
 	s.beat(func(*layshaftv1.Heartbeat) bool { return len(again.w.Jobs()) == 0 })
 }
 
+// A worker keeps its outputs and waits while a coordinator with old data, or one of another cluster,
+// stands in the place of its own.
 func TestRefusedCoordinators(t *testing.T) {
+	noLeaks(t)
+	b := startBoss(t, "127.0.0.1:0")
+	b.spec("j", 1)
+	dir := t.TempDir()
+	n := startNode(t, b, dir, &stages{fs: []stage{numbers(20_000)}}, nil)
+	s, l := b.next(), launch(0, 0, 1)
+	s.launch(l)
+	s.done(l.Attempt)
+	s.ack(l.Attempt)
+	s.beat(func(h *layshaftv1.Heartbeat) bool { return len(h.GetRunning()) == 0 })
+	n.end()
+	b.stop()
+
+	old := startBoss(t, b.address, epoch(2))
+	log := &finding{text: "refused; the worker keeps its outputs", found: make(chan string, 1)}
+	n = startNode(t, old, dir, &stages{}, func(c *NodeConfig) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	for range maxRefusals + 1 {
+		old.next()
+	}
+	if line := <-log.found; !strings.Contains(line, "jobs=1") || !strings.Contains(line, "the coordinator is of epoch 2, this worker obeys one of epoch 3") {
+		t.Errorf("the log says %s", line)
+	}
+	old.stop()
+
+	other := startBoss(t, b.address, cluster("d"))
+	for range maxRefusals + 1 {
+		other.next()
+	}
+	other.stop()
+
+	again := startBoss(t, b.address, epoch(4))
+	s = again.next()
+	s.beat(func(*layshaftv1.Heartbeat) bool { return true })
+	if h := s.hello; len(h.GetOutputs()) != 1 || h.GetCluster() != "c" || h.GetEpoch() != 3 || h.GetWorker() != n.Name() {
+		t.Errorf("hello %v, want the same process with its output", h)
+	}
+}
+
+// A worker takes any of several coordinators. When that one dies it goes on to another, and keeps
+// what it holds and runs.
+func TestSeveralCoordinators(t *testing.T) {
+	noLeaks(t)
+	first, second, third := porttest.Free(t), porttest.Free(t), porttest.Free(t)
+	b := startBoss(t, second)
+	b.spec("j", 1)
+	gate := make(chan struct{})
+	slow := func(ctx context.Context, r *job.Run) error {
+		if r.Attempt.Task.Index == 1 {
+			<-gate
+		}
+		return numbers(20_000)(ctx, r)
+	}
+	startNode(t, b, t.TempDir(), &stages{fs: []stage{slow}}, func(c *NodeConfig) { c.Coordinators = at(first, second, third) })
+	s, quick, long := b.next(), launch(0, 0, 1), launch(0, 1, 1)
+	s.launch(quick)
+	s.done(quick.Attempt)
+	s.ack(quick.Attempt)
+	s.launch(long)
+	s.beat(func(h *layshaftv1.Heartbeat) bool {
+		return len(h.GetRunning()) == 1 && h.GetRunning()[0].GetAttempt().GetTask().GetIndex() == 1
+	})
+	for i, address := range []string{third, first} {
+		b.stop()
+		b = startBoss(t, address, epoch(int64(i)+4))
+		s = b.next()
+		if h := s.hello; len(h.GetOutputs()) != 1 || len(h.GetRunning()) != 1 {
+			t.Errorf("hello at %s: %v", address, h)
+		}
+	}
+	close(gate)
+	s.done(long.Attempt)
+	s.ack(long.Attempt)
+}
+
+// A worker passes by a coordinator of another cluster, also when that one comes first in the list.
+func TestStrangerAmongCoordinators(t *testing.T) {
 	noLeaks(t)
 	b := startBoss(t, "127.0.0.1:0")
 	dir := t.TempDir()
 	n := startNode(t, b, dir, &stages{}, nil)
 	b.next().beat(func(*layshaftv1.Heartbeat) bool { return true })
 	n.end()
+	other := startBoss(t, "127.0.0.1:0", cluster("d"))
+	startNode(t, b, dir, &stages{}, func(c *NodeConfig) { c.Coordinators = at(other.address, b.address) })
+	other.next()
+	b.next().beat(func(*layshaftv1.Heartbeat) bool { return true })
+}
 
-	old := startBoss(t, "127.0.0.1:0")
-	old.welcome.Epoch = 2
-	n = startNode(t, old, dir, &stages{}, nil)
-	old.next()
-	old.next() // it does not give up
-	n.end()
-
-	other := startBoss(t, "127.0.0.1:0")
-	other.welcome.Cluster = "d"
-	n = startNode(t, other, dir, &stages{}, nil)
-	if err := n.wait(t); !errors.Is(err, wire.ErrOtherCluster) {
-		t.Errorf("Run = %v, want that it is another cluster", err)
+// A coordinator that the worker finds while it waits for another one is taken at once.
+func TestCoordinatorFoundLater(t *testing.T) {
+	noLeaks(t)
+	first, moved, lists := porttest.Free(t), porttest.Free(t), make(chan []string, 1)
+	b := startBoss(t, first)
+	startNode(t, b, t.TempDir(), &stages{}, func(c *NodeConfig) {
+		c.Coordinators = func(ctx context.Context, known []string) ([]string, error) {
+			if len(known) == 0 {
+				return []string{first}, nil
+			}
+			select {
+			case list := <-lists:
+				return list, nil
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+	})
+	b.next().beat(func(*layshaftv1.Heartbeat) bool { return true })
+	b.stop()
+	b = startBoss(t, moved, epoch(4))
+	begun := time.Now()
+	lists <- []string{moved}
+	b.next()
+	if d := time.Since(begun); d > helloWait/2 {
+		t.Errorf("joined after %v", d)
 	}
 }
 
@@ -400,7 +497,7 @@ func FuzzAsk(f *testing.F) {
 	}
 	defer l.Close()
 	n, err := NewNode(NodeConfig{Dir: f.TempDir(), Listener: l, Runner: &stages{}, Reserve: -1,
-		Coordinator: func(context.Context) (string, error) { return "", errors.New("none") }})
+		Coordinators: func(context.Context, []string) ([]string, error) { return nil, errors.New("none") }})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -486,7 +583,7 @@ func TestUnwelcome(t *testing.T) {
 		t.Errorf("Run = %v, want that the coordinator runs without TLS", err)
 	}
 	lost := startNode(t, b, t.TempDir(), &stages{}, func(c *NodeConfig) {
-		c.Coordinator = func(ctx context.Context) (string, error) { <-ctx.Done(); return "", context.Cause(ctx) }
+		c.Coordinators = func(ctx context.Context, _ []string) ([]string, error) { <-ctx.Done(); return nil, context.Cause(ctx) }
 	})
 	lost.Drain()
 	if err := lost.wait(t); err != nil {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,8 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/retry"
-	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // connectParams are for connections to peers, connectSoon for those to the coordinator. Pauses
@@ -140,60 +141,95 @@ func (p *peers) close() error {
 	return err
 }
 
-// coordinatorConn is the connection to the coordinator at its present address.
+// coordinatorConn is the connection to one of the present coordinators.
 type coordinatorConn struct {
-	find  func(ctx context.Context) (string, error)
-	dial  func(address string) (*grpc.ClientConn, error)
-	plain bool // over TCP without TLS
+	find func(ctx context.Context, known []string) ([]string, error)
+	open func(list addresses.List) (*addresses.Conn, error)
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	address string
-	conn    *grpc.ClientConn
+	mu    sync.Mutex
+	found []string // the result of find
+	// skipped counts the coordinators that did not let this worker in. The list begins after them.
+	skipped int
+	conn    *addresses.Conn
+	anew    bool // the next connect opens another connection
 }
 
-// connect finds the coordinator and returns a connection to it. close and the next connect may
-// close it.
-func (c *coordinatorConn) connect(ctx context.Context) (*grpc.ClientConn, error) {
-	address, err := c.find(ctx)
+// connect finds the coordinators and returns a connection to one of them. close and the next
+// connect may close it.
+func (c *coordinatorConn) connect(ctx context.Context) (*addresses.Conn, error) {
+	found, err := c.find(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
+	return c.update(found)
+}
+
+// update sets the coordinators' addresses.
+func (c *coordinatorConn) update(found []string) (*addresses.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn != nil && c.address == address {
+	c.found = found
+	first := c.skipped % len(found)
+	list := addresses.List(slices.Concat(found[first:], found[:first]))
+	if c.conn != nil && !c.anew {
+		c.conn.Update(list)
 		return c.conn, nil
 	}
-	conn, err := c.dial(address)
+	conn, err := c.open(list)
 	if err != nil {
 		return nil, err
 	}
 	if c.conn != nil {
 		_ = c.conn.Close()
 	}
-	c.address, c.conn = address, conn
+	c.conn, c.anew = conn, false
 	return conn, nil
 }
 
-// explainDistrust returns why coordinator and worker do not trust each other, nil if err has
-// another cause.
-func (c *coordinatorConn) explainDistrust(ctx context.Context, err error) error {
+// follow updates the addresses whenever they change, until ctx ends.
+func (c *coordinatorConn) follow(ctx context.Context) {
+	for {
+		c.mu.Lock()
+		known := c.found
+		c.mu.Unlock()
+		found, err := c.find(ctx, known)
+		if err == nil {
+			_, err = c.update(found)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// skip makes the next connect begin with another coordinator, if the present one has answered.
+func (c *coordinatorConn) skip() {
 	c.mu.Lock()
-	address := c.address
-	c.mu.Unlock()
-	return wire.Mismatch(ctx, err, address, c.plain)
+	defer c.mu.Unlock()
+	if c.conn != nil && len(c.found) > 1 && c.conn.Using() != "" {
+		c.skipped++
+		c.anew = true
+	}
 }
 
 var errNoCoordinator = errors.New("no coordinator was found yet")
 
-// current returns the last connection of connect.
+// last returns the last connection of connect, nil without one.
+func (c *coordinatorConn) last() *addresses.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conn
+}
+
+// current is last for calls.
 func (c *coordinatorConn) current() (*grpc.ClientConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == nil {
 		return nil, errNoCoordinator
 	}
-	return c.conn, nil
+	return c.conn.ClientConn, nil
 }
 
 func (c *coordinatorConn) close() error {

@@ -1,15 +1,19 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/retry"
@@ -27,18 +31,23 @@ const (
 	everyBeat = 2500 * time.Millisecond // heartbeat interval for leases without end
 	maxCopies = 2                       // outputs copied from other workers at a time
 
-	// After maxStrangers coordinators of other clusters in a row, the worker ends: its own is not
-	// there. It also ends after as many refusals if it has never joined.
-	maxStrangers = 3
+	// A worker that has never joined ends after maxRefusals refusals in a row that only its
+	// operator can end.
+	maxRefusals = 3
+	// remindEvery is the interval between log lines while coordinators refuse the worker.
+	remindEvery = time.Minute
 )
 
 type workStream = grpc.BidiStreamingClient[layshaftv1.WorkRequest, layshaftv1.WorkResponse]
 
 // followCoordinator runs one stream to the coordinator after another. It ends with ctx, when the
-// worker has left, or when the worker turns out to belong to another cluster.
+// worker has left, or when no coordinator lets in a worker that has never joined.
+//
+// A worker that belongs to a cluster waits for it without end: a coordinator of another cluster, or
+// one that works on old data, may stand in its place for a while. The worker keeps what it holds.
 func (n *Node) followCoordinator(ctx context.Context) error {
 	copies := make(chan struct{}, maxCopies)
-	pause, lastErr, strangers := retry.Backoff{Min: minPause, Max: maxPause}, "", 0
+	pause, lastErr, logged, refusals := retry.Backoff{Min: minPause, Max: maxPause}, "", time.Time{}, 0
 	for {
 		welcomed, err := n.runStream(ctx, copies)
 		if ctx.Err() != nil {
@@ -47,24 +56,37 @@ func (n *Node) followCoordinator(ctx context.Context) error {
 		if err == errLeft {
 			return err
 		}
-		unwelcome := errors.Is(err, wire.ErrDistrust) || errors.Is(err, wire.ErrForbidden) || errors.Is(err, wire.ErrUnauthenticated)
-		if !errors.Is(err, wire.ErrOtherCluster) && !errors.Is(err, wire.ErrOtherProtocol) && (n.joined.Load() || !unwelcome) {
-			strangers = 0
-		} else if strangers++; strangers == maxStrangers { // its own coordinator would have answered in between
+		if n.joined.Load() || !isRefusal(err) || errors.Is(err, wire.ErrOtherCluster) || errors.Is(err, wire.ErrStaleEpoch) {
+			refusals = 0
+		} else if refusals++; refusals == maxRefusals { // one that restarts with other settings would answer in between
 			return fmt.Errorf("worker %s: %w", n.name, err)
 		}
 		if welcomed {
 			pause.Reset()
 			lastErr = ""
 		}
-		if now := err.Error(); now != lastErr {
+		switch now := err.Error(); {
+		case isRefusal(err) && (now != lastErr || time.Since(logged) >= remindEvery):
+			n.log.Error("refused; the worker keeps its outputs and waits for its own coordinator", "jobs", len(n.w.Jobs()), "err", err)
+			lastErr, logged = now, time.Now()
+		case now != lastErr:
 			n.log.Warn("not connected to the coordinator", "err", err)
-			lastErr = now
+			lastErr, logged = now, time.Now()
 		}
 		if err := pause.Wait(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// isRefusal reports whether a coordinator, or the worker itself, refused to work together.
+func isRefusal(err error) bool {
+	for _, e := range []error{wire.ErrOtherCluster, wire.ErrStaleEpoch, wire.ErrOtherProtocol, wire.ErrDistrust, wire.ErrForbidden, wire.ErrUnauthenticated} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 var errNoWelcome = fmt.Errorf("the coordinator did not answer within %v", helloWait)
@@ -80,14 +102,9 @@ func (n *Node) runStream(outer context.Context, copies chan struct{}) (welcomed 
 		err = errNoWelcome
 	}
 	if err != nil {
-		// A call that waits for its connection ends late. Its text has the reason of the last try.
-		if why := n.coord.explainDistrust(outer, err); why != nil && outer.Err() == nil {
-			return false, why
-		}
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return false, wire.FromStatus(err)
+		err = n.explain(outer, ctx, err)
+		n.coord.skip()
+		return false, err
 	}
 	n.log.Info("joined", "epoch", welcome.GetEpoch(), "lease", time.Duration(welcome.GetLeaseNanos()))
 	n.out.openStream()
@@ -102,12 +119,39 @@ func (n *Node) runStream(outer context.Context, copies chan struct{}) (welcomed 
 	return true, wire.FromStatus(err)
 }
 
+// explain returns why join failed with err. within is the context of join.
+func (n *Node) explain(outer, within context.Context, err error) error {
+	conn := n.coord.last()
+	if conn == nil || outer.Err() != nil {
+		return wire.FromStatus(cmp.Or(context.Cause(within), err))
+	}
+	// A call that waits for its connection ends late. Its text has the reason of the last try.
+	if why := conn.Mismatch(outer, err); why != nil {
+		return why
+	}
+	cause := context.Cause(within)
+	switch away := conn.Using() == ""; {
+	case cause != nil && away:
+		return fmt.Errorf("%w: %w", cause, conn.Away(err))
+	case cause != nil:
+		return fmt.Errorf("%w: %s", cause, conn.Using())
+	case away && status.Code(err) == codes.Unavailable:
+		return conn.Away(err)
+	}
+	return wire.FromStatus(err)
+}
+
 // join opens the stream, sends the hello messages and returns the answer.
 func (n *Node) join(ctx context.Context) (workStream, *layshaftv1.Welcome, error) {
 	conn, err := n.coord.connect(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the coordinator: %w", err)
 	}
+	following, stop := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	follower.Go(func() { n.coord.follow(following) })
+	defer follower.Wait()
+	defer stop()
 	// A worker that has joined before waits for the connection, the quickest way to a restarted
 	// coordinator. It does not wait where only another certificate helps.
 	rpc := layshaftv1.NewCoordinatorServiceClient(conn)

@@ -11,10 +11,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/attributes"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
-	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/wire"
 )
@@ -59,9 +57,9 @@ type Conn struct {
 const scheme = "coordinators"
 
 // Open returns a connection to the coordinators of a list. dial opens network connections; nil
-// means TCP. Set plain if the options have no credentials for TLS.
+// means TCP. Set plain if they are TCP connections without TLS.
 func Open(list List, dial func(ctx context.Context, address string) (net.Conn, error), plain bool, options ...grpc.DialOption) (*Conn, error) {
-	c := &Conn{list: list, plain: plain && dial == nil, tries: &tries{}}
+	c := &Conn{list: list, plain: plain, tries: &tries{}}
 	var err error
 	if dial == nil && len(list) == 1 { // gRPC finds all IP addresses of a host, and connects to one
 		c.ClientConn, err = grpc.NewClient(list[0], options...)
@@ -105,27 +103,34 @@ func (c *Conn) List() List {
 	return c.list
 }
 
+// Using returns the address of the coordinator to which it is connected; empty without one.
+func (c *Conn) Using() string {
+	using, _ := c.tries.last()
+	return using
+}
+
 // Away describes err, the error of a call, as coordinators out of reach, with the last reason of
 // each address. The result wraps what wire.FromStatus makes of err.
 func (c *Conn) Away(err error) error {
 	list, cause := c.List(), wire.FromStatus(err)
-	if len(list) == 1 {
-		return awayError{cause, fmt.Sprintf("coordinator %s cannot be reached: %s", list[0], wire.Reason(err))}
-	}
 	using, failed := c.tries.last()
-	if using != "" { // a coordinator, or its connection, returned err
-		return awayError{cause, fmt.Sprintf("coordinator %s cannot be reached: %s", using, wire.Reason(err))}
-	}
-	var all []string
+	var reasons []string
 	for _, a := range list {
 		if e := failed[a]; e != nil {
-			all = append(all, a+": "+strings.TrimPrefix(wire.Reason(e), "dial tcp "+a+": "))
+			reasons = append(reasons, a+": "+strings.TrimPrefix(wire.Reason(e), "dial tcp "+a+": "))
 		}
 	}
-	if len(all) < len(list) { // the connection has just broken, or the list is new
-		return awayError{cause, fmt.Sprintf("coordinators %s cannot be reached: %s", list, wire.Reason(err))}
+	switch {
+	case len(list) == 1 && failed[list[0]] != nil: // err may have the words of a call that waited
+		return awayError{cause, fmt.Sprintf("coordinator %s cannot be reached: %s", list[0], wire.Reason(failed[list[0]]))}
+	case len(list) == 1:
+		return awayError{cause, fmt.Sprintf("coordinator %s cannot be reached: %s", list[0], wire.Reason(err))}
+	case using != "": // this coordinator, or its connection, returned err
+		return awayError{cause, fmt.Sprintf("coordinator %s cannot be reached: %s", using, wire.Reason(err))}
+	case len(reasons) < len(list): // a connection has just broken, or the list is new
+		return awayError{cause, fmt.Sprintf("no coordinator of %s can be reached: %s", list, wire.Reason(err))}
 	}
-	return awayError{cause, "no coordinator can be reached: " + strings.Join(all, "; ")}
+	return awayError{cause, "no coordinator can be reached: " + strings.Join(reasons, "; ")}
 }
 
 // Unreachable is Away with the way out.
@@ -153,7 +158,7 @@ func (c *Conn) Mismatch(ctx context.Context, err error) error {
 		return wire.Mismatch(ctx, err, list[0], c.plain)
 	}
 	using, failed := c.tries.last()
-	if using != "" || status.Code(err) != codes.Unavailable {
+	if using != "" || err == nil {
 		return nil
 	}
 	var first error

@@ -85,7 +85,7 @@ func Dial(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("coordinator %w", err)
 	}
-	conn, err := addresses.Open(list, cfg.Dial, wire.Plain(cfg.Credentials), append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.Credentials),
+	conn, err := addresses.Open(list, cfg.Dial, wire.Plain(cfg.Credentials) && cfg.Dial == nil, append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.Credentials),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // retry sees why the coordinator cannot be reached
 		retry.Connections(3*time.Second, minRetry, maxRetry))...)
 	if err != nil {

@@ -74,3 +74,21 @@ func (f *Finder) Address(ctx context.Context) (string, error) {
 		}
 	}
 }
+
+// Addresses returns the gRPC addresses of the members with the role, the newest first, at least
+// one. It blocks until they differ from known or ctx ends.
+func (f *Finder) Addresses(ctx context.Context, known []string) ([]string, error) {
+	for {
+		f.mu.Lock()
+		now, changed := f.known, f.changed
+		f.mu.Unlock()
+		if !slices.Equal(now, known) {
+			return now, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package gossip_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/gossip"
@@ -46,9 +48,24 @@ func TestFinder(t *testing.T) {
 	if got := ask() + ask(); got != "c:1c:1" {
 		t.Errorf("asked %s, want c:1 alone", got)
 	}
+	hear("c:1", "d:1")
+	if all, err := f.Addresses(t.Context(), nil); err != nil || !slices.Equal(all, []string{"d:1", "c:1"}) {
+		t.Errorf("found %q, %v, want the newest first", all, err)
+	}
+	go func() {
+		all, _ := f.Addresses(context.Background(), []string{"d:1", "c:1"})
+		found <- strings.Join(all, " ")
+	}()
+	hear("d:1")
+	if got := <-found; got != "d:1" {
+		t.Errorf("changed to %q, want d:1 alone", got)
+	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := gossip.NewFinder("coordinator").Address(ended); err == nil {
 		t.Error("no error when nobody is known and ctx has ended")
+	}
+	if _, err := gossip.NewFinder("coordinator").Addresses(ended, nil); err == nil {
+		t.Error("addresses although nobody is known")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/security"
@@ -21,7 +22,7 @@ import (
 type WorkerConfig struct {
 	Common
 	// Node configures the worker. RunWorker sets its listeners, credentials, Advertise,
-	// Authorize, Coordinator, Certificate, Compress, Version and Log.
+	// Authorize, Coordinators, Certificate, Compress, Version and Log.
 	Node worker.NodeConfig
 	// Functions, if set, registers task functions; their tasks use slots of this worker.
 	Functions func(w *calls.Worker)
@@ -31,7 +32,7 @@ type WorkerConfig struct {
 
 // RunWorker runs a worker until ctx ends, which cancels its attempts, or until it has drained;
 // then it returns nil. It fails if an address is in use or unprotected, if a directory or program
-// cannot be opened, or if the worker belongs to another cluster.
+// cannot be opened, or if no coordinator lets in a worker that has not joined before.
 func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	p, err := cfg.open(security.Worker)
 	if err != nil {
@@ -40,7 +41,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	defer func() { err = errors.Join(err, p.close()) }()
 	find := gossip.NewFinder(string(security.Coordinator))
 	n := cfg.Node
-	n.Listener, n.Advertise, n.Coordinator = p.grpc, p.advertise, find.Address
+	n.Listener, n.Advertise, n.Coordinators = p.grpc, p.advertise, find.Addresses
 	n.ServerCreds, n.Authorize = p.serverCreds(), p.authorize()
 	n.CoordinatorCreds, n.PeerCreds = p.clientCreds(security.Coordinator), p.clientCreds(security.Worker)
 	n.Compress = !security.Loopback(p.advertise)
@@ -105,7 +106,7 @@ func (c *WorkerConfig) serveCalls(ctx context.Context, node *worker.Node, n work
 		if err != nil {
 			return nil, err
 		}
-		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		return addresses.TCP(ctx, address)
 	}})
 	w.Name, w.SlotsOf, w.Concurrency, w.Drain = node.ID(), node.ID(), n.Slots, n.Drain
 	c.Functions(w)
