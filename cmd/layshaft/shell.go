@@ -8,16 +8,17 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
 	"github.com/layshaft/layshaft/report"
 )
 
-const shellHelp = `A statement ends with a semicolon and may have several lines. Tab completes files and columns.
+const shellHelp = `A statement ends with a semicolon and may have several lines. Tab completes files, the columns of the
+files in FROM, functions and keywords. The arrow keys recall statements.
 
 .schema FILE    the columns of a file
 .explain QUERY  the operators of a query
@@ -36,6 +37,9 @@ type shell struct {
 	interrupted bool
 	// words are the names of columns that were seen, for completion.
 	words []string
+	// lines are those of the unfinished statement.
+	lines   []string
+	history statements
 }
 
 // runShell reads statements until the end of the input. From a file or a pipe it reads one.
@@ -57,7 +61,7 @@ func (c *reportCmd) runShell(ctx context.Context) error {
 		io.Reader
 		io.Writer
 	}{&dropLine{os.Stdin, &s.interrupted}, os.Stdout}, "")
-	s.t.AutoCompleteCallback = s.complete
+	s.t.AutoCompleteCallback, s.t.History = s.complete, &s.history
 	fmt.Fprintln(s.out, "Statements end with a semicolon; .help lists commands.")
 	return s.loop(ctx, func(prompt string) (string, error) {
 		state, err := term.MakeRaw(in)
@@ -95,10 +99,9 @@ func (d *dropLine) Read(p []byte) (int, error) {
 
 // loop answers what read returns until its end. Errors of statements are printed.
 func (s *shell) loop(ctx context.Context, read func(prompt string) (string, error)) error {
-	var lines []string
 	for {
 		prompt := "layshaft> "
-		if len(lines) > 0 {
+		if len(s.lines) > 0 {
 			prompt = "      ... "
 		}
 		line, err := read(prompt)
@@ -109,7 +112,7 @@ func (s *shell) loop(ctx context.Context, read func(prompt string) (string, erro
 			return err
 		}
 		if s.interrupted {
-			s.interrupted, lines = false, nil
+			s.interrupted, s.lines = false, nil
 			continue
 		}
 		trimmed := strings.TrimSpace(line)
@@ -117,17 +120,20 @@ func (s *shell) loop(ctx context.Context, read func(prompt string) (string, erro
 		case "quit", "exit", `\q`:
 			return nil
 		}
-		if len(lines) == 0 && (trimmed == "" || trimmed[0] == '.') {
+		if len(s.lines) == 0 && (trimmed == "" || trimmed[0] == '.') {
 			if trimmed == ".quit" || trimmed == ".exit" {
 				return nil
 			}
+			s.history.record(trimmed)
 			s.command(ctx, trimmed)
 			continue
 		}
-		lines = append(lines, line)
+		s.lines = append(s.lines, line)
 		if strings.HasSuffix(trimmed, ";") {
+			lines := s.lines
+			s.lines = nil
+			s.history.record(lines...)
 			s.answer(ctx, strings.Join(lines, "\n"))
-			lines = nil
 		}
 	}
 }
@@ -166,29 +172,63 @@ func (s *shell) answer(ctx context.Context, text string) {
 	s.words = append(s.words, s.c.seen...)
 }
 
-// complete completes the word before the cursor with a column or a file, as far as it is certain.
+// completeWithin is how long a Tab may look at the files of a statement.
+const completeWithin = 2 * time.Second
+
+// complete completes the word before the cursor as far as it is certain, and lists what may follow.
 func (s *shell) complete(line string, pos int, key rune) (string, int, bool) {
 	if key != '\t' {
 		return "", 0, false
 	}
-	start := strings.LastIndexAny(line[:pos], " \t\n'\"(,=") + 1
-	word := line[start:pos]
-	if word == "" {
+	ctx, cancel := context.WithTimeout(context.Background(), completeWithin)
+	defer cancel()
+	before := strings.Join(append(slices.Clone(s.lines), ""), "\n")
+	for command, stands := range map[string]string{".schema ": "DESCRIBE ", ".explain ": "EXPLAIN "} {
+		if rest, ok := strings.CutPrefix(line[:pos], command); ok && before == "" {
+			line, pos, ok := s.completed(ctx, stands, rest+line[pos:], len(rest))
+			return command + line, len(command) + pos, ok
+		}
+	}
+	if strings.HasPrefix(line, ".") && before == "" {
+		word := line[:pos]
+		var found []string
+		for _, c := range []string{".schema ", ".explain ", ".output ", ".help", ".quit"} {
+			if strings.HasPrefix(c, word) {
+				found = append(found, c)
+			}
+		}
+		for _, f := range report.Formats() {
+			if strings.HasPrefix(".output "+f, word) && strings.HasPrefix(word, ".output ") {
+				found = append(found, ".output "+f)
+			}
+		}
+		return s.choose(found, line, 0, pos)
+	}
+	return s.completed(ctx, before, line, pos)
+}
+
+// completed completes a word of a statement. before are its earlier lines.
+func (s *shell) completed(ctx context.Context, before, line string, pos int) (string, int, bool) {
+	o := report.Options{Types: splitTypes(s.c.Types)}
+	start, found := o.Complete(ctx, s.c.target(), before+line, len(before)+pos)
+	start -= len(before)
+	if start < 0 {
 		return "", 0, false
 	}
-	var found []string
-	for _, w := range s.words {
-		if strings.HasPrefix(w, word) {
+	for _, w := range s.words { // columns of earlier results
+		if word := line[start:pos]; word != "" && strings.HasPrefix(w, word) && !slices.Contains(found, w) && (start == 0 || line[start-1] != '\'') {
 			found = append(found, w)
 		}
 	}
-	paths, _ := filepath.Glob(word + "*") // a word that is no pattern completes no file
-	for _, p := range paths {
-		if info, err := os.Stat(p); err == nil && info.IsDir() {
-			p += "/"
-		}
-		found = append(found, p)
-	}
+	return s.choose(found, line, start, pos)
+}
+
+// maxListed is how many possible words are listed.
+const maxListed = 60
+
+// choose puts the common start of the words in the place of line[start:pos]. If that is nothing
+// new, it lists the words.
+func (s *shell) choose(found []string, line string, start, pos int) (string, int, bool) {
 	if len(found) == 0 {
 		return "", 0, false
 	}
@@ -198,5 +238,65 @@ func (s *shell) complete(line string, pos int, key rune) (string, int, bool) {
 			common = common[:len(common)-1]
 		}
 	}
+	if len(found) > 1 && len(common) <= pos-start {
+		if s.t != nil {
+			more := ""
+			if len(found) > maxListed {
+				found, more = found[:maxListed], fmt.Sprintf("  and %d more", len(found)-maxListed)
+			}
+			fmt.Fprintln(s.t, strings.Join(found, "  ")+more)
+		}
+		return "", 0, false
+	}
 	return line[:start] + common + line[pos:], start + len(common), true
+}
+
+// statements is the history of a terminal. It has whole statements, each in one line, and no lines
+// of unfinished ones.
+type statements struct{ all []string }
+
+// maxStatements is how many statements are recalled.
+const maxStatements = 500
+
+// Add does nothing: the terminal adds each line, and the shell what belongs together.
+func (*statements) Add(string) {}
+
+// Len returns the number of statements.
+func (h *statements) Len() int { return len(h.all) }
+
+// At returns a statement, the latest first.
+func (h *statements) At(i int) string { return h.all[len(h.all)-1-i] }
+
+// record adds a statement or a command.
+func (h *statements) record(lines ...string) {
+	text := oneLine(lines)
+	if text == "" || len(h.all) > 0 && h.all[len(h.all)-1] == text {
+		return
+	}
+	if h.all = append(h.all, text); len(h.all) > maxStatements {
+		h.all = h.all[1:]
+	}
+}
+
+// oneLine joins lines, without the comments at their ends.
+func oneLine(lines []string) string {
+	var parts []string
+	quote := byte(0)
+	for _, line := range lines {
+		end := len(line)
+		for i := 0; i < end; i++ {
+			switch c := line[i]; {
+			case c == quote:
+				quote = 0
+			case quote == 0 && (c == '\'' || c == '"'):
+				quote = c
+			case quote == 0 && strings.HasPrefix(line[i:], "--"):
+				end = i
+			}
+		}
+		if part := strings.TrimSpace(line[:end]); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, " ")
 }

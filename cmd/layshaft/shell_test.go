@@ -43,6 +43,65 @@ func TestShell(t *testing.T) {
 	}
 }
 
+// The arrow keys recall whole statements in one line, and neither parts of them nor statements that
+// were dropped.
+func TestShellHistory(t *testing.T) {
+	var out strings.Builder
+	s := &shell{c: &reportCmd{Progress: "none"}, format: "csv", out: &out}
+	input := []string{"SELECT 1, -- one", "  '--;'", ";", "SELECT", "^C", ".help", "SELECT 2;", "SELECT 2;", "quit"}
+	err := s.loop(t.Context(), func(string) (string, error) {
+		line := input[0]
+		input = input[1:]
+		s.history.Add(line) // as the terminal does
+		s.interrupted = line == "^C"
+		return line, nil
+	})
+	var all []string
+	for i := range s.history.Len() {
+		all = append(all, s.history.At(i))
+	}
+	if want := "SELECT 2;|.help|SELECT 1, '--;' ;"; err != nil || strings.Join(all, "|") != want {
+		t.Errorf("recalls %q, %v, want %q", all, err, want)
+	}
+}
+
+// Tab completes in every place of a statement, over several lines, and in commands.
+func TestShellCompletes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("products.csv", []byte("sku,price,brand_name\na,1.50,x\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"SEL":                              "SELECT",
+		"des":                              "describe",
+		"SELECT count(*) FROM prod":        "SELECT count(*) FROM products.csv",
+		"SELECT * FROM 'pro":               "SELECT * FROM 'products.csv",
+		"FROM products.csv SELECT br":      "FROM products.csv SELECT brand_name",
+		"FROM products.csv p WHERE p.pr":   "FROM products.csv p WHERE p.price",
+		"SELECT approx_q":                  "SELECT approx_quantile(",
+		"SELECT 1 FROM products.csv wher":  "SELECT 1 FROM products.csv where",
+		"SELECT 1 FROM products.csv p GRO": "SELECT 1 FROM products.csv p GROUP BY",
+		"SELECT sum(price) AS total FROM products.csv ORDER BY tot": "SELECT sum(price) AS total FROM products.csv ORDER BY total",
+		".sch":                        ".schema ",
+		".schema pr":                  ".schema products.csv",
+		".output mark":                ".output markdown",
+		".explain SELECT * FROM prod": ".explain SELECT * FROM products.csv",
+	} {
+		s := &shell{c: &reportCmd{Progress: "none"}}
+		if got, pos, ok := s.complete(line, len(line), '\t'); !ok || got != want || pos != len(want) {
+			t.Errorf("%q is completed to %q at %d, %v, want %q", line, got, pos, ok, want)
+		}
+	}
+	s := &shell{c: &reportCmd{Progress: "none"}, lines: []string{"SELECT sku", "FROM products.csv"}}
+	if got, _, _ := s.complete("ORDER BY pri", 12, '\t'); got != "ORDER BY price" {
+		t.Errorf("the third line is completed to %q", got)
+	}
+	s.lines = nil
+	if got, _, _ := s.complete("SELECT bra FROM 'products.csv'", 10, '\t'); got != "SELECT brand_name FROM 'products.csv'" {
+		t.Errorf("a column before FROM is completed to %q", got)
+	}
+}
+
 // TestDropLine checks that ^C drops the line and ends it, as the keys ^U and Enter do.
 func TestDropLine(t *testing.T) {
 	interrupted := false
