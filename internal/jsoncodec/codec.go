@@ -26,6 +26,13 @@
 // do Columns: 64 bytes at a time, if the processor has AVX2. That costs no more than the count of
 // braces.
 //
+// # Assembly
+//
+// The check of 64 bytes at a time is in assembly, because Go has no operations on vectors. Other
+// processors check byte by byte, in Go, with the same results (FuzzAssembly). Reports check whole
+// records, so they gain most: a report by category over 1.8 million products took 17 % less
+// processor time than in Go (w2-sql of bench/, 15 pairs of runs in turn).
+//
 // # Names
 //
 // Keys are matched to fields by the rules of encoding/json: tags, promotion of embedded fields,
