@@ -344,6 +344,7 @@ func TestSleepingCoordinator(t *testing.T) {
 	m := startMembers(t, config{workers: 2, slots: 2, worker: []string{"-function", "hold=touch " + free + "-begun; until [ -e " + free + " ]; do sleep 0.05; done; cat"}})
 	r := m.prepare().do("map-3", "hold").start()
 	r.at("map-3", 1)
+	m.committed(5)
 	id, stderr, code := m.layshaft("task", "submit", "-attempts", "1", "-hard-limit", "15s", "-input", "the input", "hold")
 	if code != 0 {
 		t.Fatalf("task submit: exit code %d, %s", code, stderr)
