@@ -209,12 +209,24 @@ func sorted(rows [][]Cell) [][]Cell {
 	for i, row := range rows {
 		all[i] = keyed{sortKey(row), row}
 	}
-	slices.SortFunc(all, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	slices.SortFunc(all, func(a, b keyed) int {
+		return cmp.Or(cmp.Compare(a.key, b.key), slices.CompareFunc(a.row, b.row, compareNumbers))
+	})
 	out := make([][]Cell, len(rows))
 	for i, k := range all {
 		out[i] = k.row
 	}
 	return out
+}
+
+// compareNumbers orders two numbers; other values are equal.
+func compareNumbers(a, b Cell) int {
+	f, ok := number(a)
+	h, too := number(b)
+	if !ok || !too || math.Abs(f-h) <= tolerance*math.Max(math.Abs(f), math.Abs(h)) {
+		return 0
+	}
+	return cmp.Compare(f, h)
 }
 
 // oneSided returns rows without a partner on the other side.
