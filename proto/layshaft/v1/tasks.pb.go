@@ -4561,7 +4561,10 @@ type TaskHello struct {
 	SlotsOf string `protobuf:"bytes,4,opt,name=slots_of,json=slotsOf" json:"slots_of,omitempty"`
 	// protocol is the worker's version of the wire protocol. The coordinator refuses unsupported
 	// versions.
-	Protocol      int32 `protobuf:"varint,5,opt,name=protocol" json:"protocol,omitempty"`
+	Protocol int32 `protobuf:"varint,5,opt,name=protocol" json:"protocol,omitempty"`
+	// cluster is the name of the cluster whose attempts the worker lists; empty without attempts. A
+	// coordinator of another cluster refuses the worker.
+	Cluster       string `protobuf:"bytes,6,opt,name=cluster" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4629,6 +4632,13 @@ func (x *TaskHello) GetProtocol() int32 {
 		return x.Protocol
 	}
 	return 0
+}
+
+func (x *TaskHello) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
 }
 
 // TaskAbilities are a worker's functions and slots.
@@ -5745,13 +5755,14 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\theartbeat\x18\x04 \x01(\v2\x1a.layshaft.v1.TaskHeartbeatH\x00R\theartbeat\x12:\n" +
 	"\tabilities\x18\x05 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesH\x00R\tabilities\x124\n" +
 	"\aleaving\x18\x06 \x01(\v2\x18.layshaft.v1.TaskLeavingH\x00R\aleavingB\x06\n" +
-	"\x04body\"\xca\x01\n" +
+	"\x04body\"\xe4\x01\n" +
 	"\tTaskHello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x128\n" +
 	"\tabilities\x18\x02 \x01(\v2\x1a.layshaft.v1.TaskAbilitiesR\tabilities\x124\n" +
 	"\battempts\x18\x03 \x03(\v2\x18.layshaft.v1.TaskAttemptR\battempts\x12\x19\n" +
 	"\bslots_of\x18\x04 \x01(\tR\aslotsOf\x12\x1a\n" +
-	"\bprotocol\x18\x05 \x01(\x05R\bprotocol\"z\n" +
+	"\bprotocol\x18\x05 \x01(\x05R\bprotocol\x12\x18\n" +
+	"\acluster\x18\x06 \x01(\tR\acluster\"z\n" +
 	"\rTaskAbilities\x127\n" +
 	"\tfunctions\x18\x01 \x03(\v2\x19.layshaft.v1.TaskFunctionR\tfunctions\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\x03R\x05slots\x12\x1a\n" +
