@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,14 +148,10 @@ type coordinatorConn struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	found []string // the result of find
-	// skipped counts the coordinators that did not let this worker in. The list begins after them.
-	skipped int
-	conn    *addresses.Conn
-	anew    bool // the next connect opens another connection
+	conn  *addresses.Conn
 }
 
-// connect finds the coordinators and returns a connection to one of them. close and the next
-// connect may close it.
+// connect finds the coordinators and returns the connection to one of them.
 func (c *coordinatorConn) connect(ctx context.Context) (*addresses.Conn, error) {
 	found, err := c.find(ctx, nil)
 	if err != nil {
@@ -166,25 +161,16 @@ func (c *coordinatorConn) connect(ctx context.Context) (*addresses.Conn, error) 
 }
 
 // update sets the coordinators' addresses.
-func (c *coordinatorConn) update(found []string) (*addresses.Conn, error) {
+func (c *coordinatorConn) update(found []string) (conn *addresses.Conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.found = found
-	first := c.skipped % len(found)
-	list := addresses.List(slices.Concat(found[first:], found[:first]))
-	if c.conn != nil && !c.anew {
-		c.conn.Update(list)
-		return c.conn, nil
+	if c.conn == nil {
+		c.conn, err = c.open(found)
+		return c.conn, err
 	}
-	conn, err := c.open(list)
-	if err != nil {
-		return nil, err
-	}
-	if c.conn != nil {
-		_ = c.conn.Close()
-	}
-	c.conn, c.anew = conn, false
-	return conn, nil
+	c.conn.Update(found)
+	return c.conn, nil
 }
 
 // follow updates the addresses whenever they change, until ctx ends.
@@ -203,26 +189,16 @@ func (c *coordinatorConn) follow(ctx context.Context) {
 	}
 }
 
-// skip makes the next connect begin with another coordinator, if the present one has answered.
-func (c *coordinatorConn) skip() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conn != nil && len(c.found) > 1 && c.conn.Using() != "" {
-		c.skipped++
-		c.anew = true
-	}
-}
-
 var errNoCoordinator = errors.New("no coordinator was found yet")
 
-// last returns the last connection of connect, nil without one.
+// last returns the connection, nil before connect.
 func (c *coordinatorConn) last() *addresses.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.conn
 }
 
-// current is last for calls.
+// current returns the connection for calls.
 func (c *coordinatorConn) current() (*grpc.ClientConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

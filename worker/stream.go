@@ -103,7 +103,9 @@ func (n *Node) runStream(outer context.Context, copies chan struct{}) (welcomed 
 	}
 	if err != nil {
 		err = n.explain(outer, ctx, err)
-		n.coord.skip()
+		if conn := n.coord.last(); conn != nil {
+			conn.Skip() // another coordinator may let this worker in
+		}
 		return false, err
 	}
 	n.log.Info("joined", "epoch", welcome.GetEpoch(), "lease", time.Duration(welcome.GetLeaseNanos()))

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,5 +188,34 @@ func TestUpdate(t *testing.T) {
 	}
 	if a, b := <-dialed, <-dialed; a != first || b != second {
 		t.Errorf("dialed %s and %s, want %s and %s", a, b, first, second)
+	}
+}
+
+// Skip goes from one coordinator to the next, and around.
+func TestSkip(t *testing.T) {
+	list := addresses.List{porttest.Free(t), porttest.Free(t), porttest.Free(t)}
+	serve(t, list[0])
+	serve(t, list[2])
+	c := open(t, list, nil)
+	c.Skip() // there is no connection yet
+	for _, want := range []string{list[0], list[2], list[0]} {
+		if err := ask(t.Context(), c); err != nil || c.Using() != want {
+			t.Errorf("connected to %s, %v, want %s", c.Using(), err, want)
+		}
+		c.Skip()
+	}
+	var dialed atomic.Int32
+	one := open(t, addresses.List{"any"}, func(ctx context.Context, _ string) (net.Conn, error) {
+		dialed.Add(1)
+		return addresses.TCP(ctx, list[0])
+	})
+	for range 2 { // the dialer chooses
+		if err := ask(t.Context(), one); err != nil {
+			t.Error(err)
+		}
+		one.Skip()
+	}
+	if err := ask(t.Context(), one); err != nil || dialed.Load() != 3 {
+		t.Errorf("%d connections, %v, want 3", dialed.Load(), err)
 	}
 }

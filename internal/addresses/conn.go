@@ -49,8 +49,9 @@ type Conn struct {
 	tries    *tries
 
 	// mu guards the fields below.
-	mu   sync.Mutex
-	list List
+	mu    sync.Mutex
+	list  List
+	skips int // calls of Skip
 }
 
 // scheme is the scheme of targets whose addresses Open sets.
@@ -60,40 +61,58 @@ const scheme = "coordinators"
 // means TCP. Set plain if they are TCP connections without TLS.
 func Open(list List, dial func(ctx context.Context, address string) (net.Conn, error), plain bool, options ...grpc.DialOption) (*Conn, error) {
 	c := &Conn{list: list, plain: plain, tries: &tries{}}
+	target := list[0] // gRPC finds all IP addresses of its host, and connects to one
+	if dial != nil || len(list) > 1 {
+		if dial == nil {
+			dial = TCP
+		}
+		c.resolver = manual.NewBuilderWithScheme(scheme)
+		c.resolver.InitialState(c.state(list, 0))
+		target = scheme + ":///coordinators"
+		options = append(slices.Clone(options), grpc.WithResolvers(c.resolver), grpc.WithDefaultServiceConfig(serviceConfig), grpc.WithContextDialer(dial))
+	}
 	var err error
-	if dial == nil && len(list) == 1 { // gRPC finds all IP addresses of a host, and connects to one
-		c.ClientConn, err = grpc.NewClient(list[0], options...)
-		return c, err
+	if c.ClientConn, err = grpc.NewClient(target, options...); err != nil {
+		return nil, err
 	}
-	if dial == nil {
-		dial = TCP
-	}
-	c.resolver = manual.NewBuilderWithScheme(scheme)
-	c.resolver.InitialState(c.state(list))
-	c.ClientConn, err = grpc.NewClient(scheme+":///coordinators", append(slices.Clone(options), grpc.WithResolvers(c.resolver),
-		grpc.WithDefaultServiceConfig(serviceConfig), grpc.WithContextDialer(dial))...)
-	return c, err
+	return c, nil
 }
 
-// state returns the addresses for gRPC.
-func (c *Conn) state(list List) resolver.State {
+// state returns the addresses for gRPC. Addresses with another number of skips count as others, so
+// that gRPC connects again.
+func (c *Conn) state(list List, skips int) resolver.State {
 	s := resolver.State{Attributes: attributes.New(triesKey{}, c.tries)}
 	for _, a := range list {
-		s.Endpoints = append(s.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: a, ServerName: a}}})
+		s.Endpoints = append(s.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: a, ServerName: a, Attributes: attributes.New(skipsKey{}, skips)}}})
 	}
 	return s
 }
+
+type skipsKey struct{}
 
 // Update replaces the list. A connection to an address that stays in it is kept; calls on another
 // one continue. It is not for connections that Open made without dial.
 func (c *Conn) Update(list List) {
 	c.mu.Lock()
-	same := slices.Equal(list, c.list)
-	c.list = list
-	c.mu.Unlock()
-	if !same {
-		c.resolver.UpdateState(c.state(list))
+	defer c.mu.Unlock()
+	if !slices.Equal(list, c.list) {
+		c.list = list
+		c.resolver.UpdateState(c.state(list, c.skips))
 	}
+}
+
+// Skip connects to another coordinator than the present one, if one can be reached. Calls on the
+// present connection continue. Without a connection it does nothing.
+func (c *Conn) Skip() {
+	using := c.Using()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.list, using)
+	if i < 0 || c.resolver == nil {
+		return
+	}
+	c.skips++
+	c.resolver.UpdateState(c.state(slices.Concat(c.list[i+1:], c.list[:i+1]), c.skips))
 }
 
 // List returns the addresses.
