@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -209,5 +210,91 @@ func TestNoneOfSeveral(t *testing.T) {
 		if _, err := tasks.Dial(tasks.Cluster{Address: address}); !errors.Is(err, tasks.ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want ErrInvalid with %q", address, err, want)
 		}
+	}
+}
+
+// logLine is a log that sends the first line with a text.
+type logLine struct {
+	text  string
+	found chan string
+}
+
+func (l *logLine) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), l.text) {
+		select {
+		case l.found <- string(b):
+		default:
+		}
+	}
+	return len(b), nil
+}
+
+// A worker keeps its tasks while a coordinator of another cluster, such as one that has lost its
+// data, stands in the place of its own. A worker without tasks joins it.
+func TestStrangeCoordinator(t *testing.T) {
+	address, dir, ctx := porttest.Free(t), t.TempDir(), within(t)
+	start := func(cluster, dir string) (stop func()) {
+		t.Helper()
+		s, err := tasktest.StartCluster(cluster, dir, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop = sync.OnceFunc(func() {
+			if err := s.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Cleanup(stop)
+		return stop
+	}
+	stop := start("own", dir)
+	c := dial(t, address)
+	begun, open := make(chan string, 10), make(chan struct{})
+	log := &logLine{text: "refused; the worker keeps its tasks", found: make(chan string, 1)}
+	slow := func(w *tasks.Worker) {
+		tasks.Handle(w, "slow", func(_ context.Context, in string) (string, error) {
+			begun <- in
+			<-open
+			return in + " done", nil
+		})
+	}
+	holding := tasks.NewWorker(tasks.Cluster{Address: address, Log: slog.New(slog.NewTextHandler(log, nil))})
+	slow(holding)
+	ended := make(chan error, 1)
+	running, end := context.WithCancel(ctx)
+	go func() { ended <- holding.Run(running) }()
+	id, err := tasks.Enqueue(ctx, c, "slow", "held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	stop()
+	stop = start("other", "")
+	select {
+	case line := <-log.found:
+		if !strings.Contains(line, "has tasks of cluster own, this is other") {
+			t.Errorf("the log says %s", line)
+		}
+	case <-ctx.Done():
+		t.Fatal("the worker was not refused")
+	}
+	work(t, address, func(w *tasks.Worker) {
+		tasks.Handle(w, "quick", func(_ context.Context, in string) (string, error) { return in, nil })
+	})
+	if out, err := tasks.Do[string](ctx, c, "quick", "here"); out != "here" || err != nil {
+		t.Errorf("at the other cluster: %q, %v", out, err)
+	}
+	if ws, err := c.Workers(ctx); err != nil || len(ws) != 1 {
+		t.Errorf("%d workers joined the other cluster, %v, want the one without tasks", len(ws), err)
+	}
+	stop()
+	close(open) // it ends while nobody can be told
+	start("own", dir)
+	if out, err := tasks.Attach[string](ctx, c, id); out != "held done" || err != nil || len(begun) > 0 {
+		t.Errorf("%q, %v, and %d more runs", out, err, len(begun))
+	}
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

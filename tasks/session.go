@@ -51,12 +51,20 @@ type session struct {
 // allowed. Handlers wait for room.
 const maxQueued = 256 << 10
 
-// maxReconnect is the longest pause between attempts to connect.
-const maxReconnect = 10 * time.Second
+const (
+	// maxReconnect is the longest pause between attempts to connect.
+	maxReconnect = 10 * time.Second
+	// remindEvery is the interval between log lines while a coordinator of another cluster refuses
+	// the worker.
+	remindEvery = time.Minute
+)
 
 // connect keeps a session until ctx ends. It returns an error if the first one is refused.
+//
+// A worker that has tasks of a cluster waits for a coordinator of this cluster. A worker without
+// tasks joins any.
 func (w *Worker) connect(ctx context.Context, l *link) error {
-	pause, welcome, logged := retry.Backoff{Min: minPause, Max: maxReconnect}, false, ""
+	pause, welcome, logged, at := retry.Backoff{Min: minPause, Max: maxReconnect}, false, "", time.Time{}
 	log := l.cluster.Log.With("worker", l.name, "coordinator", l.cluster.Address)
 	for {
 		err := w.serve(ctx, l, func() {
@@ -79,9 +87,17 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		if !welcome && !isRetryable(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
 			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, why)
 		}
-		if now := fmt.Sprint(why); now != logged {
+		stranger := errors.Is(why, wire.ErrOtherCluster)
+		switch now := fmt.Sprint(why); {
+		case stranger && (now != logged || time.Since(at) >= remindEvery):
+			log.Error("refused; the worker keeps its tasks and waits for its own coordinator", "err", why)
+			logged, at = now, time.Now()
+		case now != logged:
 			log.Warn("no connection; trying again", "err", why)
-			logged = now
+			logged, at = now, time.Now()
+		}
+		if stranger {
+			l.conn.Skip()
 		}
 		if pause.Wait(ctx) != nil {
 			return nil
@@ -109,6 +125,9 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 			hello.Attempts = append(hello.Attempts, a.proto())
 		}
 	}
+	if len(hello.Attempts) > 0 {
+		hello.Cluster = state.cluster
+	}
 	state.mu.Unlock()
 	if err := stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -117,9 +136,13 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	if err != nil {
 		return err
 	}
+	cluster := m.GetWelcome().GetCluster()
+	if hello.Cluster != "" && hello.Cluster != cluster { // it is too old to refuse
+		return fmt.Errorf("%w: this worker has tasks of cluster %s, the coordinator is of %s", wire.ErrOtherCluster, hello.Cluster, cluster)
+	}
 	joined()
 	state.mu.Lock()
-	state.cluster = m.GetWelcome().GetCluster()
+	state.cluster = cluster
 	state.mu.Unlock()
 	every := time.Duration(m.GetWelcome().GetLeaseNanos()) / 4
 	beats := make(chan struct{})

@@ -178,6 +178,10 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	if err := wire.CheckProtocol("worker "+w.name, hello.GetProtocol()); err != nil {
 		return err
 	}
+	if of := hello.GetCluster(); of != "" && of != t.cfg.Cluster {
+		return fmt.Errorf("%w: worker %s has tasks of cluster %s, this is %s; it keeps them until its own coordinator is back, or until it is restarted", wire.ErrOtherCluster,
+			w.name, of, t.cfg.Cluster)
+	}
 	if w.share = hello.GetSlotsOf(); len(w.share) > 512 || w.share != "" && !t.desk.SharesSlots() {
 		return fmt.Errorf("%w: worker %s shares the slots of %.100q; here no slots are shared, let it have its own", wire.ErrInvalid, w.name, w.share)
 	}

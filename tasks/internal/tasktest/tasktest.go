@@ -32,7 +32,10 @@ type Server struct {
 
 // Start starts a server on address; empty means a free port. Tasks are stored in dir, or in memory
 // if dir is empty.
-func Start(dir, address string) (*Server, error) {
+func Start(dir, address string) (*Server, error) { return StartCluster("", dir, address) }
+
+// StartCluster is Start with a name of the cluster.
+func StartCluster(cluster, dir, address string) (*Server, error) {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
@@ -48,7 +51,7 @@ func Start(dir, address string) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), g.Close())
 	}
-	tasks, err := taskserver.Open(taskserver.Config{Dir: dir})
+	tasks, err := taskserver.Open(taskserver.Config{Dir: dir, Cluster: cluster})
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), g.Close(), h.Close())
 	}
