@@ -51,6 +51,11 @@ var methods = map[string][]Role{
 	"/layshaft.v1.TasksService/ListTaskWorkers": {Client, Reader},
 	"/layshaft.v1.TasksService/WorkTasks":       {Worker},
 
+	"/layshaft.v1.MembersService/ListMembers":        {Client, Reader},
+	"/layshaft.v1.MembersService/AddMember":          {Client},
+	"/layshaft.v1.MembersService/RemoveMember":       {Client},
+	"/layshaft.v1.MembersService/TransferLeadership": {Client},
+
 	"/layshaft.v1.WorkerService/GetManifest":  {Client, Worker},
 	"/layshaft.v1.WorkerService/ReadOutput":   {Client, Worker},
 	"/layshaft.v1.WorkerService/Lend":         {Client},
