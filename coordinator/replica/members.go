@@ -1,8 +1,10 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,22 +74,52 @@ func (t *Tenure) Add(ctx context.Context, address string) (Member, error) {
 	}
 	for _, m := range members {
 		switch {
-		case m.ID == who.ID:
+		case m.ID == who.ID && m.Voter:
 			return m, nil
+		case m.ID == who.ID:
 		case m.Address == address:
 			return Member{}, fmt.Errorf("add member %s: the member %s was at this address and is another one; run layshaft coordinator members remove %s first", address, m.ID, m.ID)
 		}
 	}
-	if who.Group {
-		return Member{}, fmt.Errorf("add member %s: it belongs to another group; give it an empty directory", address)
+	known := slices.ContainsFunc(members, func(m Member) bool { return m.ID == who.ID })
+	if who.Group && !known {
+		return Member{}, fmt.Errorf("add member %s: it belongs to another group, of the cluster %s; give it an empty directory", address, cmp.Or(who.Cluster, "without a name yet"))
 	}
 	if who.HasState {
 		return Member{}, fmt.Errorf("add member %s: its directory has the state of another coordinator; give it an empty directory", address)
 	}
-	if err := t.r.raft.AddVoter(raft.ServerID(who.ID), joinAddress(who.ID, address), 0, changeWait).Error(); err != nil {
+	server, at := raft.ServerID(who.ID), joinAddress(who.ID, address)
+	// It does not count for majorities until it has caught up: the others would wait for it.
+	if err := t.r.raft.AddNonvoter(server, at, 0, changeWait).Error(); err != nil {
+		return Member{}, fmt.Errorf("add member %s: %w: %w", address, ErrNotLeading, err)
+	}
+	if err := t.awaitCurrent(ctx, address); err != nil {
+		return Member{}, err
+	}
+	if err := t.r.raft.AddVoter(server, at, 0, changeWait).Error(); err != nil {
 		return Member{}, fmt.Errorf("add member %s: %w: %w", address, ErrNotLeading, err)
 	}
 	return Member{ID: who.ID, Address: address, Voter: true}, nil
+}
+
+// awaitCurrent waits until the member at an address has nearly everything.
+func (t *Tenure) awaitCurrent(ctx context.Context, address string) error {
+	for {
+		who, err := t.r.streams.ask(ctx, address)
+		if err == nil && t.r.raft.LastIndex() <= who.Applied+Lag/4 {
+			return nil
+		}
+		select {
+		case <-time.After(formEvery):
+		case <-t.lost:
+			return fmt.Errorf("add member %s: %w", address, ErrNotLeading)
+		case <-ctx.Done():
+			if err == nil {
+				err = fmt.Errorf("it has %d of %d log entries", who.Applied, t.r.raft.LastIndex())
+			}
+			return fmt.Errorf("add member %s: it is a member that does not count for majorities yet, as it has not caught up: %w; repeat the command: %w", address, err, context.Cause(ctx))
+		}
+	}
 }
 
 // addresses returns the addresses of the members.
@@ -115,14 +147,19 @@ func (t *Tenure) find(name string) (Member, error) {
 	return Member{}, fmt.Errorf("there is no member %s; there are %s", name, strings.Join(names, ", "))
 }
 
-// Remove removes a member, by ID or address. The last member cannot be removed.
-func (t *Tenure) Remove(name string) (Member, error) {
+// Remove removes a member, by ID or address. It refuses to remove the last member, and to leave
+// members of which no majority can be reached.
+func (t *Tenure) Remove(ctx context.Context, name string) (Member, error) {
 	m, err := t.find(name)
 	if err != nil {
 		return m, fmt.Errorf("remove member: %w", err)
 	}
-	if members, err := t.r.Members(); err != nil || len(members) == 1 {
-		return m, fmt.Errorf("remove member %s: it is the last one", m.ID)
+	members, _, err := t.r.Survey(ctx)
+	if err == nil {
+		err = checkRemoval(members, m)
+	}
+	if err != nil {
+		return m, fmt.Errorf("remove member %s: %w", m.ID, err)
 	}
 	if err := t.r.raft.RemoveServer(raft.ServerID(m.ID), 0, changeWait).Error(); err != nil {
 		return m, fmt.Errorf("remove member %s: %w: %w", m.ID, ErrNotLeading, err)

@@ -20,6 +20,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -46,6 +47,8 @@ import (
 var (
 	// ErrNotLeading means that another coordinator leads, or none.
 	ErrNotLeading = errors.New("this coordinator does not lead")
+	// ErrPeers means that Config.Peers and the coordinators at these addresses do not fit.
+	ErrPeers = errors.New("-peers is wrong")
 	// ErrStopped means that the replica was closed.
 	ErrStopped = errors.New("replica closed")
 )
@@ -65,6 +68,10 @@ type Config struct {
 	// HasState means that this member has the state of a single coordinator, which the group begins
 	// with. At most one member may have one.
 	HasState bool
+	// Single is the name of the cluster of that state, or "".
+	Single string
+	// HTTP is the address of this member's pages, or "".
+	HTTP string
 	// Timeout is the time without a message of the leader after which the others elect another one.
 	// Zero means 500 ms.
 	Timeout time.Duration
@@ -108,7 +115,7 @@ func Open(cfg Config) (_ *Replica, err error) {
 		cfg.Timeout = 500 * time.Millisecond
 	}
 	if !slices.Contains(cfg.Peers, cfg.Address) {
-		return nil, fmt.Errorf("replica: -peers %s lacks the address of this coordinator, %s; add it, or give -advertise the host that -peers names", strings.Join(cfg.Peers, ","), cfg.Address)
+		return nil, fmt.Errorf("%w: %s lacks the address of this coordinator, %s; add it, or give -advertise the host that -peers names", ErrPeers, strings.Join(cfg.Peers, ","), cfg.Address)
 	}
 	r := &Replica{cfg: cfg, log: cfg.Log, ended: make(chan struct{}), down: make(chan struct{}), snapshotDue: make(chan struct{}, 1), changed: make(chan struct{})}
 	if err := state.MakeDir(cfg.Dir, 0o700); err != nil {
@@ -355,9 +362,10 @@ func (r *Replica) identify() identity {
 	r.mu.Lock()
 	run := r.raft
 	r.mu.Unlock()
-	who := identity{ID: r.id, HasState: r.cfg.HasState}
+	who := identity{ID: r.id, HasState: r.cfg.HasState, HTTP: r.cfg.HTTP, Cluster: cmp.Or(r.Cluster(), r.cfg.Single)}
 	if run != nil {
 		who.Group = len(run.GetConfiguration().Configuration().Servers) > 0
+		who.Leader, who.Applied = r.Leader(), run.AppliedIndex()
 	}
 	return who
 }
@@ -368,14 +376,14 @@ const formEvery = 200 * time.Millisecond
 // form waits until the group can begin. It returns the first configuration if this member is to
 // begin with it, and nil if another one is, or if the peers have a group already.
 func (r *Replica) form(ctx context.Context) (*raft.Configuration, error) {
-	logged := time.Time{}
+	logged, last := time.Time{}, ""
 	for {
 		first, waiting, err := r.tryForm(ctx)
 		if err != nil || waiting == "" {
 			return first, err
 		}
-		if time.Since(logged) >= time.Minute {
-			logged = time.Now()
+		if time.Since(logged) >= time.Minute || waiting != last {
+			logged, last = time.Now(), waiting
 			r.log.Info("waiting for the other coordinators of -peers", "peers", r.cfg.Peers, "missing", waiting)
 		}
 		select {
@@ -392,13 +400,19 @@ func (r *Replica) tryForm(ctx context.Context) (first *raft.Configuration, waiti
 	who := map[string]identity{r.cfg.Address: own}
 	var missing []string
 	for _, p := range r.cfg.Peers {
+		other, err := r.streams.ask(ctx, p)
 		if p == r.cfg.Address {
+			if err == nil && other.ID != r.id {
+				return nil, "", fmt.Errorf("replica: %w: %s of -peers is to be the address of this coordinator, and another one answers there; correct -peers, -listen or -advertise", ErrPeers, p)
+			}
+			continue // it may be unable to reach itself
+		}
+		if err != nil {
+			missing = append(missing, fmt.Sprintf("%s (%v)", p, err))
 			continue
 		}
-		other, err := r.streams.ask(ctx, p)
-		if err != nil {
-			missing = append(missing, p)
-			continue
+		if own.Cluster != "" && other.Cluster != "" && own.Cluster != other.Cluster {
+			return nil, "", fmt.Errorf("replica: %w: %s of -peers belongs to the cluster %s, and this directory has the state of %s; correct -peers, or give one of them an empty directory", ErrPeers, p, other.Cluster, own.Cluster)
 		}
 		if other.Group {
 			r.log.Warn("the other coordinators have a group, and this one is not in it: run layshaft coordinator members add", "address", r.cfg.Address, "id", r.id, "peer", p)

@@ -211,7 +211,7 @@ func TestReplaceMember(t *testing.T) {
 	if _, err := lead.Add(t.Context(), lost.address); err == nil {
 		t.Error("a new member replaces the one at its address unasked")
 	}
-	if _, err := lead.Remove(lost.id); err != nil {
+	if _, err := lead.Remove(t.Context(), lost.id); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := lead.Add(t.Context(), lost.address); err != nil {

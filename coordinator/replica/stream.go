@@ -39,7 +39,18 @@ type identity struct {
 	Group bool
 	// HasState means that the directory has the state of a single coordinator.
 	HasState bool
+	// Cluster is the name of the cluster, or "" if the member does not know it yet.
+	Cluster string
+	// HTTP is the address of the member's pages, or "".
+	HTTP string
+	// Leader is the address of the leader that the member follows, or "".
+	Leader string
+	// Applied is the index of the last entry of the log that the member has applied.
+	Applied uint64
 }
+
+// errNoMember means that something answers at an address, but not a member of a group.
+var errNoMember = errors.New("it answers, but not as one of several coordinators: is it a single coordinator, without -peers, or another program?")
 
 // streams accepts and opens the connections between members. It implements raft.StreamLayer.
 type streams struct {
@@ -208,14 +219,26 @@ func (s *streams) ask(ctx context.Context, address string) (who identity, err er
 	}
 	var size uint32
 	if err := binary.Read(c, binary.BigEndian, &size); err != nil {
-		return who, err
+		return who, notMember(err)
 	}
 	if size > 1<<16 {
-		return who, fmt.Errorf("%s: identity of %d bytes: %w", address, size, errMalformed)
+		return who, errNoMember
 	}
 	b, err := io.ReadAll(io.LimitReader(bufio.NewReader(c), int64(size)))
 	if err != nil {
-		return who, err
+		return who, notMember(err)
 	}
-	return who, json.Unmarshal(b, &who)
+	if err := json.Unmarshal(b, &who); err != nil || who.ID == "" {
+		return who, errNoMember
+	}
+	return who, nil
+}
+
+// notMember returns errNoMember if a peer has ended a connection instead of an answer.
+func notMember(err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", errNoMember, err)
 }

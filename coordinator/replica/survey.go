@@ -1,0 +1,121 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Lag is how many log entries a healthy member may be behind the leader.
+const Lag = 4096
+
+// surveyWait limits the wait for the answer of a member.
+const surveyWait = time.Second
+
+// Surveyed is a member and its answer.
+type Surveyed struct {
+	Member
+	// Follows is the address of the leader that it follows, or "".
+	Follows string
+	// Applied is the index of the last entry of the log that it has applied.
+	Applied uint64
+	// Err is the reason why it did not answer.
+	Err error
+}
+
+// Survey asks all members of the group, and returns them with the index of the last entry in the
+// log of this member. It takes a second at most.
+func (r *Replica) Survey(ctx context.Context) (out []Surveyed, last uint64, err error) {
+	members, err := r.Members()
+	if err != nil || len(members) == 0 {
+		return nil, 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, surveyWait)
+	defer cancel()
+	out = make([]Surveyed, len(members))
+	var asked sync.WaitGroup
+	for i, m := range members {
+		asked.Go(func() {
+			who, err := r.identify(), error(nil)
+			if m.ID != r.id {
+				if who, err = r.streams.ask(ctx, m.Address); err == nil && who.ID != m.ID {
+					err = fmt.Errorf("%w: its directory is another one; run layshaft coordinator members remove %s, and add %s", errOther, m.ID, m.Address)
+				}
+			}
+			out[i] = Surveyed{Member: m, Follows: who.Leader, Applied: who.Applied, Err: err}
+		})
+	}
+	asked.Wait()
+	slices.SortFunc(out, func(a, b Surveyed) int { return strings.Compare(a.Address, b.Address) })
+	return out, r.raft.LastIndex(), nil
+}
+
+// LeaderHTTP returns the address of the leader's pages, or "" if it has none.
+func (r *Replica) LeaderHTTP(ctx context.Context) (string, error) {
+	leader := r.Leader()
+	switch leader {
+	case "":
+		return "", ErrNotLeading
+	case r.cfg.Address:
+		return r.cfg.HTTP, nil
+	}
+	who, err := r.streams.ask(ctx, leader)
+	return who.HTTP, err
+}
+
+// Position is the place of a member in the log.
+type Position struct{ Term, Applied uint64 }
+
+// Position returns the place of this member in the log.
+func (r *Replica) Position() Position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.raft == nil {
+		return Position{}
+	}
+	return Position{r.raft.CurrentTerm(), r.raft.AppliedIndex()}
+}
+
+// CheckPeers asks the other Config.Peers, and returns in words which of them do not belong to the
+// cluster of this member. Peers that cannot be reached are left out.
+func (r *Replica) CheckPeers(ctx context.Context) (wrong []string) {
+	own := r.Cluster()
+	for _, p := range r.cfg.Peers {
+		who, err := r.streams.ask(ctx, p)
+		switch {
+		case p == r.cfg.Address && err == nil && who.ID != r.id:
+			wrong = append(wrong, fmt.Sprintf("%s is to be the address of this coordinator, and another one answers there", p))
+		case errors.Is(err, errNoMember):
+			wrong = append(wrong, fmt.Sprintf("%s: %v", p, err))
+		case err == nil && own != "" && who.Cluster != "" && who.Cluster != own:
+			wrong = append(wrong, fmt.Sprintf("%s belongs to the cluster %s, and this coordinator to %s", p, who.Cluster, own))
+		}
+	}
+	return wrong
+}
+
+// checkRemoval returns an error if no majority remains in reach without a member.
+func checkRemoval(members []Surveyed, m Member) error {
+	var rest, away []string
+	for _, s := range members {
+		if s.ID == m.ID || !s.Voter {
+			continue
+		}
+		rest = append(rest, s.Address)
+		if s.Err != nil {
+			away = append(away, s.Address)
+		}
+	}
+	switch needed := len(rest)/2 + 1; {
+	case len(rest) == 0:
+		return errors.New("it is the last one that counts")
+	case len(rest)-len(away) < needed:
+		return fmt.Errorf("the majority would be lost: of the others, %s, %d are needed, and %s cannot be reached; remove that one instead, or start it first",
+			strings.Join(rest, " and "), needed, strings.Join(away, " and "))
+	}
+	return nil
+}

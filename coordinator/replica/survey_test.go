@@ -1,0 +1,95 @@
+package replica
+
+import (
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A survey names the member that does not answer. A removal that loses the majority is refused.
+func TestSurvey(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	members, last, err := m.Survey(t.Context())
+	if err != nil || len(members) != 3 || last == 0 {
+		t.Fatalf("%d members, last entry %d, %v", len(members), last, err)
+	}
+	for _, s := range members {
+		if s.Err != nil || !s.Voter || s.Leader != (s.Address == m.address) {
+			t.Errorf("%+v", s)
+		}
+	}
+	var others []*member
+	for _, x := range g.members {
+		if x != m {
+			others = append(others, x)
+		}
+	}
+	others[0].end(t)
+	if members, _, err = m.Survey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range members {
+		if (s.Err != nil) != (s.Address == others[0].address) {
+			t.Errorf("%+v", s)
+		}
+	}
+	if _, err := lead.Remove(t.Context(), others[1].id); err == nil || !strings.Contains(err.Error(), "majority would be lost") {
+		t.Errorf("a removal that loses the majority: %v", err)
+	}
+	if _, err := lead.Remove(t.Context(), others[0].id); err != nil {
+		t.Error(err)
+	}
+	if _, err := lead.Remove(t.Context(), others[1].address); err != nil {
+		t.Error(err)
+	}
+	if _, err := lead.Remove(t.Context(), m.id); err == nil || !strings.Contains(err.Error(), "last one") {
+		t.Errorf("the removal of the last member: %v", err)
+	}
+}
+
+// Peers that answer but are no members are told apart from absent ones.
+func TestWrongPeers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+			_ = c.Close()
+		}
+	}()
+	g := startGroup(t, 1)
+	m, _ := g.leader()
+	if _, err := m.streams.ask(t.Context(), l.Addr().String()); !errors.Is(err, errNoMember) {
+		t.Error(err)
+	}
+	m.cfg.Peers = append(m.cfg.Peers, l.Addr().String())
+	if wrong := m.CheckPeers(t.Context()); len(wrong) != 1 || !strings.HasPrefix(wrong[0], l.Addr().String()) {
+		t.Error(wrong)
+	}
+	// The address of -peers that is to be the own one belongs to another member.
+	own, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := g.start(own, filepath.Join(t.TempDir(), "x"), []string{own.Addr().String(), m.address})
+	x.stop()
+	<-x.done
+	x.cfg.Address, x.cfg.Peers = m.address, []string{m.address}
+	if _, _, err := x.tryForm(t.Context()); !errors.Is(err, ErrPeers) {
+		t.Error(err)
+	}
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+}
