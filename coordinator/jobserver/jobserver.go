@@ -56,6 +56,8 @@ type Config struct {
 	MaxCode int64
 	// Tasks serves queued tasks on the same port, and they are part of a backup; nil means none.
 	Tasks *taskserver.Server
+	// Members are the coordinators of the cluster; nil means a single coordinator.
+	Members Members
 	// Audit logs who submitted, cancelled, dropped, shipped and drained what, and the refusals of
 	// Authorize. Nil means Log.
 	Audit *slog.Logger
@@ -142,6 +144,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.grpc = grpc.NewServer(opts...)
 	layshaftv1.RegisterCoordinatorServiceServer(s.grpc, s)
+	layshaftv1.RegisterMembersServiceServer(s.grpc, &membersServer{members: cfg.Members, audit: s.audit})
 	if cfg.Tasks != nil {
 		cfg.Tasks.Register(s.grpc)
 	}

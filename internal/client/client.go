@@ -54,6 +54,7 @@ type Client struct {
 	cfg     Config
 	conn    *addresses.Conn
 	rpc     layshaftv1.CoordinatorServiceClient
+	members layshaftv1.MembersServiceClient
 	reached atomic.Bool
 	away    atomic.Bool // Away was called since the last answer
 }
@@ -91,7 +92,7 @@ func Dial(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("coordinator %s: %w; the address must be HOST:PORT", list, err)
 	}
-	return &Client{cfg: cfg, conn: conn, rpc: layshaftv1.NewCoordinatorServiceClient(conn)}, nil
+	return &Client{cfg: cfg, conn: conn, rpc: layshaftv1.NewCoordinatorServiceClient(conn), members: layshaftv1.NewMembersServiceClient(conn)}, nil
 }
 
 // Close closes the connection. Running calls fail.

@@ -23,27 +23,28 @@ const module = "github.com/layshaft/layshaft/"
 // callers lists the roles of the processes that run the code of a file or folder. The longest
 // matching prefix counts. A call from anywhere else fails TestEveryCallIsPermitted.
 var callers = map[string][]Role{
-	"coordinator/":                         {Coordinator},
-	"worker/":                              {Worker},
-	"worker/aside.go#ListSetAside":         {Client}, // called by mapreduce
-	"internal/child/":                      nil,      // a private socket without roles
-	"internal/client/":                     {Client},
-	"internal/client/client.go#Commits":    {Client},
-	"internal/client/client.go#GetCode":    {Worker}, // in tests only
-	"internal/client/client.go#GetSpec":    {Client, Reader},
-	"internal/client/client.go#ListJobs":   {Client, Reader},
-	"internal/client/client.go#Watch":      {Client, Reader},
-	"internal/filesys/remote/lender.go":    {Client},
-	"internal/filesys/remote/remote.go":    {Client, Coordinator, Worker}, // asks the holders of files
-	"internal/filesys/remote/router.go":    {Client, Worker},              // lists the files of datasets
-	"internal/outbox/":                     {Client},                      // a coordinator calls itself without the network
-	"tasks/client_admin.go":                {Client},
-	"tasks/client_admin.go#GetTask":        {Client, Reader, Worker},
-	"tasks/client_admin.go#CancelTasks":    {Client, Worker}, // a handler may cancel tasks it submitted
-	"tasks/client_admin.go#List":           {Client, Reader},
-	"tasks/client_admin.go#WatchFunctions": {Client, Reader},
-	"tasks/session.go":                     {Worker},
-	"tasks/submit.go":                      {Client, Worker}, // a handler may submit more tasks
+	"coordinator/":                           {Coordinator},
+	"worker/":                                {Worker},
+	"worker/aside.go#ListSetAside":           {Client}, // called by mapreduce
+	"internal/child/":                        nil,      // a private socket without roles
+	"internal/client/":                       {Client},
+	"internal/client/client.go#Commits":      {Client},
+	"internal/client/client.go#GetCode":      {Worker}, // in tests only
+	"internal/client/client.go#GetSpec":      {Client, Reader},
+	"internal/client/client.go#ListJobs":     {Client, Reader},
+	"internal/client/members.go#ListMembers": {Client, Reader},
+	"internal/client/client.go#Watch":        {Client, Reader},
+	"internal/filesys/remote/lender.go":      {Client},
+	"internal/filesys/remote/remote.go":      {Client, Coordinator, Worker}, // asks the holders of files
+	"internal/filesys/remote/router.go":      {Client, Worker},              // lists the files of datasets
+	"internal/outbox/":                       {Client},                      // a coordinator calls itself without the network
+	"tasks/client_admin.go":                  {Client},
+	"tasks/client_admin.go#GetTask":          {Client, Reader, Worker},
+	"tasks/client_admin.go#CancelTasks":      {Client, Worker}, // a handler may cancel tasks it submitted
+	"tasks/client_admin.go#List":             {Client, Reader},
+	"tasks/client_admin.go#WatchFunctions":   {Client, Reader},
+	"tasks/session.go":                       {Worker},
+	"tasks/submit.go":                        {Client, Worker}, // a handler may submit more tasks
 }
 
 // listed is one package of `go list -export -deps -json`.
