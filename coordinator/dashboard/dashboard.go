@@ -43,6 +43,8 @@ type Config struct {
 	Syncs func() tally.Durations
 	// Outboxes returns the outboxes whose tasks are forwarded. Nil means none.
 	Outboxes func() []report.Outbox
+	// Coordinators returns the state of the coordinators; empty for a single one. Nil means one.
+	Coordinators func() report.Coordinators
 	// Notice returns a sentence for the top of every page, or "". Nil means none.
 	Notice func() string
 	Log    *slog.Logger // nil means silence
@@ -84,6 +86,9 @@ func New(cfg Config) (*Dashboard, error) {
 	}
 	if cfg.Outboxes == nil {
 		cfg.Outboxes = func() []report.Outbox { return nil }
+	}
+	if cfg.Coordinators == nil {
+		cfg.Coordinators = func() report.Coordinators { return report.Coordinators{} }
 	}
 	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[string]renderedPage{}}
 	for _, name := range []string{"overview", "jobs", "job", "workers", "functions", "function", "task", "missing"} {

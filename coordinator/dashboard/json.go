@@ -24,6 +24,9 @@ type Status struct {
 	QueuedTasks report.TaskCounts `json:"queued_tasks"`
 	Functions   []report.Function `json:"functions"`
 
+	// Coordinators of a cluster with several, by address.
+	Coordinators []report.Coordinator `json:"coordinators,omitempty"`
+
 	// Outboxes of PostgreSQL whose tasks this coordinator forwards.
 	Outboxes []report.Outbox `json:"outboxes,omitempty"`
 }
@@ -44,7 +47,7 @@ func (d *Dashboard) status() Status {
 	}
 	tasks := d.cfg.Tasks.Overview()
 	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
-	out.Outboxes = d.cfg.Outboxes()
+	out.Outboxes, out.Coordinators = d.cfg.Outboxes(), d.cfg.Coordinators().Members
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
 	for _, r := range d.cfg.Server.Planning() {
 		if len(out.Jobs) < maxJobs {

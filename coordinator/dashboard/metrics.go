@@ -17,6 +17,7 @@ import (
 // and only the first functions have labels of their own.
 var (
 	workersDesc    = desc("workers", "Workers that have a lease, and those that are away.", "state")
+	membersDesc    = desc("coordinator_members", "Coordinators of a cluster with several, as the leader sees them.", "state")
 	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")
 	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs. The client of a planning one lists its input.", "state")
 	tasksDesc      = desc("tasks", "Tasks: of the stages of those jobs (kind stage), and queued tasks (kind queued), ended ones that are forgotten too.", "kind", "state")
@@ -82,6 +83,12 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 	}
 	ch.gauge(slotsDesc, busy, "busy")
 	ch.gauge(slotsDesc, max(slots-busy, 0), "free")
+
+	if all := d.cfg.Coordinators(); len(all.Members) > 0 {
+		for _, state := range report.CoordinatorStates {
+			ch.gauge(membersDesc, all.In(state), string(state))
+		}
+	}
 
 	sums := d.cfg.Coordinator.Sums()
 	ch.gauge(jobsDesc, len(d.cfg.Server.Planning()), "planning")

@@ -136,6 +136,7 @@ type overview struct {
 	MoreFunctions     int
 	Dead              int
 	Outboxes          []report.Outbox
+	Coordinators      report.Coordinators
 	Audit             []findings
 	Broken            []string
 	Attention         []attention
@@ -151,7 +152,15 @@ type attention struct {
 }
 
 func (d *Dashboard) overview() view {
-	o := overview{States: map[string]int{}, Audit: d.audit.findings(), Outboxes: d.cfg.Outboxes()}
+	o := overview{States: map[string]int{}, Audit: d.audit.findings(), Outboxes: d.cfg.Outboxes(), Coordinators: d.cfg.Coordinators()}
+	for i := range o.Coordinators.Members {
+		if text := o.Coordinators.Members[i].Trouble(); text != "" {
+			o.Attention = append(o.Attention, attention{Text: "coordinator " + text, URL: "#coordinators", Command: "layshaft coordinator members"})
+		}
+	}
+	if text := o.Coordinators.Warning; text != "" {
+		o.Attention = append(o.Attention, attention{Text: text, URL: "#coordinators", Command: "layshaft coordinator members"})
+	}
 	c := d.cfg.Coordinator
 	for _, f := range o.Audit {
 		o.Broken = append(o.Broken, f.Found...)

@@ -56,6 +56,10 @@ func OpenMember(dir string, opt Options) (_ *Member, err error) {
 // taken over.
 func (m *Member) HasState() bool { return fileExists(filepath.Join(m.Dir, "journal")) }
 
+// Single returns the name of the cluster of a single coordinator whose state the directory has, or
+// "".
+func (m *Member) Single() string { return m.single }
+
 func fileExists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

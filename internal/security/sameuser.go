@@ -68,11 +68,25 @@ func AuthorizeSameUser(ctx context.Context, fullMethod string) error {
 			u = known
 		}
 	}
+	if err := u.check(); err != nil {
+		return fmt.Errorf("%s: %w", fullMethod, err)
+	}
+	return nil
+}
+
+// CheckSameUser returns an error, which wraps wire.ErrForbidden, unless the other end of a
+// connection belongs to the user of this process or to root.
+func CheckSameUser(c net.Conn) error {
+	uid, err := peerUser(c.RemoteAddr(), c.LocalAddr())
+	return localUser{uid, err}.check()
+}
+
+func (u localUser) check() error {
 	switch own := os.Getuid(); {
 	case u.err != nil:
-		return fmt.Errorf("%s: %w: the caller's user is not known: %w", fullMethod, wire.ErrForbidden, u.err)
+		return fmt.Errorf("%w: the caller's user is not known: %w", wire.ErrForbidden, u.err)
 	case u.uid != own && u.uid != 0:
-		return fmt.Errorf("%s: %w: the caller runs as user %d, and this cluster accepts only user %d (-same-user; layshaft dev has -any-user)", fullMethod, wire.ErrForbidden, u.uid, own)
+		return fmt.Errorf("%w: the caller runs as user %d, and this cluster accepts only user %d (-same-user; layshaft dev has -any-user)", wire.ErrForbidden, u.uid, own)
 	}
 	return nil
 }

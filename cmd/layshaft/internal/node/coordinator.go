@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/coordinator"
@@ -20,6 +21,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/outbox"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 )
 
@@ -133,6 +135,8 @@ type tenure struct {
 	run []func(context.Context) error
 	// ready is called when the coordinator has its state.
 	ready func(context.Context) error
+	// members are the coordinators of the cluster; nil for a single coordinator.
+	members *members
 }
 
 // coordinate runs the servers until ctx ends, with the state in data and replica; replica is nil
@@ -147,8 +151,13 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 		return err
 	}
 	defer func() { err = errors.Join(err, tasks.Close()) }()
+	var group jobserver.Members
+	coordinators, metrics := func() report.Coordinators { return report.Coordinators{} }, []prometheus.Collector{}
+	if m := during.members; m != nil {
+		group, coordinators, metrics = m, m.last, append(metrics, m)
+	}
 	server, err := jobserver.New(jobserver.Config{
-		Coordinator: coord, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
+		Coordinator: coord, Members: group, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
 		Identity: peerName, Certificate: peerCertificate, Tasks: tasks,
 		Dial: p.dial(security.Worker), KeepCode: c.KeepCode, ClientLease: c.ClientLease, MaxCode: c.MaxCode, Audit: c.Audit, Log: c.Log,
 	})
@@ -157,7 +166,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	}
 	outboxes := outbox.NewWatcher(c.Outboxes)
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
-		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Notice: p.notice, Log: c.Log})
+		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Coordinators: coordinators, Notice: p.notice, Log: c.Log})
 	if err != nil {
 		return err
 	}
@@ -188,7 +197,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 		if len(c.Outboxes) > 0 {
 			family.Go(func() error { outboxes.Run(within); return nil })
 		}
-		shown := &page{ready: ready.Load, metrics: board, shown: board.Handler(),
+		shown := &page{ready: ready.Load, leads: func() bool { return true }, metrics: append(metrics, board), shown: board.Handler(),
 			api: httpapi.New(httpapi.Config{Tasks: tasks, Caller: p.caller, Authorize: p.authorize()})}
 		family.Go(func() error { return shown.serve(within, l.http, p.tls, c.Log) })
 	}

@@ -28,18 +28,23 @@ const helloWait = 10 * time.Second
 
 // doors are the ports of a member. While the member leads, its own servers get the connections;
 // otherwise they are forwarded to the leader, byte by byte. Encryption stays between the two ends.
+// Two kinds of connections stay here: those of the pages, whose server forwards single requests,
+// and those of gRPC while there is no leader.
 type doors struct {
 	// leader returns the address of the leader's main port, or "".
 	leader func() string
 	// changed returns a channel that is closed when leader may return something else.
 	changed func() <-chan struct{}
-	// admit refuses a connection that must not be forwarded; nil admits all.
+	// admit refuses a connection that must not be forwarded; nil admits all. It is for the main
+	// port.
 	admit func(net.Conn) error
 
 	byKind map[byte]*door
 	// members gets the connections of kind memberStream.
 	members *inside
-	wg      sync.WaitGroup
+	// standby gets connections of gRPC that cannot be forwarded, and page those of the pages.
+	standby, page *inside
+	wg            sync.WaitGroup
 }
 
 // door is one port.
@@ -51,18 +56,21 @@ type door struct {
 	mu sync.Mutex
 	// inside takes the connections; nil while this process does not lead.
 	inside *inside
-	// forwarded are the connections on their way to the leader.
+	// forwarded are the connections that end with the next change of the leader.
 	forwarded map[net.Conn]struct{}
 }
 
 func newDoors(main net.Listener) *doors {
-	return &doors{byKind: map[byte]*door{}, members: newInside(main.Addr())}
+	return &doors{byKind: map[byte]*door{}, members: newInside(main.Addr()), standby: newInside(main.Addr())}
 }
 
 // add adds a port. Nil adds none.
 func (d *doors) add(kind byte, l net.Listener) {
 	if l != nil {
 		d.byKind[kind] = &door{Listener: l, kind: kind, forwarded: map[net.Conn]struct{}{}}
+		if kind == forwardHTTP {
+			d.page = newInside(l.Addr())
+		}
 	}
 }
 
@@ -127,7 +135,7 @@ func (d *doors) receive(ctx context.Context, x *door, c net.Conn) {
 	kind := first[len(memberHello)]
 	switch to := d.byKind[kind]; {
 	case string(first[:len(memberHello)]) != memberHello:
-	case kind == memberStream && d.members.put(c):
+	case kind == memberStream && (d.admit == nil || d.admit(c) == nil) && d.members.put(c):
 		return
 	case to != nil && to.lead(c): // what another member has forwarded goes no further
 		return
@@ -163,41 +171,103 @@ func closeWrite(c net.Conn) error {
 const (
 	// leaderWait is how long a connection waits for a leader.
 	leaderWait = 5 * time.Second
+	// standbyAfter is the same time for gRPC. Its clients give up a connection after 3 s.
+	standbyAfter = 2 * time.Second
+	// leaderLook is the pause between two tries to reach the leader.
+	leaderLook = 100 * time.Millisecond
 	// forwardDial limits the dial of the leader.
 	forwardDial = time.Second
 )
 
-// pass gives a connection to the server of this process, or forwards it to the leader.
+// pass gives a connection to a server of this process, or forwards it to the leader.
 func (d *doors) pass(ctx context.Context, x *door, c net.Conn) {
-	deadline := time.NewTimer(leaderWait)
-	defer deadline.Stop()
+	wait := leaderWait
+	switch {
+	case x.kind == forwardHTTP && d.stay(x, c, d.page, func() bool { return true }):
+		return
+	case x.kind == forwardGRPC && d.admit != nil && !x.leads() && d.admit(c) != nil:
+		if !d.stay(x, c, d.standby, func() bool { return true }) { // the server there says why
+			_ = c.Close()
+		}
+		return
+	case x.kind == forwardGRPC:
+		wait = standbyAfter
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	for {
-		changed := d.changed()
 		if x.lead(c) {
 			return
 		}
+		if out, err := d.dialLeader(waiting, x); err == nil {
+			x.forward(c, out)
+			return
+		}
+		if !x.leads() {
+			break
+		}
+	}
+	if ctx.Err() != nil || x.kind != forwardGRPC || !d.stay(x, c, d.standby, func() bool { return d.leader() == "" }) {
+		_ = c.Close()
+	}
+}
+
+// stay gives a connection to a server of this process for the time in which it does not lead, and
+// while still holds. It returns false otherwise.
+func (d *doors) stay(x *door, c net.Conn, to *inside, still func() bool) bool {
+	x.mu.Lock()
+	x.forwarded[c] = struct{}{}
+	x.mu.Unlock()
+	ended := func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		delete(x.forwarded, c)
+	}
+	// A change of the leader after this look closes the connection.
+	if !x.leads() && still() && to.put(&stayingConn{Conn: c, ended: ended}) {
+		return true
+	}
+	ended()
+	return false
+}
+
+// stayingConn is a connection in door.forwarded.
+type stayingConn struct {
+	net.Conn
+	once  sync.Once
+	ended func()
+}
+
+func (c *stayingConn) Close() error {
+	c.once.Do(c.ended)
+	return c.Conn.Close()
+}
+
+// errNoLeader means that there was no leader in reach for a while.
+var errNoLeader = errors.New("no coordinator leads")
+
+// dialLeader opens a connection to a port of the leader. It tries until ctx ends or this process
+// leads.
+func (d *doors) dialLeader(ctx context.Context, x *door) (net.Conn, error) {
+	err := errNoLeader
+	for {
+		changed := d.changed()
 		if address := d.leader(); address != "" {
-			if d.admit != nil {
-				if err := d.admit(c); err != nil {
-					break
-				}
+			var out net.Conn
+			if out, err = dialMember(ctx, address, x.kind); err == nil {
+				return out, nil
 			}
-			if out, err := dialMember(ctx, address, x.kind); err == nil {
-				x.forward(c, out)
-				return
-			}
+		}
+		if x.leads() {
+			return nil, err
 		}
 		select {
 		case <-changed:
-			continue
-		case <-time.After(forwardDial / 10):
-			continue
-		case <-deadline.C:
+		case <-time.After(leaderLook):
 		case <-ctx.Done():
+			return nil, err
 		}
-		break
 	}
-	_ = c.Close()
 }
 
 // dialMember opens a connection to the main port of another member.
@@ -220,6 +290,13 @@ func (x *door) lead(c net.Conn) bool {
 	inside := x.inside
 	x.mu.Unlock()
 	return inside != nil && inside.put(c)
+}
+
+// leads reports whether a server of this process has the port.
+func (x *door) leads() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.inside != nil
 }
 
 // forward copies between two connections until one ends, and closes both.

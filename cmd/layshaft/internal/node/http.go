@@ -17,18 +17,21 @@ import (
 	"github.com/layshaft/layshaft/internal/security"
 )
 
-// page is the HTTP server of a process. /healthz and /readyz are public; with TLS, all other
-// paths need a certificate.
+// page is the HTTP server of a process. /healthz, /readyz and /readyz/leader are public; with TLS,
+// all other paths need a certificate.
 type page struct {
 	// ready reports whether the process does its work. A coordinator that replays its journal is
 	// alive, but not ready.
 	ready func() bool
+	// leads reports whether the process is the coordinator that decides, for /readyz/leader; nil
+	// means that there is no such path.
+	leads func() bool
 	// shown serves all other paths.
 	shown http.Handler
 	// api serves the paths below /api/v1/; nil means none.
 	api http.Handler
-	// metrics are served at /metrics, with the metrics of Go and of the process; nil adds none.
-	metrics prometheus.Collector
+	// metrics are served at /metrics, with the metrics of Go and of the process.
+	metrics []prometheus.Collector
 	// tls is nil without certificates.
 	tls *security.TLS
 }
@@ -36,9 +39,7 @@ type page struct {
 func (p *page) handler(secured bool) http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if p.metrics != nil {
-		reg.MustRegister(p.metrics)
-	}
+	reg.MustRegister(p.metrics...)
 	if p.tls != nil {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "layshaft_certificate_expiry_timestamp_seconds",
 			Help: "End of the validity of this process's certificate, in seconds since 1970."},
@@ -52,13 +53,19 @@ func (p *page) handler(secured bool) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !p.ready() {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
-			return
+	answer := func(ok func() bool, not string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if !ok() {
+				http.Error(w, not, http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = w.Write([]byte("ok\n"))
 		}
-		_, _ = w.Write([]byte("ok\n"))
-	})
+	}
+	mux.HandleFunc("GET /readyz", answer(p.ready, "not ready"))
+	if p.leads != nil {
+		mux.HandleFunc("GET /readyz/leader", answer(func() bool { return p.ready() && p.leads() }, "not the leader"))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if secured && security.RequestIdentity(r).Role == "" {
 			http.Error(w, "show a certificate of the cluster", http.StatusUnauthorized)

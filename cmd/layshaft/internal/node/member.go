@@ -22,16 +22,17 @@ func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) 
 	if err := checkPeers(c.Peers); err != nil {
 		return Refused{err}
 	}
+	c.warnOfCount()
 	dir, err := datadir.OpenMember(c.Dir, c.Data)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	doors := newDoors(p.grpc)
-	r, err := replica.Open(replica.Config{Dir: dir.ReplicaDir(), Address: p.advertise, Peers: c.Peers, HasState: dir.HasState(),
+	r, err := replica.Open(replica.Config{Dir: dir.ReplicaDir(), Address: p.advertise, Peers: c.Peers, HasState: dir.HasState(), Single: dir.Single(), HTTP: p.httpAddress(),
 		Listener: securedListener{doors.members, p.tls}, Dial: p.dialMember, Timeout: c.ElectionTimeout, Reserve: c.Data.Reserve, Log: c.Log})
 	if err != nil {
-		return err
+		return refusePeers(err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	doors.leader, doors.changed = func() string {
@@ -44,6 +45,9 @@ func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) 
 	doors.add(forwardHTTP, l.http)
 	doors.add(forwardGearman, l.gearman)
 	doors.add(forwardGearmanHTTP, l.gearmanHTTP)
+	if p.sameUser {
+		doors.admit = security.CheckSameUser
+	}
 
 	family, within := errgroup.WithContext(ctx)
 	// The member takes part until its servers have ended, so that they can hand over.
@@ -56,6 +60,12 @@ func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) 
 	family.Go(func() error { return p.watch(within) })
 	family.Go(func() error { return c.joinGossip(within, p, r) })
 	family.Go(func() error { return cutAfterChange(within, doors, r) })
+	family.Go(func() error { return c.watchPeers(within, r) })
+	asFollower := &members{r: r, address: p.advertise}
+	family.Go(func() error { return c.standby(p, asFollower).Run(within, doors.standby) })
+	if doors.page != nil {
+		family.Go(func() error { return c.followerPage(p, doors, r, asFollower).serve(within, doors.page, p.tls, c.Log) })
+	}
 	family.Go(func() error { return c.leadWhenever(within, p, doors, dir, r) })
 	family.Go(func() error {
 		select {
@@ -72,6 +82,14 @@ func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) 
 		err = failed
 	}
 	c.Log.Info("ended")
+	return refusePeers(err)
+}
+
+// refusePeers marks an error about -peers as one of the configuration.
+func refusePeers(err error) error {
+	if errors.Is(err, replica.ErrPeers) {
+		return Refused{err}
+	}
 	return err
 }
 
@@ -120,7 +138,7 @@ func (c *CoordinatorConfig) leadWhenever(ctx context.Context, p *ports, d *doors
 		if err != nil {
 			return nil // ctx or the replica has ended
 		}
-		err = c.lead(ctx, p, d, dir, t)
+		err = c.lead(ctx, p, d, dir, r, t)
 		switch {
 		case ctx.Err() != nil:
 			if err := t.Transfer(""); err != nil {
@@ -148,7 +166,7 @@ func lost(t *replica.Tenure) bool {
 }
 
 // lead coordinates during a tenure.
-func (c *CoordinatorConfig) lead(ctx context.Context, p *ports, d *doors, dir *datadir.Member, t *replica.Tenure) error {
+func (c *CoordinatorConfig) lead(ctx context.Context, p *ports, d *doors, dir *datadir.Member, r *replica.Replica, t *replica.Tenure) error {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -165,7 +183,8 @@ func (c *CoordinatorConfig) lead(ctx context.Context, p *ports, d *doors, dir *d
 	}
 	l := d.open()
 	defer l.closeAll()
-	return c.coordinate(ctx, p, l, data, t.TaskStore(), &tenure{ready: func(context.Context) error {
+	m := &members{r: r, address: p.advertise, t: t}
+	return c.coordinate(ctx, p, l, data, t.TaskStore(), &tenure{members: m, run: []func(context.Context) error{m.run}, ready: func(context.Context) error {
 		c.Log.Info("this coordinator leads", "term", t.Term(), "took", time.Since(began))
 		return nil
 	}})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/addresses"
@@ -78,7 +79,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	family.Go(func() error { return g.Run(within) })
 	family.Go(func() error { return p.watch(within) })
 	if p.http != nil {
-		shown := &page{ready: find.HasAddress, metrics: own, shown: own.handler()}
+		shown := &page{ready: find.HasAddress, metrics: []prometheus.Collector{own}, shown: own.handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
 	}
 	family.Go(func() error {
