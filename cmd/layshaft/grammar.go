@@ -17,6 +17,12 @@ type cli struct {
 		Run     coordinatorCmd `cmd:"" default:"withargs" help:"Run the coordinator of a cluster, until SIGTERM. This is what \"layshaft coordinator\" does."`
 		Backup  backupCmd      `cmd:"" help:"Back up the data of a running coordinator into a file."`
 		Restore restoreCmd     `cmd:"" help:"Create a data directory from a backup."`
+		Members struct {
+			List     memberListCmd     `cmd:"" default:"withargs" help:"List the coordinators. This is what \"layshaft coordinator members\" does."`
+			Add      memberAddCmd      `cmd:"" help:"Make a running coordinator with an empty directory a member. Returns when it has the state of the others."`
+			Remove   memberRemoveCmd   `cmd:"" help:"Remove a coordinator, such as one that was destroyed."`
+			Transfer memberTransferCmd `cmd:"" help:"Make another coordinator lead."`
+		} `cmd:"" help:"List, add and remove the coordinators of a cluster with several."`
 	} `cmd:"" help:"Run, back up or restore a coordinator."`
 	Worker struct {
 		Run   workerCmd      `cmd:"" default:"withargs" help:"Run a worker, until SIGTERM drains it. This is what \"layshaft worker\" does."`

@@ -37,7 +37,7 @@ func TestTablesEscape(t *testing.T) {
 		}},
 		"job list": {2, func(w io.Writer) { jobTable(w, []report.JobView{view}) }},
 		"job show": {14, func(w io.Writer) { writeHead(w, &view) }},
-		"status":   {10, func(w io.Writer) { statusTable(w, workers, []report.JobView{view}) }},
+		"status":   {10, func(w io.Writer) { statusTable(w, &report.Coordinators{}, workers, []report.JobView{view}) }},
 	} {
 		text := table(t, func(w *tabwriter.Writer) { c.write(w) })
 		if plain.Lines(text) != text {

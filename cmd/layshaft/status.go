@@ -64,6 +64,15 @@ func (f *clientFlags) workers(ctx context.Context) ([]report.Worker, error) {
 	return client.AllWorkers(ctx)
 }
 
+func (f *clientFlags) coordinators(ctx context.Context) (report.Coordinators, error) {
+	client, err := f.dial()
+	if err != nil {
+		return report.Coordinators{}, err
+	}
+	defer client.Close()
+	return client.Coordinators(ctx)
+}
+
 // taskWorkers returns the workers of tasks that have slots of their own, and those of Gearman.
 func (f *clientFlags) taskWorkers(ctx context.Context) (own []tasks.WorkerStatus, err error) {
 	err = f.client(func(c *tasks.Client) error {
@@ -192,16 +201,22 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	members, err := c.coordinators(ctx)
+	if err != nil {
+		return err
+	}
+	note(members.Warning)
 	view := struct {
-		Cluster string           `json:"cluster"`
-		Workers []report.Worker  `json:"workers"`
-		Jobs    []report.JobView `json:"jobs"`
-	}{c.Cluster, workers, jobs}
-	return c.print(view, func(w io.Writer) { statusTable(w, workers, jobs) })
+		Cluster      string               `json:"cluster"`
+		Coordinators []report.Coordinator `json:"coordinators,omitempty"`
+		Workers      []report.Worker      `json:"workers"`
+		Jobs         []report.JobView     `json:"jobs"`
+	}{c.Cluster, members.Members, workers, jobs}
+	return c.print(view, func(w io.Writer) { statusTable(w, &members, workers, jobs) })
 }
 
 // statusTable writes the cluster on one screen.
-func statusTable(w io.Writer, workers []report.Worker, jobs []report.JobView) {
+func statusTable(w io.Writer, members *report.Coordinators, workers []report.Worker, jobs []report.JobView) {
 	leased, slots, running, queued := 0, 0, 0, 0
 	for _, v := range workers {
 		if v.State != report.Away {
@@ -210,6 +225,9 @@ func statusTable(w io.Writer, workers []report.Worker, jobs []report.JobView) {
 		slots += v.Slots
 		running += v.Running
 		queued += v.QueuedTasks
+	}
+	if text := members.Summary(); text != "" {
+		row(w, text)
 	}
 	fmt.Fprintf(w, "%s, %d of %s busy: %s, %s\n\n", report.Plural(leased, "worker"), running+queued, report.Plural(slots, "slot"),
 		report.Plural(running, "attempt"), report.Plural(queued, "queued task"))

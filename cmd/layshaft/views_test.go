@@ -34,6 +34,17 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
+// three are three coordinators. One leads, one is behind, one is unreachable.
+type three struct{ jobserver.Members }
+
+func (three) List(context.Context) (report.Coordinators, error) {
+	return report.Coordinators{Members: []report.Coordinator{
+		{ID: "aaa", Address: "c1:7070", Voter: true, State: report.Lagging, Behind: 5000, Reason: "it is getting what it has missed"},
+		{ID: "bbb", Address: "c2:7070", Leader: true, Voter: true, State: report.Current},
+		{ID: "ccc", Address: "c3:7070", State: report.Unreachable, Reason: "connection refused"},
+	}, Warning: "two coordinators survive no loss"}, nil
+}
+
 // cluster is a coordinator with a worker that runs two queued tasks in its slots, a queued task
 // that waits, a dead letter, a worker that is away, and a job that waits.
 type cluster struct {
@@ -57,12 +68,13 @@ func startCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data, Tasks: queue, Grace: time.Nanosecond,
+	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data, Tasks: queue, Members: three{}, Grace: time.Nanosecond,
 		Identity: func(context.Context) string { return "tester" }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	board, err := dashboard.New(dashboard.Config{Coordinator: c, Server: server, Tasks: queue, Cluster: "golden", Version: "v1", Syncs: data.Journal.Syncs})
+	board, err := dashboard.New(dashboard.Config{Coordinator: c, Server: server, Tasks: queue, Cluster: "golden", Version: "v1", Syncs: data.Journal.Syncs,
+		Coordinators: func() report.Coordinators { all, _ := three{}.List(t.Context()); return all }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,14 +253,30 @@ func TestViewsAgree(t *testing.T) {
 	if text := table(t, func(w *tabwriter.Writer) { jobTable(w, []report.JobView{report.ViewJob(&jobs[0])}) }); !regexp.MustCompile(`(?m)^nightly +running +0/4 .*tester`).MatchString(text) {
 		t.Errorf("job list:\n%s", text)
 	}
+	members, err := x.client.Coordinators(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := table(t, func(w *tabwriter.Writer) { memberTable(w, members.Members) }); !regexp.MustCompile(`(?m)^bbb +c2:7070 +yes +yes +0 +ready$`).MatchString(text) ||
+		!regexp.MustCompile(`(?m)^ccc +c3:7070 +no +no +- +unreachable: connection refused$`).MatchString(text) {
+		t.Errorf("members:\n%s", text)
+	}
+	const summary = "3 coordinators, c2:7070 leads; c1:7070 is 5000 log entries behind; c3:7070 is unreachable"
+	if text := table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, nil) }); !strings.HasPrefix(text, summary+"\n") {
+		t.Errorf("status:\n%s", text)
+	}
 	var status struct {
-		Workers   []report.Worker   `json:"workers"`
-		Jobs      []json.RawMessage `json:"jobs"`
-		Functions []json.RawMessage `json:"functions"`
-		Totals    tasks.Counts      `json:"queued_tasks"`
+		Coordinators []json.RawMessage `json:"coordinators"`
+		Workers      []report.Worker   `json:"workers"`
+		Jobs         []json.RawMessage `json:"jobs"`
+		Functions    []json.RawMessage `json:"functions"`
+		Totals       tasks.Counts      `json:"queued_tasks"`
 	}
 	if err := json.Unmarshal([]byte(x.get("/api/status", "application/json")), &status); err != nil {
 		t.Fatal(err)
+	}
+	if got, want := compact(t, status.Coordinators), compact(t, members.Members); got != want {
+		t.Errorf("/api/status:\n%s\nmembers:\n%s", got, want)
 	}
 	for i := range status.Workers {
 		status.Workers[i].Silent, workers[i].Silent = 0, 0
@@ -298,6 +326,11 @@ func TestViewsAgree(t *testing.T) {
 			t.Errorf("the page of workers does not contain %s", text)
 		}
 	}
+	for _, text := range []string{summary, `<span class="bad">unreachable</span>: connection refused`, "two coordinators survive no loss"} {
+		if !strings.Contains(x.get("/", "text/html"), text) {
+			t.Errorf("the overview does not contain %s", text)
+		}
+	}
 	if overview := x.get("/", "text/html"); !strings.Contains(overview, "2 of 2 slots busy") || !strings.Contains(overview, "1 away") {
 		t.Error("the overview does not show 2 of 2 slots busy and 1 worker away")
 	}
@@ -317,7 +350,8 @@ func TestViewsAgree(t *testing.T) {
 			metrics[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
-	for name, want := range map[string]float64{"layshaft_slots busy": 2, "layshaft_slots free": 0, "layshaft_workers ready": 1, "layshaft_workers away": 1,
+	for name, want := range map[string]float64{"layshaft_coordinator_members ready": 1, "layshaft_coordinator_members behind": 1, "layshaft_coordinator_members unreachable": 1,
+		"layshaft_slots busy": 2, "layshaft_slots free": 0, "layshaft_workers ready": 1, "layshaft_workers away": 1,
 		"layshaft_jobs waiting": 1, "layshaft_tasks stage waiting": 4, "layshaft_tasks queued waiting": 1,
 		"layshaft_function_tasks resize waiting": 1, "layshaft_function_tasks resize running": 2, "layshaft_function_tasks_total resize failed": 1,
 		"layshaft_function_submits_total resize": 4, "layshaft_function_workers resize": 1, "layshaft_dead_letters resize": 1} {
@@ -341,13 +375,18 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	members, err := x.client.Coordinators(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	views := make([]report.JobView, len(jobs))
 	for i := range jobs {
 		views[i] = report.ViewJob(&jobs[i])
 	}
 	for name, text := range map[string]string{
+		"members.txt":     table(t, func(w *tabwriter.Writer) { memberTable(w, members.Members) }),
 		"worker-list.txt": table(t, func(w *tabwriter.Writer) { workerTable(w, workers) }),
-		"status.txt":      table(t, func(w *tabwriter.Writer) { statusTable(w, workers, views) }),
+		"status.txt":      table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, views) }),
 		"overview.html":   x.get("/", "text/html"),
 		"job.html":        x.get("/jobs/nightly", "text/html"),
 		"functions.html":  x.get("/tasks", "text/html"),
