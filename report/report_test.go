@@ -201,6 +201,32 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// Errors repeat the statement without passwords, and the caret stays at its place.
+func TestErrorsHideSecrets(t *testing.T) {
+	for _, text := range []string{
+		"SELECT 1 FROM postgres('postgres://bob:s3cret@db/x', 'products')",
+		"SELECT 1 FROM postgres('host=db user=bob password=s3cret', 'products')",
+		"SELECT 1 FROM 'https://bob:s3cret@host/x.csv'",
+		"SELECT prise, 'postgres://bob:s3cret@db/x' FROM (SELECT 1 AS price)",
+		"SELECT 1 FRM x WHERE password => 's3cret'",
+		"SELECT prise FROM (SELECT 1 AS price) WHERE secret = 's3cret'",
+	} {
+		_, err := answer(t, mapreduce.Local{}, text)
+		var e *report.Error
+		if !errors.As(err, &e) || strings.Contains(e.Error()+e.Render(), "s3cret") || !strings.Contains(e.Render(), strings.Repeat("*", 6)) {
+			t.Errorf("%s: got\n%v", text, err)
+			continue
+		}
+		lines := strings.Split(e.Render(), "\n")
+		if len(lines[1]) != len(text)+2 || strings.IndexByte(lines[2], '^') != e.Offset+2 {
+			t.Errorf("%s: the caret has moved:\n%s", text, e.Render())
+		}
+	}
+	if _, err := answer(t, mapreduce.Local{}, "SELECT prise FROM (SELECT 1 AS password) WHERE password > 5"); err == nil || strings.Contains(err.Error(), "*") {
+		t.Errorf("a column is hidden: %v", err)
+	}
+}
+
 // TestParameters checks parameters by position and by name, in a statement that runs twice.
 func TestParameters(t *testing.T) {
 	files(t, map[string]string{"o.csv": orders})

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,10 +28,27 @@ func NewError(text string, offset int, message, hint string) *Error {
 		Offset:  offset,
 		Line:    1 + strings.Count(text[:offset], "\n"),
 		Column:  1 + utf8.RuneCountInString(text[start:offset]),
-		Message: message,
+		Message: hideSecrets(message),
 		Hint:    hint,
-		text:    text,
+		text:    hideSecrets(text),
 	}
+}
+
+// secrets are the passwords of URLs, and what stands behind a word such as password= in a
+// connection string or in options.
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`://[^/\s'"@:]*:([^\s'"@]+)@`),
+	regexp.MustCompile(`(?i)(?:password|passwd|pwd|secret|secret_access_key|session_token|access_token|api_key)(?:\s*=>?\s*'+|=)([^\s'"&,;()]+)`),
+}
+
+// hideSecrets replaces secrets by as many stars as they have bytes.
+func hideSecrets(text string) string {
+	for _, x := range secrets {
+		for _, at := range x.FindAllStringSubmatchIndex(text, -1) {
+			text = text[:at[2]] + strings.Repeat("*", at[3]-at[2]) + text[at[3]:]
+		}
+	}
+	return text
 }
 
 // Error returns the error in one line.
