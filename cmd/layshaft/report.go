@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/mapreduce"
 	_ "github.com/layshaft/layshaft/mapreduce/s3io" // s3:// paths
 	"github.com/layshaft/layshaft/report"
@@ -19,7 +21,7 @@ import (
 
 // reportCmd answers one SELECT.
 type reportCmd struct {
-	Output   string            `short:"o" enum:"auto,table,csv,tsv,json,jsonl,markdown,html" default:"auto" help:"Output format: table, csv, tsv, json, jsonl, markdown or html. auto is a table on a terminal, and csv elsewhere."`
+	Output   outputFormat      `short:"o" enum:"auto,table,csv,tsv,json,jsonl,markdown,html" default:"auto" help:"Output format: table, csv, tsv, json, jsonl, markdown or html. auto is a table on a terminal, and csv elsewhere."`
 	By       string            `group:"Short form" placeholder:"COLUMNS" help:"Group by these columns or expressions."`
 	Agg      string            `group:"Short form" placeholder:"LIST" help:"Aggregates, such as 'count, sum(price*stock), p95(price)'. Default: count."`
 	Where    string            `group:"Short form" placeholder:"CONDITION" help:"Only the rows for which the condition is true."`
@@ -129,6 +131,35 @@ func (c *reportCmd) text() (string, error) {
 	return c.Query[0], nil
 }
 
+// outputFormat is the name of an output format.
+type outputFormat string
+
+// UnmarshalText refuses formats that are not known, and names the way to what they mean.
+func (f *outputFormat) UnmarshalText(text []byte) error {
+	*f = outputFormat(text)
+	formats := append([]string{"auto"}, report.Formats()...)
+	if slices.Contains(formats, string(text)) {
+		return nil
+	}
+	return errors.New(formatHint(string(text), formats))
+}
+
+// formatHint returns what to write in place of an unknown output format.
+func formatHint(name string, formats []string) string {
+	meant := map[string]string{"md": "markdown", "gfm": "markdown", "htm": "html", "ndjson": "jsonl", "json-lines": "jsonl", "jsonlines": "jsonl", "tab": "tsv", "text": "table", "txt": "table", "box": "table"}
+	switch lower := strings.ToLower(name); {
+	case meant[lower] != "":
+		return fmt.Sprintf("%q is called %s here: write -o %[2]s", name, meant[lower])
+	case slices.Contains(formats, lower):
+		return fmt.Sprintf("format %q is not known; write -o %s", name, lower)
+	case lower == "parquet":
+		return "parquet is for files; write: layshaft report \"COPY (SELECT …) TO 'out.parquet'\""
+	case lower == "avro" || lower == "xlsx" || lower == "excel":
+		return fmt.Sprintf("%s is not written; -o csv opens in every spreadsheet, and COPY (SELECT …) TO 'out.parquet' keeps the types", lower)
+	}
+	return fmt.Sprintf("format %q is not known; use %s", name, strings.Join(spelling.Sort(name, formats), ", "))
+}
+
 // isPath reports whether an argument is a path and no query.
 func isPath(arg string) bool {
 	if strings.ContainsAny(arg, " \t\n'\"") {
@@ -187,7 +218,7 @@ func (c *reportCmd) target() mapreduce.Target {
 // format returns the output format.
 func (c *reportCmd) format() string {
 	if c.Output != "auto" {
-		return c.Output
+		return string(c.Output)
 	}
 	if term.IsTerminal(int(os.Stdout.Fd())) {
 		return "table"

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/layshaft/layshaft/report"
 )
 
 // One -types may give types to several columns.
@@ -20,6 +22,25 @@ func TestFileWithoutQuery(t *testing.T) {
 		c := reportCmd{Query: []string{arg}}
 		if _, err := c.text(); isFile != (err != nil && strings.Contains(err.Error(), "SELECT * FROM '"+arg+"'")) {
 			t.Errorf("%s: %v", arg, err)
+		}
+	}
+}
+
+// An output format that is not known leads to the right spelling, or to the statement that writes
+// such files.
+func TestOutputFormat(t *testing.T) {
+	for name, want := range map[string]string{
+		"md": "write -o markdown", "JSON": "write -o json", "parquet": "COPY (SELECT …) TO 'out.parquet'", "jsn": "use json, ", "ndjson": "write -o jsonl", "xlsx": "-o csv",
+	} {
+		var f outputFormat
+		if err := f.UnmarshalText([]byte(name)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+	}
+	for _, name := range append(report.Formats(), "auto") {
+		var f outputFormat
+		if err := f.UnmarshalText([]byte(name)); err != nil || string(f) != name {
+			t.Errorf("%s: got %q, %v", name, f, err)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (s *shell) command(ctx context.Context, line string) {
 		s.answer(ctx, "EXPLAIN "+rest)
 	case ".output":
 		if !slices.Contains(report.Formats(), rest) {
-			fmt.Fprintf(s.out, "format %q is not known; use %s\n", rest, strings.Join(report.Formats(), ", "))
+			fmt.Fprintln(s.out, strings.ReplaceAll(formatHint(rest, report.Formats()), "write -o ", "write .output "))
 			return
 		}
 		s.format = rest
