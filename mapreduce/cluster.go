@@ -201,7 +201,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		fmt.Fprintf(t.Err, "job %s runs on %s; layshaft job wait %s waits for its end\n", e.spec.ID, t.cluster.Address, e.spec.ID)
 		return nil, errors.Join(ErrDetached, e.disconnect())
 	}
-	if files, size := lent.Size(); files > 0 && e.test == nil {
+	if files, size := lent.Size(); files > 0 && e.test == nil && e.hasWorkersElsewhere(ctx) {
 		fmt.Fprintf(t.Err, "layshaft: workers on other machines read %s of this machine (%s) through this command; a dataset (dataset://NAME/path) or an object store is nearer to them\n", report.Plural(files, "file"), bytesize.Format(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
@@ -469,6 +469,35 @@ func (e *cluster) workerNames(ctx context.Context) ([]string, error) {
 		names[i] = ws[i].Name
 	}
 	return names, nil
+}
+
+// hasWorkersElsewhere reports whether a present worker may be on another machine.
+func (e *cluster) hasWorkersElsewhere(ctx context.Context) bool {
+	if _, err := e.workerNames(ctx); err != nil {
+		return false // the hint is not needed
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, name := range e.present {
+		if !isHere(e.address[name]) {
+			return true
+		}
+	}
+	return false
+}
+
+// isHere reports whether an address, host and port, is one of this machine.
+func isHere(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	if err != nil || ip == nil {
+		return host == "localhost"
+	}
+	own, err := net.InterfaceAddrs()
+	return ip.IsLoopback() || err == nil && slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(ip)
+	})
 }
 
 // rememberWorkers stores names and addresses of workers.
