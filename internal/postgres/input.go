@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/hold"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -80,6 +81,11 @@ func (in *Input) plan(ctx context.Context, c *Conn, snapshot Snapshot, target in
 	if target >= 1<<60 { // the list that identifies the input; the name of an export changes each time
 		snapshot.ID = ""
 	}
+	// This locks the tables as every SELECT does, until the end of the job. Otherwise a table that
+	// is truncated or rewritten meanwhile would be empty in the snapshot.
+	if _, err := c.Query(ctx, "SELECT FROM "+relation.From+" LIMIT 0"); err != nil {
+		return nil, Explain(in.Database, relation.Label, err)
+	}
 	ranges, err := c.Ranges(ctx, relation, in.Key, target)
 	if err != nil {
 		return nil, err
@@ -121,14 +127,14 @@ func (in *Input) plan(ctx context.Context, c *Conn, snapshot Snapshot, target in
 // Read passes the rows of a split to the function that open returns for the types of its columns.
 // Its errors name the database.
 func (in *Input) Read(ctx context.Context, label string, data []byte, open func(types []Type) (Row, error)) error {
-	err := in.read(ctx, data, open)
+	err := in.read(ctx, label, data, open)
 	if ctx.Err() != nil {
 		return err
 	}
 	return Explain(in.Database, label, err)
 }
 
-func (in *Input) read(ctx context.Context, data []byte, open func(types []Type) (Row, error)) error {
+func (in *Input) read(ctx context.Context, label string, data []byte, open func(types []Type) (Row, error)) error {
 	var p part
 	if err := json.Unmarshal(data, &p); err != nil {
 		return fmt.Errorf("description of the split: %w", err)
@@ -147,8 +153,20 @@ func (in *Input) read(ctx context.Context, data []byte, open func(types []Type) 
 	if err := c.Begin(ctx, o, p.Snapshot); err != nil {
 		return err
 	}
-	return c.Read(ctx, p.SQL, len(p.Types), row)
+	// An ALTER TABLE that waits for the end of the job holds up all later readers, also those of
+	// the job. So they must not wait for long.
+	if _, err := c.Query(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockWait.Milliseconds())); err != nil {
+		return err
+	}
+	err = c.Read(ctx, p.SQL, len(p.Types), row)
+	if codeOf(err) == "55P03" {
+		return fmt.Errorf("database %s: %s: %w: another transaction locks the table, or waits to do so, as ALTER TABLE, TRUNCATE and VACUUM FULL do; it goes first", Display(in.Database), label, hold.ErrLost)
+	}
+	return err
 }
+
+// lockWait is how long a reader waits for a transaction that locks its table.
+const lockWait = 5 * time.Second
 
 // Look describes the input, outside of a run.
 func (in *Input) Look(ctx context.Context) (*Relation, error) {

@@ -1,10 +1,12 @@
 package pgio_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,6 +157,35 @@ func readError[T any](t *testing.T) string {
 	}
 	err = s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*T) {}, nil))
 	return fmt.Sprint(err)
+}
+
+// A table that is altered or emptied while a job runs waits for the job. The job would wait for
+// that, too; it starts over instead, on the new state: a missing column is an error with its name.
+func TestTableAltered(t *testing.T) {
+	for sql, want := range map[string]string{
+		"ALTER TABLE b RENAME COLUMN n TO number": `there is no column "n"`,
+		"TRUNCATE b": "",
+	} {
+		db := pairs(t)
+		altered := make(chan struct{})
+		alter := sync.OnceFunc(func() { // table a is read, b is not
+			go func() {
+				defer close(altered)
+				db.Exec(t, sql)
+			}()
+			for db.Exec(t, "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] == "0" {
+			}
+		})
+		var printed bytes.Buffer
+		got, err := sums(alter).Collect(t.Context(), mapreduce.Local{Slots: 1, Reporting: mapreduce.Reporting{Progress: "none", Err: &printed}}, 0)
+		<-altered
+		if !strings.Contains(printed.String(), "another transaction locks the table") || !strings.Contains(printed.String(), "starts over on a new snapshot") {
+			t.Errorf("%s: printed %q", sql, &printed)
+		}
+		if want == "" && (err != nil || len(got) != 1 || got[0].Value != 30000) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, %v", sql, got, err)
+		}
+	}
 }
 
 // A server that restarts while a job runs costs time, not the attempt.

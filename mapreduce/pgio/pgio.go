@@ -37,6 +37,10 @@
 // fails instead if rows have been passed to the caller already. While a snapshot is held, VACUUM
 // keeps the rows that it sees, as with every long transaction.
 //
+// The tables are locked as by every SELECT, until the job ends. An ALTER TABLE or TRUNCATE would
+// wait for it, and later readers for that. So a reader that waits for five seconds makes the job
+// start over, after that transaction.
+//
 // A job's identity includes the state of the database. While nothing writes to the database, the
 // same command finds its earlier result or continues there.
 //
