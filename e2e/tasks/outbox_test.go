@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -104,7 +103,7 @@ func TestOutbox(t *testing.T) {
 		c.await(t, "the coordinator", func(tasks.Overview) bool { return true })
 		forwarder.Kill()
 		forwarder = launch(t, "layshaft", "pg", "forward", db.DSN(), "-cluster", c.address)
-		crash(t, db)
+		db.Crash(t)
 		run(t, "layshaft", "pg", "status", db.DSN())
 	}
 	calm()
@@ -169,34 +168,4 @@ func change(ctx context.Context, t *testing.T, db *pgtest.DB, products int, seed
 		}
 	}
 	return commits
-}
-
-// crash kills a process of the database; the server then ends all others, and recovers.
-func crash(t *testing.T, db *pgtest.DB) {
-	t.Helper()
-	connect := func() *postgres.Conn {
-		c, err := postgres.Connect(within(t), db.DSN(), postgres.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	victim, other := connect(), connect()
-	defer victim.Close()
-	defer other.Close()
-	if err := syscall.Kill(int(victim.PID()), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	for err := error(nil); err == nil; _, err = other.Query(within(t), "SELECT pg_sleep(1)") {
-	}
-	for {
-		again, err := postgres.Connect(within(t), db.DSN(), postgres.Options{})
-		if err == nil {
-			again.Close()
-			return
-		}
-		if within(t).Err() != nil {
-			t.Fatal(err)
-		}
-	}
 }

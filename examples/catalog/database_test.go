@@ -66,6 +66,32 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A document that the search server refuses is a dead letter with the reason, at once. Others of its
+// batch are written.
+func TestFollow_refused(t *testing.T) {
+	s, fake := fakeShop(t, 2000)
+	s.nightly(t)
+	s.install(t)
+	fake.Refuse = func(_, id string, _ []byte) (int, string) {
+		if id == "3" {
+			return http.StatusBadRequest, "failed to parse field [title]"
+		}
+		return 0, ""
+	}
+	s.follows(t)
+	s.Exec(t, "UPDATE products SET title = 'New' WHERE id BETWEEN 1 AND 5")
+	s.await(t)
+	dead, err := s.tasks.Dead(t.Context(), "index", 10)
+	if err != nil || len(dead) != 1 || dead[0].Attempts != 1 || !strings.Contains(dead[0].Error, "failed to parse field [title]") {
+		t.Errorf("dead letters: %+v, %v", dead, err)
+	}
+	for id, text := range s.docs() {
+		if n, _ := strconv.Atoi(id); n < 6 && n != 3 && !strings.Contains(text, `"title":"New"`) {
+			t.Errorf("document %s", text)
+		}
+	}
+}
+
 func testFollow(t *testing.T, s *shop) {
 	s.nightly(t)
 	s.install(t)

@@ -31,11 +31,10 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // shop is a database with products, and a search server.
 type shop struct {
 	*pgtest.DB
-	url  string
-	docs func() map[string]string // of the search server
-	in   Params
-	// settle waits until all changes have reached their documents; follows sets it.
-	settle func(t testing.TB)
+	url   string
+	docs  func() map[string]string // of the search server
+	in    Params
+	tasks *tasks.Client // of the coordinator; follows sets it
 }
 
 func newShop(t testing.TB, products int64, url string, docs func() map[string]string) *shop {
@@ -145,32 +144,42 @@ func (s *shop) follows(t testing.TB) {
 		<-ended
 		_, _, _ = c.Close(), conn.Close(), desk.Close()
 	})
-	s.settle = func(t testing.TB) {
-		t.Helper()
-		late, stop := context.WithTimeout(t.Context(), 5*time.Minute)
-		defer stop()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			state, err := outbox.Look(late, s.DSN())
-			if err != nil || state.Refused > 0 {
-				t.Fatal(state, err)
-			}
-			if state.Waiting == 0 {
-				break
-			}
-			<-tick.C // each look is a connection
+	s.tasks = c
+}
+
+// settle waits until all changes have reached their documents.
+func (s *shop) settle(t testing.TB) {
+	t.Helper()
+	if n := s.await(t); n.Failed > 0 {
+		t.Errorf("tasks failed: %+v", n)
+	}
+}
+
+// await waits until no task waits or runs.
+func (s *shop) await(t testing.TB) tasks.Counts {
+	t.Helper()
+	late, stop := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		state, err := outbox.Look(late, s.DSN())
+		if err != nil || state.Refused > 0 {
+			t.Fatal(state, err)
 		}
-		for o, err := range c.Watch(late) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := o.Totals; n.Waiting+n.Running == 0 {
-				if n.Failed > 0 {
-					t.Errorf("tasks failed: %+v", n)
-				}
-				return
-			}
+		if state.Waiting == 0 {
+			break
+		}
+		<-tick.C // each look is a connection
+	}
+	for o, err := range s.tasks.Watch(late) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Totals.Waiting+o.Totals.Running == 0 {
+			return o.Totals
 		}
 	}
+	t.Fatal("the coordinator has ended")
+	return tasks.Counts{}
 }

@@ -310,3 +310,31 @@ func (db *DB) Connections(t testing.TB, where string, most int) int {
 		}
 	}
 }
+
+// Crash kills a process of the server. The server then ends all others, and recovers. Crash returns
+// when it accepts connections again.
+func (db *DB) Crash(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	connect := func() *pgconn.PgConn {
+		for {
+			c, err := pgconn.Connect(ctx, db.DSN())
+			if err == nil {
+				return c
+			}
+			if ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	victim, other := connect(), connect()
+	defer victim.Close(ctx)
+	defer other.Close(ctx)
+	if err := syscall.Kill(int(victim.PID()), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for err := error(nil); err == nil; _, err = other.Exec(ctx, "SELECT pg_sleep(1)").ReadAll() {
+	}
+	_ = connect().Close(ctx)
+}

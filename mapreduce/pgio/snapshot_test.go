@@ -97,6 +97,35 @@ func TestLostSnapshot(t *testing.T) {
 	}
 }
 
+// A server that crashes while rows are read costs an attempt, if nothing has changed. Otherwise the
+// job starts over.
+func TestServerCrashes(t *testing.T) {
+	for _, changed := range []bool{true, false} {
+		db := pairs(t)
+		crash := sync.OnceFunc(func() {
+			db.Crash(t)
+			if changed {
+				db.Exec(t, "UPDATE a SET n = 2; UPDATE b SET n = 2")
+			}
+		})
+		n, want := 0, int64(30000)
+		got, err := sums(func() {
+			if n++; n == 10_000 {
+				crash()
+			}
+		}).Collect(t.Context(), mapreduce.Local{Slots: 1, Reporting: mapreduce.Reporting{Progress: "none"}}, 0)
+		if err != nil {
+			t.Fatalf("changed %v: %v", changed, err)
+		}
+		if changed {
+			want = 60000
+		}
+		if sum := check(t, got); sum != want {
+			t.Errorf("changed %v: the sum is %d, want %d", changed, sum, want)
+		}
+	}
+}
+
 // A run leaves no connection behind.
 func TestNoConnectionIsLeft(t *testing.T) {
 	db := pairs(t)
