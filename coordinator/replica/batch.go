@@ -22,7 +22,7 @@ const stores = 3
 // Batch is a list of changes to one database. All members make them together. A change is absolute:
 // to repeat a list of batches from any point leads to the same content.
 //
-//	store 1 | term of the proposer | changes
+//	store 1 | term of the proposer 8 | changes
 //
 // and a change is
 //
@@ -34,13 +34,16 @@ const stores = 3
 type Batch struct{ buf []byte }
 
 // NewBatch returns an empty batch.
-func NewBatch(s Store) *Batch { return &Batch{buf: []byte{byte(s)}} }
+func NewBatch(s Store) *Batch { return &Batch{buf: []byte{byte(s), 0, 0, 0, 0, 0, 0, 0, 0}} }
 
 // Len returns the size in bytes.
 func (b *Batch) Len() int { return len(b.buf) }
 
 // Empty reports whether the batch has no changes.
-func (b *Batch) Empty() bool { return len(b.buf) <= 1 }
+func (b *Batch) Empty() bool { return len(b.buf) <= batchHead }
+
+// batchHead is the length of the head of an entry.
+const batchHead = 1 + 8
 
 // Set sets the value of a key. It does not retain the slices.
 func (b *Batch) Set(key, value []byte) {
@@ -62,11 +65,10 @@ func (b *Batch) DeleteRange(from, to []byte) {
 	b.buf = append(binary.AppendUvarint(b.buf, uint64(len(to))), to...)
 }
 
-// entry returns the batch as an entry of the log.
+// entry returns the batch as an entry of the log. The batch must not change afterwards.
 func (b *Batch) entry(term uint64) []byte {
-	e := append(make([]byte, 0, len(b.buf)+binary.MaxVarintLen64), b.buf[0])
-	e = binary.AppendUvarint(e, term)
-	return append(e, b.buf[1:]...)
+	binary.BigEndian.PutUint64(b.buf[1:], term)
+	return b.buf
 }
 
 // change is one decoded change. With a nil value it removes key; with to it removes a range.
@@ -74,10 +76,8 @@ type change struct{ key, value, to []byte }
 
 // splitEntry decodes the start of an entry.
 func splitEntry(e []byte) (s Store, term uint64, changes []byte, err error) {
-	if len(e) > 1 {
-		if term, n := binary.Uvarint(e[1:]); n > 0 && e[0] > 0 && e[0] < stores {
-			return Store(e[0]), term, e[1+n:], nil
-		}
+	if len(e) >= batchHead && e[0] > 0 && e[0] < stores {
+		return Store(e[0]), binary.BigEndian.Uint64(e[1:]), e[batchHead:], nil
 	}
 	return 0, 0, nil, fmt.Errorf("entry of the log with %d bytes: %w", len(e), errMalformed)
 }

@@ -532,26 +532,30 @@ func (s *Store) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	if s.opt.Replica != nil {
+		return s.ended(s.replicate(ctx))
+	}
 	stop, applied := make(chan struct{}), make(chan struct{})
 	var applyErr error
 	go func() {
 		defer close(applied)
-		if s.opt.Replica != nil { // it applies
-			<-stop
-			return
-		}
 		applyErr = s.runApply(stop)
 	}()
 	err := s.writeBatches(ctx, applied)
 	close(stop)
 	<-applied
-	if err = cmp.Or(err, applyErr); err != nil {
-		s.mu.Lock()
-		s.failed = err
-		s.mu.Unlock()
-		return fmt.Errorf("bodies: %w", err)
+	return s.ended(cmp.Or(err, applyErr))
+}
+
+// ended notes the error that ended Run.
+func (s *Store) ended(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	s.mu.Lock()
+	s.failed = err
+	s.mu.Unlock()
+	return fmt.Errorf("bodies: %w", err)
 }
 
 // writeBatches makes batches durable until ctx ends or applied is closed.

@@ -106,9 +106,6 @@ func (s *Store) awaitRoom(ctx context.Context, g *group) error {
 
 // persist makes a group durable, and reports it.
 func (s *Store) persist(g *group) error {
-	if s.opt.Replica != nil {
-		return s.replicate(g)
-	}
 	n := s.head.Seq + 1
 	var err error
 	if len(g.buf) > maxLogged {

@@ -1,7 +1,10 @@
 package bodies
 
 import (
+	"cmp"
+	"context"
 	"iter"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -10,12 +13,71 @@ import (
 // ones behind them. A batch is one proposal, whatever its size.
 const maxProposal = 256 << 10
 
-// replicate passes a group to the replica, and reports it.
-func (s *Store) replicate(g *group) error {
-	var waits []func() error
+// maxProposed is the number of groups on their way to the replica. Further batches wait and share
+// the next group.
+const maxProposed = 4
+
+// proposal is a group on its way.
+type proposal struct {
+	g     *group
+	waits []func() error
+	begin time.Time
+}
+
+// replicate passes batches to the replica until ctx ends, and then the rest. It returns the first
+// error; nothing later is reported.
+func (s *Store) replicate(ctx context.Context) error {
+	proposed := make(chan proposal, maxProposed)
+	failed := make(chan error, 1)
+	go func() { failed <- s.confirm(proposed) }()
+	var err error
+	for ended := false; !ended && err == nil; {
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			ended = true
+		case err = <-failed:
+			failed <- err
+			continue
+		}
+		for g := s.takeGroup(); g != nil && err == nil; g = s.takeGroup() {
+			if err = s.awaitRoom(ctx, g); err != nil {
+				break
+			}
+			select {
+			case proposed <- s.propose(g):
+			case err = <-failed:
+				failed <- err
+			}
+		}
+	}
+	close(proposed)
+	return cmp.Or(<-failed, err)
+}
+
+// confirm waits for proposals and reports them, in order.
+func (s *Store) confirm(proposed <-chan proposal) error {
+	for p := range proposed {
+		for _, wait := range p.waits {
+			if err := wait(); err != nil {
+				return err
+			}
+		}
+		s.mu.Lock()
+		s.syncs.Add(time.Since(p.begin))
+		s.mu.Unlock()
+		s.releaseWritten([]*group{p.g})
+		s.opt.Committed(p.g.lastBatch)
+	}
+	return nil
+}
+
+// propose passes a group to the replica.
+func (s *Store) propose(g *group) proposal {
+	p := proposal{g: g, begin: time.Now()}
 	propose := func(ops []op) {
 		if len(ops) > 0 {
-			waits = append(waits, s.opt.Replica.Propose(g.changes(ops)))
+			p.waits = append(p.waits, s.opt.Replica.Propose(g.changes(ops)))
 		}
 	}
 	begin, size := 0, 0
@@ -38,14 +100,7 @@ func (s *Store) replicate(g *group) error {
 		}
 	}
 	propose(g.ops[begin:])
-	for _, wait := range waits {
-		if err := wait(); err != nil {
-			return err
-		}
-	}
-	s.releaseWritten([]*group{g})
-	s.opt.Committed(g.lastBatch)
-	return nil
+	return p
 }
 
 // changes returns the keys and values of ops.
