@@ -30,6 +30,9 @@ type Policy = sched.Config
 type Config struct {
 	// Journal stores the decisions; nil means memory only. The caller closes it after Run.
 	Journal Journal
+	// Succeeds means that another process may have coordinated with the same journal and still run:
+	// the epoch grows at the start, even if the journal is empty.
+	Succeeds bool
 	// Log receives log messages; nil means silence.
 	Log *slog.Logger
 	// Policy configures scheduling: leases, retries, locality, stragglers, block list.

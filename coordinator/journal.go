@@ -62,7 +62,7 @@ func (c *Coordinator) replay(ctx context.Context) error {
 		c.written++
 		return restore(seq, ev)
 	})
-	if err != nil || c.last == 0 {
+	if err != nil || c.last == 0 && !c.cfg.Succeeds {
 		return err
 	}
 	c.mu.Lock()

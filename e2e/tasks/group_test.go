@@ -122,3 +122,21 @@ func TestKillAll(t *testing.T) {
 		}
 	})
 }
+
+// The leader stands still for longer than an election takes. Another one leads, clients and workers
+// go there although their connections do not break, and the first one follows when it wakes.
+func TestLeaderStandsStill(t *testing.T) {
+	g, n := newGroup(t), 0
+	g.storm(t, scale(2, 20), func() {
+		i := g.leader(t)
+		n++
+		still := g.processes[i]
+		still.Signal(t, syscall.SIGSTOP)
+		asleep := time.Now()
+		if id, err := tasks.Enqueue(within(t), g.Client, "record", fmt.Sprint("9.", n)); err != nil {
+			t.Errorf("while the leader stands still: %v, %v", id, err)
+		}
+		t.Logf("a client waited %v for another leader", time.Since(asleep))
+		still.Signal(t, syscall.SIGCONT)
+	})
+}

@@ -3,6 +3,8 @@ package bodies
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -12,6 +14,10 @@ import (
 // maxProposal is the approximate size of one proposal, in bytes. Large proposals delay the short
 // ones behind them. A batch is one proposal, whatever its size.
 const maxProposal = 256 << 10
+
+// ErrSuperseded means that the replica takes no more changes from this process, because another one
+// leads.
+var ErrSuperseded = errors.New("another coordinator takes over")
 
 // maxProposed is the number of groups on their way to the replica. Further batches wait and share
 // the next group.
@@ -60,7 +66,7 @@ func (s *Store) confirm(proposed <-chan proposal) error {
 	for p := range proposed {
 		for _, wait := range p.waits {
 			if err := wait(); err != nil {
-				return err
+				return fmt.Errorf("%w: %w", ErrSuperseded, err)
 			}
 		}
 		s.mu.Lock()

@@ -334,8 +334,13 @@ func (d *Desk) failLocked(err error) {
 	if d.broken != nil {
 		return
 	}
+	if errors.Is(err, bodies.ErrSuperseded) {
+		err = fmt.Errorf("%w: %w", ErrStopped, err)
+		d.cfg.Log.Info("tasks continue at another coordinator", "err", err)
+	} else {
+		d.cfg.Log.Error("task store failed: tasks are no longer durable", "err", err)
+	}
 	d.broken = err
-	d.cfg.Log.Error("task store failed: tasks are no longer durable", "err", err)
 	for _, p := range d.peers {
 		if s, ok := p.(*Session); ok {
 			s.close(err)

@@ -142,7 +142,7 @@ type tenure struct {
 // coordinate runs the servers until ctx ends, with the state in data and replica; replica is nil
 // for a single coordinator. The servers close their listeners.
 func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served, data *datadir.Data, replica taskserver.Replica, during *tenure) (err error) {
-	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Log: c.Log, Policy: c.Policy})
+	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Succeeds: replica != nil, Log: c.Log, Policy: c.Policy})
 	if err != nil {
 		return err
 	}
