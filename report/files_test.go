@@ -107,7 +107,7 @@ func TestCorrelated(t *testing.T) {
 		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " WHERE i.k < o.k) ORDER BY x":                                                            "x 20 30",
 		"SELECT (SELECT max(o.x) FROM " + i + " WHERE i.y > o.x) FROM " + o:                                                                                    "line 1, column 16: max has columns of the outer query alone (compute it in the outer query, or use a column of the subquery in it)",
 		"SELECT x FROM " + o + " WHERE EXISTS (SELECT 1 FROM " + i + " JOIN 'DIR/i.csv' j ON j.y = o.x)":                                                       `line 1, column 112: column "x" belongs to the outer query (use it in WHERE or in the SELECT list of the subquery, as o.x)`,
-		"SELECT (SELECT y FROM " + i + " WHERE i.k = o.k) FROM " + o:                                                                                           "line 1, column 16: a subquery with columns of the outer query must select an aggregate (write max(…) or any_value(…), or join the two tables)",
+		"SELECT (SELECT y FROM " + i + " WHERE i.k = o.k) FROM " + o:                                                                                           "line 1, column 16: a subquery with columns of the outer query must select an aggregate (add LIMIT 1, or write max(…) or any_value(…))",
 		"SELECT x FROM " + o + " WHERE EXISTS (SELECT count(*) FROM " + i + " WHERE i.k = o.k)":                                                                "line 1, column 60: EXISTS of an aggregate is always true (select a column)",
 	} {
 		got := csvOf(t, dir, text)

@@ -42,7 +42,7 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 		return first != nil
 	}
 	listUsesOuter := func() bool {
-		return list && slices.ContainsFunc(sel.Items, func(it *sql.Item) bool { return usesOuter(it) }) ||
+		return list && slices.ContainsFunc(listOf(q, sel), usesOuter) ||
 			slices.ContainsFunc(more, func(p [2]sql.Expr) bool { return usesOuter(p[1]) })
 	}
 	if (sel.Where == nil || !usesOuter(sel.Where)) && !listUsesOuter() {
@@ -104,6 +104,7 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 	default:
 		own.Where = &sql.Logical{Pos: sel.Pos, Op: sql.And, Args: kept}
 	}
+	own.Items = slices.Clone(sel.Items)
 	c := &correlation{inner: &selection{b: s.b, s: &own, node: node, calls: &calls{}}}
 	left := make([]*expr.Expr, len(pairs))
 	for i, p := range pairs {
@@ -113,7 +114,11 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 	}
 	if needsValues {
 		c.values = d
-		if err := c.collect(list, pairs, mixed, left); err != nil {
+		var listed []sql.Node
+		if list {
+			listed = listOf(q, sel)
+		}
+		if err := c.collect(listed, pairs, mixed, left); err != nil {
 			return nil, err
 		}
 	}
@@ -150,9 +155,20 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 	return c, c.compareValues()
 }
 
+// listOf returns the SELECT list and the ORDER BY of a query.
+func listOf(q *sql.Query, sel *sql.Select) (all []sql.Node) {
+	for _, it := range sel.Items {
+		all = append(all, it)
+	}
+	for _, o := range q.OrderBy {
+		all = append(all, o)
+	}
+	return all
+}
+
 // collect adds the outer values of a subquery to its tables. left are the bound outer sides of
-// pairs; they become the columns of their values.
-func (c *correlation) collect(list bool, pairs [][2]sql.Expr, mixed []sql.Expr, left []*expr.Expr) error {
+// pairs; they become the columns of their values. list are the parts of the SELECT list.
+func (c *correlation) collect(list []sql.Node, pairs [][2]sql.Expr, mixed []sql.Expr, left []*expr.Expr) error {
 	d := c.values
 	for _, x := range mixed {
 		if err := d.collect(x); err != nil {
@@ -165,11 +181,9 @@ func (c *correlation) collect(list bool, pairs [][2]sql.Expr, mixed []sql.Expr, 
 			return err
 		}
 	}
-	if list {
-		for _, it := range c.inner.s.Items {
-			if err := d.collect(it); err != nil {
-				return err
-			}
+	for _, x := range list {
+		if err := d.collect(x); err != nil {
+			return err
 		}
 	}
 	for i, x := range left {
@@ -302,11 +316,16 @@ func columnsOf(node Node, n, offset int) (all []*expr.Expr) {
 // value over no rows: count is 0.
 func (s *scope) scalarOf(x *sql.Scalar, c *correlation) (*expr.Expr, error) {
 	q, in := x.Query, c.inner
-	if err := c.simple(q, true); err != nil {
-		return nil, err
-	}
 	if len(in.s.Items) != 1 {
 		return nil, errAt(q, "select one column", "the subquery returns %d columns", len(in.s.Items))
+	}
+	if n, ok := q.Limit.(*sql.Number); ok && n.Text == "1" && in.s.Distinct == nil {
+		plain := *q
+		plain.Limit = nil
+		in.s.Items[0], q = firstOf(in.s.Items[0], q.OrderBy), &plain
+	}
+	if err := c.simple(q, true); err != nil {
+		return nil, err
 	}
 	s.b.outer = append(s.b.outer, nil)
 	defer func() { s.b.outer = s.b.outer[:len(s.b.outer)-1] }()
@@ -314,7 +333,7 @@ func (s *scope) scalarOf(x *sql.Scalar, c *correlation) (*expr.Expr, error) {
 		return nil, err
 	}
 	if len(in.calls.aggs) == 0 || len(in.calls.windows) > 0 {
-		return nil, errAt(in.s.Items[0], "write max(…) or any_value(…), or join the two tables", "a subquery with columns of the outer query must select an aggregate")
+		return nil, errAt(in.s.Items[0], "add LIMIT 1, or write max(…) or any_value(…)", "a subquery with columns of the outer query must select an aggregate")
 	}
 	keys := slices.Clone(c.keys)
 	if err := in.group(keys, nil); err != nil {
@@ -336,6 +355,34 @@ func (s *scope) scalarOf(x *sql.Scalar, c *correlation) (*expr.Expr, error) {
 		return nil, err
 	}
 	return expr.Case([]*expr.Expr{none}, []*expr.Expr{empty}, v[0], x.Offset)
+}
+
+// firstOf returns the item of a query with LIMIT 1 as an aggregate: first(x ORDER BY y).
+func firstOf(it *sql.Item, order []*sql.OrderItem) *sql.Item {
+	isAggregated := false
+	sql.Walk(it.X, func(n sql.Node) bool {
+		c, ok := n.(*sql.Call)
+		isAggregated = isAggregated || ok && isAggregate(c)
+		_, isQuery := n.(*sql.Query)
+		return !isQuery
+	})
+	if isAggregated {
+		return it // it has one row anyway
+	}
+	first := &sql.Call{Pos: it.Pos, Name: "first", Args: []*sql.Arg{{Pos: it.Pos, X: it.X}}}
+	for _, o := range order {
+		by := *o
+		switch x := o.X.(type) {
+		case *sql.Number: // a position
+			by.X = it.X
+		case *sql.Column:
+			if it.Alias != nil && len(x.Parts) == 1 && matches(it.Alias.Name, x.Parts[0], false) {
+				by.X = it.X
+			}
+		}
+		first.OrderBy = append(first.OrderBy, &by)
+	}
+	return &sql.Item{Pos: it.Pos, X: first, Alias: it.Alias}
 }
 
 // valueOfNothing returns the value of a SELECT list over the groups of the subquery, for an outer
