@@ -121,3 +121,25 @@ func TestCorrelated(t *testing.T) {
 		}
 	}
 }
+
+// Types of columns of Parquet are read as such where the reader converts, and cast where it does
+// not, before WHERE.
+func TestTypesOfParquet(t *testing.T) {
+	dir := put(t, map[string]string{"a.csv": "n,day,tags\n7,2024-01-02,x\n10,2024-03-04,y\n"})
+	if got := csvOf(t, dir, "COPY (SELECT n, day, [tags] AS tags FROM 'DIR/a.csv') TO 'DIR/a.parquet'"); got != "rows\n2" {
+		t.Fatal(got)
+	}
+	for text, want := range map[string]string{
+		"SELECT max(n) AS n, typeof(max(day)) AS d FROM read_parquet('DIR/a.parquet', types = {'n': 'text', 'day': 'text'}) WHERE n > '1'": "n,d\n7,text",
+		"SELECT sum(n) AS n FROM read_parquet('DIR/a.parquet', types = {'n': 'decimal(12,2)'}) p WHERE p.n < 10":                           "n\n7.00",
+		"SELECT tags FROM read_parquet('DIR/a.parquet', types = {'tags': 'text'}) ORDER BY n":                                              "tags\n\"[\"\"x\"\"]\"\n\"[\"\"y\"\"]\"",
+		"SELECT tags FROM read_parquet('DIR/a.parquet', types = {'tags': 'text[]'}) ORDER BY n DESC LIMIT 1":                               "tags\n\"[\"\"y\"\"]\"",
+	} {
+		if got := csvOf(t, dir, text); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)
+		}
+	}
+	if got := csvOf(t, dir, "SELECT n FROM read_parquet('DIR/a.parquet', types = {'n': 'bigint[]'})"); !strings.Contains(got, `column "n": bigint cannot be cast to bigint[]`) {
+		t.Errorf("got %s", got)
+	}
+}

@@ -197,10 +197,34 @@ func (b *binder) file(t sql.Node, r scan.Request, a *sql.Alias, seen *names) (No
 	if !slices.ContainsFunc(n.Cols, func(c Column) bool { return c.Name == scan.Filename }) {
 		n.Cols = append(n.Cols, Column{Table: name, Name: scan.Filename, Type: vec.Of(vec.Text), Hidden: !withFilename})
 	}
+	out, err := castTo(n, table.Casts)
+	if err != nil {
+		return nil, &Error{t.At(), err.Error(), "leave the type out, and convert the column in the query"}
+	}
 	if a == nil {
+		return out, nil
+	}
+	return rename(out, a, name)
+}
+
+// castTo casts columns of a node by their names.
+func castTo(n *Scan, casts []vec.Field) (Node, error) {
+	if len(casts) == 0 {
 		return n, nil
 	}
-	return rename(n, a, name)
+	p := &Project{In: n}
+	for i, c := range n.Cols {
+		x := expr.Column(i, c.Type, c.Name, 0)
+		if at := slices.IndexFunc(casts, func(f vec.Field) bool { return f.Name == c.Name }); at >= 0 {
+			var err error
+			if x, err = cast(x, casts[at].Type); err != nil {
+				return nil, fmt.Errorf("column %q: %w", c.Name, err)
+			}
+			c.Type = x.Type
+		}
+		p.Exprs, p.Cols = append(p.Exprs, x), append(p.Cols, c)
+	}
+	return p, nil
 }
 
 // tableName returns the name of a table read from a path: the file's name without its endings.

@@ -339,6 +339,12 @@ func convert(v *vec.Vec, to vec.Type) (*vec.Vec, error) {
 	return &w, nil
 }
 
+// converts reports whether convert takes the values of a type.
+func converts(from, to vec.Type) bool {
+	_, err := convert(vec.New(from, 0), to)
+	return err == nil
+}
+
 func isTextual(k vec.Kind) bool { return k == vec.Text || k == vec.Blob || k == vec.JSON }
 
 // skips reports whether the statistics of a row group show that it has no wanted row.

@@ -89,6 +89,9 @@ type Table struct {
 	Unique []string `json:"unique,omitempty"`
 	// Declared are the columns whose types were given and not inferred.
 	Declared []string `json:"declared,omitempty"`
+	// Casts are given types of columns of Parquet that its reader does not convert to. The query
+	// casts them; Columns has the types of the files.
+	Casts []vec.Field `json:"casts,omitempty"`
 	// Partitions are the columns whose values are folders of the paths, such as year=2024.
 	Partitions []string `json:"partitions,omitempty"`
 	// Dialect is how csv and tsv files are written.
@@ -297,6 +300,10 @@ func (t *Table) override(types map[string]vec.Type) error {
 		}
 		if i < 0 {
 			return fmt.Errorf("the types name the column %q, which %s does not have; its columns are %s", name, strings.Join(t.Paths, " "), t.namesNear(name))
+		}
+		if t.Format == "parquet" && !converts(t.Columns[i].Type, types[name]) && !slices.Contains(t.Partitions, t.Columns[i].Name) {
+			t.Casts = append(t.Casts, vec.Field{Name: t.Columns[i].Name, Type: types[name]})
+			continue
 		}
 		if !types[name].Equal(t.Columns[i].Type) {
 			if err := t.canRead(t.Columns[i].Name, types[name]); err != nil {
