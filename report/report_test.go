@@ -187,6 +187,7 @@ func TestRefused(t *testing.T) {
 		{"EXPLAIN ANALYZE SELECT 1", "EXPLAIN", "EXPLAIN ANALYZE is not supported"},
 		{"COPY (SELECT sku FROM '*.jsonl') TO './p.jsonl'", "COPY", "COPY would replace"},
 		{"SELECT sku FROM q.jsonl", "q.jsonl", "no such file"},
+		{"SELECT sku FROM p.josnl", "p.josnl", "did you mean p.jsonl?"},
 		{"SELECT sku FROM p.jsonl a JOIN p.jsonl b ON a.sku = b.sku", "sku", `column "sku" is ambiguous`},
 		{"SELECT unnest(tags), unnest(tags) FROM p.jsonl", "unnest(tags) FROM", "one unnest only"},
 		{"SELECT DISTINCT ON (EXISTS (SELECT 1 FROM p.jsonl)) sku FROM p.jsonl", "EXISTS", "subqueries are not supported in DISTINCT ON"},
