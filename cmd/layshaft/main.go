@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -53,14 +54,22 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
+// heapGrowth is how much the heap grows between collections, in percent, after the first one.
+var heapGrowth atomic.Int64
+
 // collectLater lets the heap grow to 32 MiB before the first collection; Go begins at 4 MiB. A
-// short command then ends without one. Collections after it are as frequent as usual.
+// short command then ends without one. Later collections follow heapGrowth. The limit of memory
+// counts until then, because the first collection sets the size at which the next one begins.
 func collectLater() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	usual := debug.SetGCPercent(800)
-	runtime.AddCleanup(new([2]*int), func(percent int) { debug.SetGCPercent(percent) }, usual)
+	heapGrowth.Store(int64(debug.SetGCPercent(800)))
+	limit := debug.SetMemoryLimit(64 << 20)
+	runtime.AddCleanup(new([2]*int), func(limit int64) {
+		debug.SetGCPercent(int(heapGrowth.Load()))
+		debug.SetMemoryLimit(limit)
+	}, limit)
 }
 
 // run is main without os.Exit.
