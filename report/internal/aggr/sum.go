@@ -182,6 +182,14 @@ func (s *intSums) AppendState(dst []byte, group int) []byte {
 	return appendWide(append(dst, sumWide), x.hi, x.lo)
 }
 
+// AppendShiftedSum appends the state of the sum of x + c, where s has the sums of integers x.
+func AppendShiftedSum(dst []byte, s State, group int, c int64) []byte {
+	x := s.(*intSums).s[group]
+	sum, _ := vec.Int128{Hi: x.hi, Lo: x.lo}.Add(vec.Mul64(c, x.n)) // below 128 bits, like all sums of integers
+	x.hi, x.lo = sum.Hi, sum.Lo
+	return (&intSums{s: []intSum{x}}).AppendState(dst, 0)
+}
+
 func appendWide(dst []byte, hi int64, lo uint64) []byte {
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, uint64(hi)), lo)
 }

@@ -93,6 +93,7 @@ type fold struct {
 	prefix string // of all keys
 	table  *aggr.Table
 	states []aggr.State
+	shifts []*shift // by aggregate
 	groups []uint32
 	some   []uint32 // groups of the rows that a FILTER keeps
 	row    int64    // the number of the next row
@@ -100,7 +101,7 @@ type fold struct {
 }
 
 func newFold(n *bind.Aggregate, task mapreduce.Task, emit func(group)) *fold {
-	f := &fold{n: n, task: task, emit: emit}
+	f := &fold{n: n, task: task, emit: emit, shifts: shiftsOf(n.Aggs)}
 	f.reset()
 	return f
 }
@@ -151,6 +152,16 @@ func (f *fold) add(b vec.Batch) error {
 	args := make([][]*vec.Vec, len(f.n.Aggs))
 	kept := make([][]int32, len(f.n.Aggs))
 	for i, a := range f.n.Aggs {
+		if s := f.shifts[i]; s != nil {
+			if s.base == i {
+				v, err := f.shiftedArgument(i, &b)
+				if err != nil {
+					return err
+				}
+				args[i] = []*vec.Vec{v}
+			}
+			continue
+		}
 		if args[i], kept[i], err = f.arguments(a, &b); err != nil {
 			return err
 		}
@@ -219,6 +230,9 @@ func (f *fold) fold(keys []*vec.Vec, args [][]*vec.Vec, kept [][]int32, n int) e
 		f.groups = f.table.Groups(keys, n, f.groups)
 	}
 	for i, s := range f.states {
+		if x := f.shifts[i]; x != nil && x.base != i {
+			continue
+		}
 		groups, rows := f.groups, n
 		if kept[i] != nil {
 			rows = len(kept[i])
@@ -262,8 +276,12 @@ func (f *fold) flush() error {
 		var r group
 		r.Key = f.arena.end(f.table.AppendKey(append(f.arena.begin(), f.prefix...), g))
 		data := f.arena.begin()
-		for _, s := range f.states {
-			data = s.AppendState(data, g)
+		for i, s := range f.states {
+			if x := f.shifts[i]; x != nil {
+				data = aggr.AppendShiftedSum(data, f.states[x.base], g, x.c)
+			} else {
+				data = s.AppendState(data, g)
+			}
 		}
 		r.Value = f.arena.end(data)
 		f.emit(r)
