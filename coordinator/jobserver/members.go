@@ -7,8 +7,6 @@ import (
 	"net"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -98,11 +96,7 @@ type Standby struct {
 func NewStandby(cfg Config) *Standby {
 	s := &Server{cfg: cfg}
 	opts := append(wire.ServerOptions(cfg.Log, s.authorize()), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-		all, err := cfg.Members.List(stream.Context())
-		if err != nil {
-			return status.Error(codes.Unavailable, err.Error())
-		}
-		return status.Error(codes.Unavailable, all.Stale)
+		return noLeader(stream.Context(), cfg.Members)
 	}))
 	if cfg.Credentials != nil {
 		opts = append(opts, grpc.Creds(cfg.Credentials))
@@ -115,24 +109,25 @@ func NewStandby(cfg Config) *Standby {
 // standbyMembers refuses changes: only a leader makes them.
 type standbyMembers struct{ membersServer }
 
-func (s *standbyMembers) refuse(ctx context.Context) error {
-	all, err := s.members.List(ctx)
+// noLeader returns the error of calls that only a leader can answer.
+func noLeader(ctx context.Context, m Members) error {
+	all, err := m.List(ctx)
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s", wire.ErrUnavailable, all.Stale)
+	return fmt.Errorf("%w: %s", wire.ErrNoLeader, all.Stale)
 }
 
 func (s *standbyMembers) AddMember(ctx context.Context, _ *layshaftv1.AddMemberRequest) (*layshaftv1.AddMemberResponse, error) {
-	return nil, s.refuse(ctx)
+	return nil, noLeader(ctx, s.members)
 }
 
 func (s *standbyMembers) RemoveMember(ctx context.Context, _ *layshaftv1.RemoveMemberRequest) (*layshaftv1.RemoveMemberResponse, error) {
-	return nil, s.refuse(ctx)
+	return nil, noLeader(ctx, s.members)
 }
 
 func (s *standbyMembers) TransferLeadership(ctx context.Context, _ *layshaftv1.TransferLeadershipRequest) (*layshaftv1.TransferLeadershipResponse, error) {
-	return nil, s.refuse(ctx)
+	return nil, noLeader(ctx, s.members)
 }
 
 // Run serves connections of l until ctx ends, and closes l.

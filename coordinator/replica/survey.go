@@ -67,6 +67,35 @@ func (r *Replica) LeaderHTTP(ctx context.Context) (string, error) {
 	return who.HTTP, err
 }
 
+// FindLeader asks the members and Config.Peers for the leader of the group, and returns its
+// address, or "". It is for a member that hears nothing from the leader: one that was removed, or
+// that is to be added. It takes a second at most.
+func (r *Replica) FindLeader(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, surveyWait)
+	defer cancel()
+	own := r.Cluster()
+	candidates := slices.Concat(r.addresses(), r.cfg.Peers)
+	slices.Sort(candidates)
+	candidates = slices.DeleteFunc(slices.Compact(candidates), func(a string) bool { return a == r.cfg.Address })
+	found := make(chan string, len(candidates))
+	for _, a := range candidates {
+		go func() {
+			// Only the leader itself knows that it leads.
+			who, err := r.streams.ask(ctx, a)
+			if err != nil || who.Leader != a || own != "" && who.Cluster != own {
+				a = ""
+			}
+			found <- a
+		}()
+	}
+	for range candidates {
+		if a := <-found; a != "" {
+			return a
+		}
+	}
+	return ""
+}
+
 // Position is the place of a member in the log.
 type Position struct{ Term, Applied uint64 }
 

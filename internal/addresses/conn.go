@@ -71,6 +71,7 @@ func Open(list List, dial func(ctx context.Context, address string) (net.Conn, e
 		target = scheme + ":///coordinators"
 		options = append(slices.Clone(options), grpc.WithResolvers(c.resolver), grpc.WithDefaultServiceConfig(serviceConfig), grpc.WithContextDialer(dial))
 	}
+	options = append(slices.Clone(options), grpc.WithChainUnaryInterceptor(c.skipUnary), grpc.WithChainStreamInterceptor(c.skipStream))
 	var err error
 	if c.ClientConn, err = grpc.NewClient(target, options...); err != nil {
 		return nil, err

@@ -44,6 +44,8 @@ var (
 	ErrStopped = errors.New("coordinator stopped")
 	// ErrUnavailable: the peer cannot be reached or cannot answer now. Retrying may help.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrNoLeader: the coordinator does not lead and cannot reach the leader. Another one may.
+	ErrNoLeader = errors.New("no leader")
 	// ErrDamaged: stored bytes differ from the written bytes.
 	ErrDamaged = errors.New("damaged")
 	// ErrUnauthenticated: the caller has no certificate of the cluster.
@@ -76,6 +78,7 @@ var faults = []struct {
 	{ErrOtherProtocol, codes.FailedPrecondition, "OTHER_PROTOCOL"},
 	{state.ErrDiskFull, codes.ResourceExhausted, "DISK_FULL"},
 	{ErrStopped, codes.Unavailable, "STOPPED"},
+	{ErrNoLeader, codes.Unavailable, "NO_LEADER"},
 	{ErrUnavailable, codes.Unavailable, ""},
 	{ErrDamaged, codes.DataLoss, "DAMAGED"},
 	{ErrUnauthenticated, codes.Unauthenticated, ""},

@@ -33,6 +33,9 @@ const helloWait = 10 * time.Second
 type doors struct {
 	// leader returns the address of the leader's main port, or "".
 	leader func() string
+	// find returns the address of the main port of a leader that this member does not hear from, or
+	// "". It may take a second; nil finds none.
+	find func(context.Context) string
 	// changed returns a channel that is closed when leader may return something else.
 	changed func() <-chan struct{}
 	// admit refuses a connection that must not be forwarded; nil admits all. It is for the main
@@ -175,6 +178,8 @@ const (
 	standbyAfter = 2 * time.Second
 	// leaderLook is the pause between two tries to reach the leader.
 	leaderLook = 100 * time.Millisecond
+	// findEvery is after how many of these tries without a leader the others are asked.
+	findEvery = 5
 	// forwardDial limits the dial of the leader.
 	forwardDial = time.Second
 )
@@ -250,9 +255,13 @@ var errNoLeader = errors.New("no coordinator leads")
 // leads.
 func (d *doors) dialLeader(ctx context.Context, x *door) (net.Conn, error) {
 	err := errNoLeader
-	for {
+	for tries := 0; ; tries++ {
 		changed := d.changed()
-		if address := d.leader(); address != "" {
+		address := d.leader()
+		if address == "" && tries%findEvery == findEvery-1 && d.find != nil && !x.leads() {
+			address = d.find(ctx)
+		}
+		if address != "" {
 			var out net.Conn
 			if out, err = dialMember(ctx, address, x.kind); err == nil {
 				return out, nil

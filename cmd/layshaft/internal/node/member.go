@@ -41,6 +41,7 @@ func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) 
 		}
 		return ""
 	}, r.Changed
+	doors.find = r.FindLeader
 	doors.add(forwardGRPC, l.grpc)
 	doors.add(forwardHTTP, l.http)
 	doors.add(forwardGearman, l.gearman)

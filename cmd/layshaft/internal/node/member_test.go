@@ -221,7 +221,9 @@ func TestMembers(t *testing.T) {
 			t.Errorf("removal: %q, %v", warning, err)
 		}
 	}
-	g.start(lost.cfg.Listen, t.TempDir())
+	// The successor serves its callers before it is a member.
+	next := g.start(lost.cfg.Listen, t.TempDir())
+	g.list(g.client(next.cfg.Listen), "the list of the others", led(2))
 	for range 2 {
 		m, warning, err := c.AddCoordinator(t.Context(), lost.cfg.Listen)
 		if err != nil || m.Address != lost.cfg.Listen || m.ID == id || !m.Voter || warning != "" {
