@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,11 +24,13 @@ import (
 
 // devCmd runs a local cluster.
 type devCmd struct {
-	Workers int    `default:"3" placeholder:"NUMBER" help:"Number of workers."`
-	Data    string `placeholder:"DIR" help:"Directory for the data of all processes, used again at the next start. Default: a temporary directory, removed at the end."`
-	Listen  string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 chooses a free port."`
-	HTTP    string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
-	Gossip  string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
+	Workers      int `default:"3" placeholder:"NUMBER" help:"Number of workers."`
+	Coordinators int `default:"1" placeholder:"NUMBER" help:"Number of coordinators. Three keep the same state, and any one may be killed. The ports of each are 10 above those of the one before."`
+
+	Data   string `placeholder:"DIR" help:"Directory for the data of all processes, used again at the next start. Default: a temporary directory, removed at the end."`
+	Listen string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 chooses a free port."`
+	HTTP   string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
+	Gossip string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
 
 	Slots    int               `placeholder:"NUMBER" help:"Number of parallel attempts on each worker. Default: the processors, divided by the workers."`
 	Memory   bytesize.Size     `placeholder:"BYTES" help:"Memory of the attempts on each worker before they spill to disk. Default: 60 % of the machine's memory, divided by the workers."`
@@ -45,26 +49,21 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 	if d.Workers < 1 || d.Workers > 64 {
 		return usageError{fmt.Errorf("-workers %d must be 1 to 64", d.Workers)}
 	}
+	if d.Coordinators < 1 || d.Coordinators > 9 {
+		return usageError{fmt.Errorf("-coordinators %d must be 1 to 9; three or five are wise", d.Coordinators)}
+	}
 	if err := checkFlags(flagCheck{d.Slots < 0, "slots", d.Slots, "must be 1 or more; omit it to divide the processors among the workers"}); err != nil {
 		return err
 	}
 	if err := checkDatasets(d.Dataset); err != nil {
 		return err
 	}
-	for _, a := range []struct {
-		flag    string
-		address *string
-		needed  bool
-	}{{"listen", &d.Listen, true}, {"http", &d.HTTP, false}, {"gossip", &d.Gossip, true}, {"gearman", &d.Gearman, false}} {
-		if *a.address == "none" && !a.needed {
-			continue
-		}
-		if err = checkAddress(*a.address); err == nil {
-			*a.address, err = freePort(*a.address)
-		}
-		if err != nil {
-			return usageError{fmt.Errorf("-%s: %w", a.flag, err)}
-		}
+	if _, port, err := net.SplitHostPort(d.Listen); err == nil && port == "0" && d.Coordinators > 1 && d.Data != "" {
+		return usageError{fmt.Errorf("-listen %s: several coordinators remember their addresses in -data; name a port", d.Listen)}
+	}
+	ports, err := d.ports()
+	if err != nil {
+		return usageError{err}
 	}
 	signal.Ignore(syscall.SIGPIPE) // when the terminal closes, the reader of the output may end first
 	if err := keeper.Start(); err != nil {
@@ -82,19 +81,39 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 		note = ", removed at the end"
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	client, err := (&clientFlags{clusterFlags: clusterFlags{Cluster: d.Listen}, Timeout: time.Minute}).dial()
+	var peers, gossips []string
+	for _, p := range ports {
+		peers, gossips = append(peers, p.listen), append(gossips, p.gossip)
+	}
+	client, err := (&clientFlags{clusterFlags: clusterFlags{Cluster: strings.Join(peers, ",")}, Timeout: time.Minute}).dial()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	members := report.Coordinators{}
 	cfg := dev.Config{Program: program, Out: os.Stderr,
-		First:   dev.Process{Name: "coordinator", Args: append([]string{"coordinator", "--listen", d.Listen, "--http", d.HTTP, "--gossip", d.Gossip}, append(d.args(dir, "coordinator"), d.gearmanArgs()...)...)},
-		Ready:   func(ctx context.Context) error { return allJoined(ctx, client, d.Workers) },
-		Welcome: func() { d.welcome(dir + note) },
+		Ready: func(ctx context.Context) (err error) {
+			if err = allJoined(ctx, client, d.Workers); err == nil {
+				members, err = client.Coordinators(ctx)
+			}
+			return err
+		},
+		Welcome: func() { d.welcome(dir+note, &members) },
+	}
+	for i, p := range ports {
+		name := "coordinator"
+		if i > 0 {
+			name = fmt.Sprintf("coordinator-%d", i+1)
+		}
+		args := slices.Concat([]string{"coordinator", "--listen", p.listen, "--http", p.http, "--gossip", p.gossip}, d.args(dir, name), d.gearmanArgs(p))
+		if len(ports) > 1 {
+			args = append(args, "--peers", strings.Join(peers, ","), "--join", strings.Join(gossips, ","))
+		}
+		cfg.First = append(cfg.First, dev.Process{Name: name, Args: args})
 	}
 	for i := range d.Workers {
 		name := "worker-" + strconv.Itoa(i+1)
-		cfg.Others = append(cfg.Others, dev.Process{Name: name, Args: append([]string{"worker", "--join", d.Gossip}, append(d.args(dir, name), d.workArgs()...)...)})
+		cfg.Others = append(cfg.Others, dev.Process{Name: name, Args: append([]string{"worker", "--join", strings.Join(gossips, ",")}, append(d.args(dir, name), d.workArgs()...)...)})
 	}
 	return dev.Run(ctx, cfg)
 }
@@ -111,9 +130,64 @@ func (d *devCmd) args(dir, name string) []string {
 	return args
 }
 
-// gearmanArgs returns the Gearman arguments of the coordinator.
-func (d *devCmd) gearmanArgs() []string {
-	args := []string{"--gearman", d.Gearman, "--gearman-http", d.GearmanHTTP, "--gearman-durability", d.GearmanDurability, "--gearman-keep", d.GearmanKeep.String()}
+// devPorts are the addresses of one coordinator; http, gearman and gearmanHTTP may be "none".
+type devPorts struct{ listen, http, gossip, gearman, gearmanHTTP string }
+
+// portStep is the distance of the ports of two coordinators.
+const portStep = 10
+
+// ports returns the addresses of the coordinators, and checks that they are free. It replaces ports
+// 0 of the flags.
+func (d *devCmd) ports() ([]devPorts, error) {
+	all := make([]devPorts, d.Coordinators)
+	for _, a := range []struct {
+		flag    string
+		address *string
+		needed  bool
+		of      func(*devPorts) *string
+	}{
+		{"listen", &d.Listen, true, func(p *devPorts) *string { return &p.listen }},
+		{"http", &d.HTTP, false, func(p *devPorts) *string { return &p.http }},
+		{"gossip", &d.Gossip, true, func(p *devPorts) *string { return &p.gossip }},
+		{"gearman", &d.Gearman, false, func(p *devPorts) *string { return &p.gearman }},
+		{"gearman-http", &d.GearmanHTTP, false, func(p *devPorts) *string { return &p.gearmanHTTP }},
+	} {
+		for i := range all {
+			to := a.of(&all[i])
+			if *to = *a.address; *to == "none" && !a.needed {
+				continue
+			}
+			err := checkAddress(*to)
+			if err == nil && i > 0 {
+				*to, err = stepPort(*to, i*portStep)
+			}
+			if err == nil {
+				*to, err = freePort(*to)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("-%s: %w", a.flag, err)
+			}
+			if i == 0 {
+				*a.address = *to
+			}
+		}
+	}
+	return all, nil
+}
+
+// stepPort adds n to the port of an address.
+func stepPort(address string, n int) (string, error) {
+	host, name, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	port, err := net.LookupPort("tcp", name)
+	return net.JoinHostPort(host, strconv.Itoa(port+n)), err
+}
+
+// gearmanArgs returns the Gearman arguments of a coordinator.
+func (d *devCmd) gearmanArgs(p devPorts) []string {
+	args := []string{"--gearman", p.gearman, "--gearman-http", p.gearmanHTTP, "--gearman-durability", d.GearmanDurability, "--gearman-keep", d.GearmanKeep.String()}
 	for _, database := range d.Outbox {
 		args = append(args, "--outbox", database)
 	}
@@ -174,19 +248,35 @@ func allJoined(ctx context.Context, client *client.Client, n int) error {
 	}
 }
 
-func (d *devCmd) welcome(data string) {
+func (d *devCmd) welcome(data string, members *report.Coordinators) {
+	several := ""
+	if n := len(members.Members); n > 1 {
+		several = report.Plural(n, "coordinator") + " and "
+	}
 	fmt.Printf(`
-A cluster of %s is ready. Its data is in %s.
+A cluster of %s%s is ready. Its data is in %s.
 
   run a pipeline   PROGRAM -cluster %s ...
   call functions   layshaft task do FUNCTION -cluster %s
-`, report.Plural(d.Workers, "worker"), data, d.Listen, d.Listen)
+`, several, report.Plural(d.Workers, "worker"), data, d.Listen, d.Listen)
 	if host, port, err := net.SplitHostPort(d.Gearman); err == nil {
 		fmt.Printf("                   gearman -h %s -p %s -f FUNCTION\n", host, port)
 	}
 	fmt.Printf("  look             layshaft status -cluster %s\n", d.Listen)
 	if d.HTTP != "none" {
 		fmt.Printf("                   http://%s/\n", d.HTTP)
+	}
+	if several != "" {
+		var others []string
+		for _, m := range members.Members {
+			if m.Address != d.Listen {
+				others = append(others, m.Address)
+			}
+		}
+		fmt.Printf(`                   layshaft coordinator members -cluster %s
+  the same from    -cluster %s
+  kill the leader  pkill -KILL -f 'coordinator --listen %s'
+`, d.Listen, strings.Join(others, " or -cluster "), members.Leader())
 	}
 	fmt.Print("  end              ^C\n\n")
 }

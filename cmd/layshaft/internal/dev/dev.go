@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,8 +40,8 @@ type Process struct {
 type Config struct {
 	// Program is the path of the program of all processes.
 	Program string
-	// First starts first and ends last; the others need it.
-	First Process
+	// First start first and end last; the others need them.
+	First []Process
 	// Others run beside First.
 	Others []Process
 	// Ready blocks until all processes work together. If a process ends earlier, Run fails.
@@ -55,7 +56,7 @@ type Config struct {
 // process ends before Ready returns.
 func Run(ctx context.Context, cfg Config) error {
 	d := &dev{cfg: cfg}
-	for _, p := range append([]Process{cfg.First}, cfg.Others...) {
+	for _, p := range slices.Concat(cfg.First, cfg.Others) {
 		d.width = max(d.width, len(p.Name))
 	}
 	failing, fail := context.WithCancelCause(ctx)
@@ -64,7 +65,9 @@ func Run(ctx context.Context, cfg Config) error {
 	firstCtx, endFirst := context.WithCancel(context.WithoutCancel(ctx))
 	defer endFirst()
 	var first, others errgroup.Group
-	first.Go(func() error { d.keepRunning(firstCtx, failing.Done(), cfg.First, false); return nil })
+	for _, p := range cfg.First {
+		first.Go(func() error { d.keepRunning(firstCtx, failing.Done(), p, false); return nil })
+	}
 	for _, p := range cfg.Others {
 		others.Go(func() error { d.keepRunning(failing, failing.Done(), p, true); return nil })
 	}

@@ -107,7 +107,7 @@ func start(t *testing.T, cfg Config) (o *output, stop func() error) {
 func TestRun(t *testing.T) {
 	t.Setenv("LAYSHAFT_DATA", "mine")
 	t.Setenv("LAYSHAFT_S3_ENDPOINT", "store")
-	o, stop := start(t, Config{First: process("first"), Others: []Process{process("w-1"), process("w-2")}})
+	o, stop := start(t, Config{First: []Process{process("first")}, Others: []Process{process("w-1"), process("w-2")}})
 	o.wait(t, "welcome\n", "first | first starts store\n", "w-1   | w-1 starts store\n", "w-2   | w-2 starts store\n")
 	if err := stop(); err != nil {
 		t.Error(err)
@@ -121,7 +121,7 @@ func TestRun(t *testing.T) {
 func TestStartsAgain(t *testing.T) {
 	once := filepath.Join(t.TempDir(), "once")
 	hold := make(chan struct{})
-	o, stop := start(t, Config{First: process("first"), Others: []Process{process("w-1", once)}, Ready: func(ctx context.Context) error {
+	o, stop := start(t, Config{First: []Process{process("first")}, Others: []Process{process("w-1", once)}, Ready: func(ctx context.Context) error {
 		close(hold)
 		return nil
 	}})
@@ -141,7 +141,7 @@ func TestStartsAgain(t *testing.T) {
 // A worker that was drained has left: it does not come back.
 func TestLeaves(t *testing.T) {
 	leave := filepath.Join(t.TempDir(), "leave")
-	o, stop := start(t, Config{First: process("first"), Others: []Process{process("leaves", leave)}})
+	o, stop := start(t, Config{First: []Process{process("first")}, Others: []Process{process("leaves", leave)}})
 	o.wait(t, "welcome\n", "leaves starts")
 	if err := os.WriteFile(leave, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestLeaves(t *testing.T) {
 
 func TestFailsBeforeReady(t *testing.T) {
 	o := newOutput()
-	err := Run(t.Context(), Config{Program: os.Args[0], Out: o, First: process("first"), Others: []Process{process("fails")},
+	err := Run(t.Context(), Config{Program: os.Args[0], Out: o, First: []Process{process("first")}, Others: []Process{process("fails")},
 		Ready: func(ctx context.Context) error {
 			<-ctx.Done()
 			return context.Cause(ctx)
@@ -166,7 +166,7 @@ func TestFailsBeforeReady(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	o.wait(t, "fails | no line feed\n", "first ends")
-	if err := Run(t.Context(), Config{Program: os.Args[0], Out: o, First: process("first"), Ready: func(context.Context) error { return errors.New("never") }}); err == nil || err.Error() != "never" {
+	if err := Run(t.Context(), Config{Program: os.Args[0], Out: o, First: []Process{process("first")}, Ready: func(context.Context) error { return errors.New("never") }}); err == nil || err.Error() != "never" {
 		t.Errorf("got %v, want the error of Ready", err)
 	}
 }
