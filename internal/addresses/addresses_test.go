@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -218,4 +219,70 @@ func TestSkip(t *testing.T) {
 	if err := ask(t.Context(), one); err != nil || dialed.Load() != 3 {
 		t.Errorf("%d connections, %v, want 3", dialed.Load(), err)
 	}
+}
+
+// hanging is a connection to a process that hangs once stop is closed.
+type hanging struct {
+	net.Conn
+	stop, closed chan struct{}
+	once         *sync.Once
+}
+
+func (h hanging) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	select {
+	case <-h.stop:
+		<-h.closed
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (h hanging) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return h.Conn.Close()
+}
+
+// A call to a coordinator that hangs breaks within seconds if there is another one, and the next
+// call goes there. A coordinator that is only slow once keeps its calls.
+func TestCoordinatorHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listeners := map[string]*bufconn.Listener{"first:1": bufconn.Listen(1 << 10), "second:1": bufconn.Listen(1 << 10)}
+		for _, l := range listeners {
+			s := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+				if m, _ := grpc.MethodFromServerStream(stream); m != "/none/none" {
+					return status.Error(codes.Unimplemented, m)
+				}
+				select { // a call takes a minute
+				case <-time.After(time.Minute):
+				case <-stream.Context().Done():
+				}
+				return status.Error(codes.Unimplemented, "none")
+			}))
+			go func() { _ = s.Serve(l) }()
+			defer s.Stop()
+		}
+		stop := make(chan struct{})
+		c := open(t, addresses.List{"first:1", "second:1"}, func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := listeners[address].DialContext(ctx)
+			if address == "first:1" && err == nil {
+				conn = hanging{conn, stop, make(chan struct{}), &sync.Once{}}
+			}
+			return conn, err
+		})
+		if err := ask(t.Context(), c); err != nil || c.Using() != "first:1" {
+			t.Errorf("a slow call: %v at %s", err, c.Using())
+		}
+		time.AfterFunc(time.Second, func() { close(stop) })
+		begun := time.Now()
+		if err := ask(t.Context(), c); status.Code(err) != codes.Unavailable || time.Since(begun) > 10*time.Second {
+			t.Errorf("a call to a hanging coordinator: %v after %v", err, time.Since(begun))
+		}
+		if err := ask(t.Context(), c); err != nil || c.Using() != "second:1" {
+			t.Errorf("the next call: %v at %s", err, c.Using())
+		}
+		_ = c.Close()
+		time.Sleep(time.Minute)
+	})
 }

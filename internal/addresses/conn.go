@@ -47,6 +47,7 @@ type Conn struct {
 	plain    bool // over TCP without TLS
 	resolver *manual.Resolver
 	tries    *tries
+	watch    *watch
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -61,6 +62,8 @@ const scheme = "coordinators"
 // means TCP. Set plain if they are TCP connections without TLS.
 func Open(list List, dial func(ctx context.Context, address string) (net.Conn, error), plain bool, options ...grpc.DialOption) (*Conn, error) {
 	c := &Conn{list: list, plain: plain, tries: &tries{}}
+	c.watch = &watch{conn: c}
+	c.tries.ready = c.watch.start
 	target := list[0] // gRPC finds all IP addresses of its host, and connects to one
 	if dial != nil || len(list) > 1 {
 		if dial == nil {
@@ -69,7 +72,13 @@ func Open(list List, dial func(ctx context.Context, address string) (net.Conn, e
 		c.resolver = manual.NewBuilderWithScheme(scheme)
 		c.resolver.InitialState(c.state(list, 0))
 		target = scheme + ":///coordinators"
-		options = append(slices.Clone(options), grpc.WithResolvers(c.resolver), grpc.WithDefaultServiceConfig(serviceConfig), grpc.WithContextDialer(dial))
+		options = append(slices.Clone(options), grpc.WithResolvers(c.resolver), grpc.WithDefaultServiceConfig(serviceConfig), grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := dial(ctx, address)
+			if err == nil {
+				c.watch.add(address, conn)
+			}
+			return conn, err
+		}))
 	}
 	options = append(slices.Clone(options), grpc.WithChainUnaryInterceptor(c.skipUnary), grpc.WithChainStreamInterceptor(c.skipStream))
 	var err error
@@ -95,11 +104,12 @@ type skipsKey struct{}
 // one continue. It is not for connections that Open made without dial.
 func (c *Conn) Update(list List) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !slices.Equal(list, c.list) {
 		c.list = list
 		c.resolver.UpdateState(c.state(list, c.skips))
 	}
+	c.mu.Unlock()
+	c.watch.start()
 }
 
 // Skip connects to another coordinator than the present one, if one can be reached. Calls on the

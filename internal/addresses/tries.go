@@ -18,6 +18,8 @@ import (
 
 // tries is the record of one Conn.
 type tries struct {
+	ready func() // called when there is a connection
+
 	// mu guards the fields below.
 	mu     sync.Mutex
 	using  string           // the address of the connection; empty without one
@@ -30,6 +32,9 @@ type explained struct{ err, why error }
 
 // record stores a change of the connection to an address.
 func (t *tries) record(address string, s balancer.SubConnState) {
+	if s.ConnectivityState == connectivity.Ready {
+		defer t.ready()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch s.ConnectivityState {
