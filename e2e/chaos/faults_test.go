@@ -3,11 +3,8 @@
 package chaos
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sort"
 	"strings"
 	"sync"
@@ -99,30 +96,16 @@ func (m *member) restart(r *rand.Rand, sig syscall.Signal) {
 func (m *member) pause(r *rand.Rand, most time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_ = m.cmd.Process.Signal(syscall.SIGSTOP) // it may have ended
+	m.process.Signal(m.t, syscall.SIGSTOP)
 	<-time.After(time.Duration(r.Int64N(int64(most))))
-	_ = m.cmd.Process.Signal(syscall.SIGCONT)
+	m.process.Signal(m.t, syscall.SIGCONT)
 }
 
 // killChild kills one process that m has started, if there is one.
 func (m *member) killChild(r *rand.Rand) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", m.cmd.Process.Pid))
-	var children []int
-	for _, path := range lists {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for in := bytes.NewReader(b); ; {
-			var pid int
-			if _, err := fmt.Fscan(in, &pid); err != nil {
-				break
-			}
-			children = append(children, pid)
-		}
-	}
+	children, _ := m.process.ListChildren() // it may have ended
 	if len(children) > 0 {
 		_ = syscall.Kill(children[r.IntN(len(children))], syscall.SIGKILL) // it may have ended
 	}
@@ -134,14 +117,14 @@ func (s *site) killAll(r *rand.Rand) {
 	for _, m := range all {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.asked.raise()
+		m.asked.Store(true)
 	}
 	for _, m := range all {
-		_ = m.cmd.Process.Kill() // it may have ended
+		m.process.Signal(s.t, syscall.SIGKILL)
 	}
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for _, m := range all {
-		<-m.ended
+		<-m.process.Ended
 		m.start()
 	}
 }

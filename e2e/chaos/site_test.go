@@ -16,10 +16,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/e2e/internal/proc"
 	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
@@ -191,21 +193,12 @@ type member struct {
 	log           string // path of its standard error
 
 	// mu is held during a fault of this member, and guards the fields below.
-	mu    sync.Mutex
-	cmd   *exec.Cmd
-	ended chan struct{}
+	mu      sync.Mutex
+	process *proc.Process
 	// asked is set before the test ends the process.
-	asked *flagOnce
+	asked *atomic.Bool
+	watch sync.WaitGroup // waits for reports of unasked exits
 }
-
-// flagOnce is a flag that is set once.
-type flagOnce struct {
-	mu  sync.Mutex
-	set bool
-}
-
-func (f *flagOnce) raise()       { f.mu.Lock(); f.set = true; f.mu.Unlock() }
-func (f *flagOnce) raised() bool { f.mu.Lock(); defer f.mu.Unlock(); return f.set }
 
 // add starts a new member.
 func (s *site) add(name, program string, args ...string) *member {
@@ -217,9 +210,9 @@ func (s *site) add(name, program string, args ...string) *member {
 	s.t.Cleanup(func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.asked.raise()
-		_ = m.cmd.Process.Kill() // it may have ended
-		<-m.ended
+		m.asked.Store(true)
+		m.process.Kill()
+		m.watch.Wait()
 		if s.t.Failed() {
 			b, _ := os.ReadFile(m.log)
 			s.t.Logf("---- end of the log of %s:\n%s", m.name, b[max(0, len(b)-4000):])
@@ -238,31 +231,30 @@ func (m *member) start() {
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(binDir, m.program), m.args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	p, err := proc.Launch(patience, m.name, cmd)
+	if err != nil {
 		m.t.Error(err)
 		return
 	}
-	ended, asked := make(chan struct{}), &flagOnce{}
-	go func() {
-		_ = cmd.Wait()
-		if !asked.raised() {
+	asked := &atomic.Bool{}
+	m.watch.Go(func() {
+		<-p.Ended
+		if !asked.Load() {
 			m.t.Errorf("%s exited unasked: %v", m.name, cmd.ProcessState)
 		}
-		close(ended)
-	}()
-	m.cmd, m.ended, m.asked = cmd, ended, asked
+	})
+	m.process, m.asked = p, asked
 }
 
 // end ends the process with a signal and waits for it. The caller holds mu.
 func (m *member) end(sig syscall.Signal) {
-	m.asked.raise()
-	_ = m.cmd.Process.Signal(sig) // it may have ended
+	m.asked.Store(true)
+	m.process.Signal(m.t, sig)
 	select {
-	case <-m.ended:
+	case <-m.process.Ended:
 	case <-time.After(2 * patience):
 		m.t.Errorf("%s did not end within %v of %v", m.name, 2*patience, sig)
-		_ = m.cmd.Process.Kill()
-		<-m.ended
+		m.process.Kill()
 	}
 }
 

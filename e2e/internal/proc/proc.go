@@ -8,11 +8,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,16 +85,10 @@ func (o *Output) Lines(from int) ([]string, <-chan struct{}) {
 // patience is how long an event may take that should come at once.
 func Start(t testing.TB, patience time.Duration, name string, cmd *exec.Cmd) *Process {
 	t.Helper()
-	p := &Process{Name: name, Cmd: cmd, Ended: make(chan struct{}), patience: patience}
-	cmd.Stdout, cmd.Stderr = &p.Out, &p.Err
-	cmd.WaitDelay = time.Second // a grandchild may hold the pipe a moment longer
-	if err := cmd.Start(); err != nil {
+	p, err := Launch(patience, name, cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		_ = cmd.Wait()
-		close(p.Ended)
-	}()
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
@@ -105,6 +99,27 @@ func Start(t testing.TB, patience time.Duration, name string, cmd *exec.Cmd) *Pr
 		}
 	})
 	return p
+}
+
+// Launch starts a program for a caller that ends it. Out and Err stay empty if cmd has other
+// places for its output.
+func Launch(patience time.Duration, name string, cmd *exec.Cmd) (*Process, error) {
+	p := &Process{Name: name, Cmd: cmd, Ended: make(chan struct{}), patience: patience}
+	if cmd.Stdout == nil {
+		cmd.Stdout = &p.Out
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = &p.Err
+	}
+	cmd.WaitDelay = time.Second // a grandchild may hold the pipe a moment longer
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = cmd.Wait()
+		close(p.Ended)
+	}()
+	return p, nil
 }
 
 // Signal sends a signal, unless the process has ended.
@@ -214,28 +229,35 @@ func hasAll(line string, texts []string) bool {
 	return true
 }
 
-// Children returns the processes that the process has started and that live.
-func (p *Process) Children(t testing.TB) (pids []int) {
+// Children returns the processes that the process has started and that live. It skips the test
+// where they cannot be listed.
+func (p *Process) Children(t testing.TB) []int {
 	t.Helper()
+	pids, err := p.ListChildren()
+	if err != nil {
+		t.Skipf("children of %s cannot be listed here: %v", p.Name, err)
+	}
+	return pids
+}
+
+// ListChildren is Children for a process that may have ended.
+func (p *Process) ListChildren() (pids []int, err error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Cmd.Process.Pid))
 	if err != nil || len(tasks) == 0 {
-		t.Skipf("children of %s cannot be listed here (%v)", p.Name, err)
+		return nil, errors.Join(err, errors.New("no files children in /proc"))
 	}
 	for _, path := range tasks {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			continue // that thread has ended
 		}
-		for r := bytes.NewReader(b); ; {
-			var pid int
-			if _, err := fmt.Fscan(r, &pid); err != nil {
-				if !errors.Is(err, io.EOF) {
-					t.Fatal(err)
-				}
-				break
+		for _, word := range strings.Fields(string(b)) {
+			pid, err := strconv.Atoi(word)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
 			}
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	return pids, nil
 }
