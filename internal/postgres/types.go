@@ -1,7 +1,5 @@
 package postgres
 
-import "unsafe"
-
 // Types of PostgreSQL, by their OID.
 const (
 	OIDBool, OIDBytea, OIDName, OIDInt8, OIDInt2, OIDInt4, OIDText, OIDOid   = 16, 17, 19, 20, 21, 23, 25, 26
@@ -37,23 +35,4 @@ func AppendUUID(dst, b []byte) []byte {
 		dst = append(dst, digits[x>>4], digits[x&15])
 	}
 	return dst
-}
-
-// An Arena stores many strings in one block of memory and never overwrites them.
-type Arena struct{ free []byte }
-
-const arenaSize = 64 << 10
-
-// Keep returns a permanent copy of b.
-func (a *Arena) Keep(b []byte) string {
-	if len(b) > len(a.free) {
-		if len(b) > arenaSize/8 {
-			return string(b)
-		}
-		a.free = make([]byte, arenaSize)
-	}
-	n := copy(a.free, b)
-	out := unsafe.String(unsafe.SliceData(a.free), n)
-	a.free = a.free[n:]
-	return out
 }

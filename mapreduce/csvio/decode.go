@@ -11,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/call"
 )
 
@@ -25,28 +26,9 @@ var (
 	errNegative = errors.New("below zero; correct the cell, or make the field a signed integer")
 )
 
-// An arena stores many strings in one block of memory and never overwrites them.
-type arena struct{ free []byte }
-
-const arenaSize = 64 << 10
-
-// keep returns a permanent copy of s.
-func (a *arena) keep(s string) string {
-	if len(s) > len(a.free) {
-		if len(s) > arenaSize/8 {
-			return strings.Clone(s)
-		}
-		a.free = make([]byte, arenaSize)
-	}
-	n := copy(a.free, s)
-	out := unsafe.String(unsafe.SliceData(a.free), n)
-	a.free = a.free[n:]
-	return out
-}
-
 // decoder returns a decoder for the column. Its strings are stored in a. It returns an error when
 // the field's type cannot be read from a cell.
-func (c *column) decoder(a *arena) (decoder, error) {
+func (c *column) decoder(a *arena.Arena) (decoder, error) {
 	d, err := c.decoderOf(c.typ, a)
 	if err != nil || !c.omitempty {
 		return d, err
@@ -59,7 +41,7 @@ func (c *column) decoder(a *arena) (decoder, error) {
 	}, nil
 }
 
-func (c *column) decoderOf(t reflect.Type, a *arena) (decoder, error) {
+func (c *column) decoderOf(t reflect.Type, a *arena.Arena) (decoder, error) {
 	switch {
 	case t == timeType:
 		return c.timeDecoder(), nil
@@ -74,7 +56,7 @@ func (c *column) decoderOf(t reflect.Type, a *arena) (decoder, error) {
 	switch t.Kind() {
 	case reflect.String:
 		return func(field unsafe.Pointer, text string) error {
-			*(*string)(field) = a.keep(text)
+			*(*string)(field) = a.Keep(text)
 			return nil
 		}, nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/report"
@@ -161,7 +162,7 @@ type rowDecoder[T any] struct {
 	order []int
 	// For a []string: free space for the next rows.
 	slab  []string
-	arena arena
+	arena arena.Arena
 }
 
 // cell connects the cell at position at to a field.
@@ -241,7 +242,7 @@ func (d *rowDecoder[T]) decode(p *csvcodec.Parser, out *T) error {
 		row := d.slab[:len(d.order):len(d.order)]
 		d.slab = d.slab[len(d.order):]
 		for i, at := range d.order {
-			row[i] = d.arena.keep(p.Text(at))
+			row[i] = d.arena.Keep(p.Text(at))
 		}
 		*any(out).(*[]string) = row
 		return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
@@ -24,7 +25,7 @@ type maker func(*column) setter
 
 // column is the state of the conversion of one column.
 type column struct {
-	arena arena
+	arena arena.Arena
 	err   error
 }
 
@@ -221,7 +222,7 @@ func fitString(f fileType) (maker, error) {
 		return func(c *column) setter {
 			return func(field unsafe.Pointer, v *parquet.Value) {
 				b := v.ByteArray()
-				*(*string)(field) = c.arena.keep(fmt.Appendf(nil, "%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
+				*(*string)(field) = c.arena.KeepBytes(fmt.Appendf(nil, "%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
 			}
 		}, nil
 	}
@@ -229,7 +230,7 @@ func fitString(f fileType) (maker, error) {
 		return nil, errOther
 	}
 	return func(c *column) setter {
-		return func(field unsafe.Pointer, v *parquet.Value) { *(*string)(field) = c.arena.keep(v.ByteArray()) }
+		return func(field unsafe.Pointer, v *parquet.Value) { *(*string)(field) = c.arena.KeepBytes(v.ByteArray()) }
 	}, nil
 }
 

@@ -105,7 +105,7 @@ func (c *flatColumn) nextPage() error {
 		if c.words == nil { // a column has one dictionary per row group
 			c.words = make([]string, dict.Len())
 			for i := range c.words {
-				c.words[i] = c.arena.keep(dict.Index(int32(i)).ByteArray())
+				c.words[i] = c.arena.KeepBytes(dict.Index(int32(i)).ByteArray())
 			}
 		}
 		data := page.Data()
@@ -169,23 +169,4 @@ func (c *flatColumn) readValues(field unsafe.Pointer, stride uintptr, n int) err
 		}
 	}
 	return nil
-}
-
-// An arena stores many strings in one block of memory and never overwrites them.
-type arena struct{ free []byte }
-
-const arenaSize = 64 << 10
-
-// keep returns a permanent copy of b as a string.
-func (a *arena) keep(b []byte) string {
-	if len(b) > len(a.free) {
-		if len(b) > arenaSize/8 {
-			return string(b)
-		}
-		a.free = make([]byte, arenaSize)
-	}
-	n := copy(a.free, b)
-	out := unsafe.String(unsafe.SliceData(a.free), n)
-	a.free = a.free[n:]
-	return out
 }

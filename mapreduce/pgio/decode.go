@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/postgres"
 )
@@ -29,7 +30,7 @@ var (
 
 // decoder returns the decoder of a column of type t. asText means that the column must be cast to
 // text. It returns an error if the field cannot hold such values.
-func (c *column) decoder(t *postgres.Type, a *postgres.Arena) (d decoder, asText bool, err error) {
+func (c *column) decoder(t *postgres.Type, a *arena.Arena) (d decoder, asText bool, err error) {
 	d, asText = c.decoderOf(c.typ, t, a)
 	if d == nil {
 		return nil, false, fmt.Errorf("field %s %v cannot hold %s; %s", c.field, c.typ, t.Name, wayOut(t))
@@ -68,7 +69,7 @@ func (c *column) canBeNil() bool {
 	return c.omitempty || c.typ.Kind() == reflect.Pointer || c.typ.Kind() == reflect.Slice || c.typ.Kind() == reflect.Map
 }
 
-func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *postgres.Arena) (d decoder, asText bool) {
+func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *arena.Arena) (d decoder, asText bool) {
 	if t.Kind() == reflect.Pointer && t.Elem() != reflect.TypeFor[big.Rat]() {
 		if t.Elem().Kind() == reflect.Pointer {
 			return nil, false
@@ -114,7 +115,7 @@ func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *postgres.Arena)
 	switch t.Kind() {
 	case reflect.String:
 		return textDecoder(pg, func(field unsafe.Pointer, b []byte) error {
-			*(*string)(field) = a.Keep(b)
+			*(*string)(field) = a.KeepBytes(b)
 			return nil
 		})
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -417,7 +418,7 @@ func durationDecoder(pg *postgres.Type) decoder {
 }
 
 // arrayDecoder decodes arrays with one dimension.
-func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *postgres.Arena) decoder {
+func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *arena.Arena) decoder {
 	if pg.Elem == nil {
 		return nil
 	}

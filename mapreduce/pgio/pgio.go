@@ -83,6 +83,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/mapreduce"
 )
@@ -198,7 +199,7 @@ func (s Source[T]) choose(r *postgres.Relation) (chosen postgres.Selection, err 
 			return chosen, fmt.Errorf("there is no column %q for field %s; %s; the columns are %s", c.name, c.field, hint, columnList(names))
 		}
 		col := r.Column(name)
-		_, asText, err := c.decoder(&col.Type, &postgres.Arena{})
+		_, asText, err := c.decoder(&col.Type, &arena.Arena{})
 		if err != nil {
 			return chosen, fmt.Errorf("column %s: %w", name, err)
 		}
@@ -230,7 +231,7 @@ func (s Source[T]) fields(types []postgres.Type) ([]field, error) {
 	if len(types) != len(columns) {
 		return nil, fmt.Errorf("the split has %d columns, and %v has %d: the program that made the split is another one", len(types), reflect.TypeFor[T](), len(columns))
 	}
-	a := &postgres.Arena{}
+	a := &arena.Arena{}
 	fields := make([]field, len(columns))
 	for i, c := range columns {
 		d, _, err := c.decoder(&types[i], a)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -22,9 +23,9 @@ func isCast(want vec.Type, t *postgres.Type) bool {
 }
 
 // texts returns an appender of texts, which it keeps in a.
-func texts(a *postgres.Arena) appender {
+func texts(a *arena.Arena) appender {
 	return func(b *vec.Builder, value []byte) error {
-		b.AppendString(a.Keep(value))
+		b.AppendString(a.KeepBytes(value))
 		return nil
 	}
 }
@@ -64,7 +65,7 @@ var micros = fixed(8, func(b *vec.Builder, v []byte) error {
 })
 
 // appenderOf returns the appender for a column of type t as want; nil if there is none.
-func appenderOf(want vec.Type, t *postgres.Type, a *postgres.Arena) appender {
+func appenderOf(want vec.Type, t *postgres.Type, a *arena.Arena) appender {
 	if want.Kind == vec.Decimal && (t.OID == postgres.OIDNumeric || t.IsInteger()) {
 		return decimal(want, t, a)
 	}
@@ -139,7 +140,7 @@ func appenderOf(want vec.Type, t *postgres.Type, a *postgres.Arena) appender {
 	case postgres.OIDUUID:
 		buf := make([]byte, 0, 36)
 		return fixed(16, func(b *vec.Builder, v []byte) error {
-			b.AppendString(a.Keep(postgres.AppendUUID(buf, v)))
+			b.AppendString(a.KeepBytes(postgres.AppendUUID(buf, v)))
 			return nil
 		})
 	}
@@ -153,7 +154,7 @@ func appenderOf(want vec.Type, t *postgres.Type, a *postgres.Arena) appender {
 }
 
 // decimal appends numbers exactly.
-func decimal(want vec.Type, t *postgres.Type, a *postgres.Arena) appender {
+func decimal(want vec.Type, t *postgres.Type, a *arena.Arena) appender {
 	var text []byte
 	exact := func(b *vec.Builder, number []byte) error {
 		x, exact, ok := vec.ParseDecimal(string(number), want.Precision, want.Scale)
@@ -196,7 +197,7 @@ func decimal(want vec.Type, t *postgres.Type, a *postgres.Arena) appender {
 }
 
 // list appends arrays of one dimension.
-func list(elem vec.Type, t *postgres.Type, a *postgres.Arena) appender {
+func list(elem vec.Type, t *postgres.Type, a *arena.Arena) appender {
 	inner := appenderOf(elem, t.Elem, a)
 	if inner == nil {
 		return nil

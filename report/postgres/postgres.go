@@ -27,6 +27,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/expr"
@@ -188,7 +189,7 @@ func (s *source) choose(r *postgres.Relation) (chosen postgres.Selection, err er
 		item := postgres.Ident(c.Name)
 		if isCast(want.Type, &c.Type) {
 			item = c.Text()
-		} else if appenderOf(want.Type, &c.Type, &postgres.Arena{}) == nil {
+		} else if appenderOf(want.Type, &c.Type, &arena.Arena{}) == nil {
 			return chosen, fmt.Errorf("column %s %s cannot be read as %s; cast it in the query", c.Name, c.Type.Name, want.Type)
 		}
 		chosen.List, chosen.Types = append(chosen.List, item), append(chosen.Types, c.Type)
@@ -274,7 +275,7 @@ func (rd *reader) open(types []postgres.Type) (postgres.Row, error) {
 	if len(types) != max(len(rd.s.columns), 1) {
 		return nil, fmt.Errorf("the split has %d columns instead of %d: the program that made it is another one", len(types), len(rd.s.columns))
 	}
-	keep := &postgres.Arena{}
+	keep := &arena.Arena{}
 	for i, c := range rd.s.columns {
 		a := texts(keep)
 		switch {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/machine"
@@ -137,7 +138,7 @@ type csvReader struct {
 	r       *mapreduce.Reader[vec.Batch]
 	d       *Dialect
 	parser  *csvcodec.Parser
-	keep    arena
+	keep    arena.Arena
 	fillers []*filler // in the order of s.columns; nil for those of the file
 	file    fileColumns
 	cells   []cell // of the current slice, by position
@@ -160,7 +161,7 @@ type cell struct {
 }
 
 // newFillers returns fillers for the columns, or nil for those that have one value for a file.
-func (s *source) newFillers(keep *arena) (fillers []*filler) {
+func (s *source) newFillers(keep *arena.Arena) (fillers []*filler) {
 	for _, c := range s.columns {
 		if s.t.ofFile(c.Name) {
 			fillers = append(fillers, nil)

@@ -1,9 +1,7 @@
 package scan
 
 import (
-	"strings"
-	"unsafe"
-
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -19,13 +17,13 @@ type filler struct {
 	nulls   []bool
 	isNull  bool // some row of nulls is set
 	// keep makes permanent copies of texts. It is nil if texts are permanent.
-	keep   *arena
+	keep   *arena.Arena
 	layout *layout // of dates and times; nil means ISO 8601
 	most   int64   // if not zero, a decimal must be below it
 }
 
 // newFiller returns a filler for vectors of up to vec.Size rows.
-func newFiller(typ vec.Type, keep *arena) *filler {
+func newFiller(typ vec.Type, keep *arena.Arena) *filler {
 	f := &filler{typ: typ, keep: keep, nulls: make([]bool, vec.Size)}
 	switch typ.Kind {
 	case vec.Bool:
@@ -66,7 +64,7 @@ func (f *filler) set(row int, s string) (ok bool) {
 	switch f.typ.Kind {
 	case vec.Text, vec.JSON, vec.Blob:
 		if f.keep != nil {
-			s = f.keep.copy(s)
+			s = f.keep.Keep(s)
 		}
 		f.strings[row] = s
 		return f.typ.Kind == vec.Blob || isUTF8(s)
@@ -172,23 +170,4 @@ func (f *filler) reset() {
 		clear(f.nulls)
 		f.isNull = false
 	}
-}
-
-// An arena stores many strings in blocks of memory and never overwrites them.
-type arena struct{ free []byte }
-
-const arenaSize = 64 << 10
-
-// copy returns a permanent copy of s.
-func (a *arena) copy(s string) string {
-	if len(s) > len(a.free) {
-		if len(s) > arenaSize/8 {
-			return strings.Clone(s)
-		}
-		a.free = make([]byte, arenaSize)
-	}
-	n := copy(a.free, s)
-	out := unsafe.String(unsafe.SliceData(a.free), n)
-	a.free = a.free[n:]
-	return out
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -217,7 +218,7 @@ func (s *source) readStanza(ctx context.Context, split mapreduce.Split, r *mapre
 	for i, f := range s.t.Columns {
 		index[f.Name] = i
 	}
-	var keep arena
+	var keep arena.Arena
 	for _, f := range t.fillers {
 		if f != nil {
 			f.keep = &keep
