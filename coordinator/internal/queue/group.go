@@ -106,17 +106,26 @@ func (q *Queue) checkGroup(g *group) {
 		q.endGroup(g, Done, 0)
 		return
 	}
+	if i := q.startFollower(g); i != 0 {
+		t := q.tasks.at(i)
+		q.emit(Command{Op: Gather, Task: t.id, Function: g.then[0].Function, Tasks: slices.Clone(g.members), M: 1})
+	}
+}
+
+// startFollower makes the follower of a group, and returns it. Without room for it the group has
+// failed, and the follower is 0.
+func (q *Queue) startFollower(g *group) int32 {
 	flags := background
 	if g.durable {
 		flags |= durable
 	}
-	if i := q.newFollower(g.then, flags); i == 0 {
+	i := q.newFollower(g.then, flags)
+	if i == 0 {
 		q.endGroup(g, Failed, 0)
 	} else {
 		q.gathers[i] = gather{group: g}
-		t := q.tasks.at(i)
-		q.emit(Command{Op: Gather, Task: t.id, Function: g.then[0].Function, Tasks: slices.Clone(g.members), M: 1})
 	}
+	return i
 }
 
 // memberBytes is the size of a member in the input of the follower, beside its result.
@@ -124,14 +133,7 @@ const memberBytes = 20
 
 // failGroup ends a group whose results are too large together: its follower fails.
 func (q *Queue) failGroup(g *group) {
-	flags := background
-	if g.durable {
-		flags |= durable
-	}
-	if i := q.newFollower(g.then, flags); i == 0 {
-		q.endGroup(g, Failed, 0)
-	} else {
-		q.gathers[i] = gather{group: g}
+	if i := q.startFollower(g); i != 0 {
 		q.failFollower(i, TooLarge, NoPayload, g.bytes)
 	}
 }
