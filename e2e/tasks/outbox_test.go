@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -138,6 +141,18 @@ func TestOutbox(t *testing.T) {
 		t.Errorf("only %d changes", n)
 	} else {
 		t.Logf("%d changes, %d runs", n, x.runs)
+	}
+}
+
+// A slot that no process reads, and which so fills the disk of the database, is shown with a
+// warning and the way out.
+func TestSlotWithoutReader(t *testing.T) {
+	db := pgtest.New(t)
+	db.Exec(t, "SELECT pg_create_logical_replication_slot('left', 'pgoutput')")
+	defer db.Exec(t, "SELECT pg_drop_replication_slot('left')")
+	out, err := exec.Command(filepath.Join(binDir, "layshaft"), "pg", "status", db.DSN()).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "No process reads slot left") || !strings.Contains(string(out), "SELECT pg_drop_replication_slot('left')") {
+		t.Errorf("%v:\n%s", err, out)
 	}
 }
 
