@@ -310,7 +310,7 @@ func (rd *reader) row(values [][]byte) (bool, error) {
 		default:
 			rd.bytes += int64(len(v))
 			if err := a(rd.out[i], v); err != nil {
-				return false, mapreduce.Fatal(fmt.Errorf("%s, row %d: column %s: %w", rd.r.Path, rd.first+int64(rd.n), rd.s.columns[i].Name, err))
+				return rd.refuse(fmt.Errorf("column %s: %w", rd.s.columns[i].Name, err))
 			}
 		}
 	}
@@ -320,13 +320,35 @@ func (rd *reader) row(values [][]byte) (bool, error) {
 	return !rd.r.Stopped(), nil
 }
 
+// refuse sets the current row aside, or ends the read. Some columns have its values already, so the
+// rows before it become a batch of their own.
+func (rd *reader) refuse(err error) (bool, error) {
+	rd.r.Line = rd.first + int64(rd.n)
+	err = &postgres.Error{Database: postgres.Display(rd.s.in.Database), Place: fmt.Sprintf("%s, row %d", rd.r.Path, rd.r.Line), Text: err.Error(), Err: err}
+	if err := rd.r.Bad(err, nil); err != nil {
+		return false, mapreduce.Fatal(err)
+	}
+	rd.flush()
+	rd.begin()
+	rd.r.Add(1, rd.bytes)
+	rd.first, rd.bytes = rd.first+1, 0
+	return !rd.r.Stopped(), nil
+}
+
+// flush emits the rows that are complete.
 func (rd *reader) flush() {
 	if rd.n == 0 {
 		return
 	}
 	b := vec.Batch{N: rd.n, Cols: make([]*vec.Vec, len(rd.out)), Path: rd.r.Path, Line: rd.first}
+	rows := make([]int32, rd.n)
+	for i := range rows {
+		rows[i] = int32(i)
+	}
 	for i, x := range rd.out {
-		b.Cols[i] = x.Done()
+		if b.Cols[i] = x.Done(); b.Cols[i].Len != rd.n { // it has a value of a row that was refused
+			b.Cols[i] = b.Cols[i].Gather(rows)
+		}
 	}
 	rd.r.Line = rd.first
 	rd.r.Add(int64(rd.n), rd.bytes)

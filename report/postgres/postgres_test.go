@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,31 @@ func TestReport(t *testing.T) {
 		}
 		if exact := strings.HasSuffix(want, "\n"); exact && got != want || !strings.Contains(got, want) {
 			t.Errorf("%s\n got %s\nwant %s", tt.query, got, want)
+		}
+	}
+}
+
+// Rows with values that their type cannot hold end a report with the row and the column, or are set
+// aside. The rows around them are all there.
+func TestBadRows(t *testing.T) {
+	db := pgtest.New(t)
+	t.Setenv("LAYSHAFT_PG_SHOP", db.DSN())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // the rows that were set aside lie there
+	db.Exec(t, `CREATE TABLE events (id bigint PRIMARY KEY, at timestamptz, tags text[], name text);
+		INSERT INTO events SELECT i, CASE WHEN i IN (1, 1500, 3000) THEN 'infinity' ELSE '2024-01-01'::timestamptz END, CASE WHEN i = 20 THEN '{{a},{b}}' ELSE ARRAY['x', 'y' || i] END, 'n' || i FROM generate_series(1, 3000) i; ANALYZE`)
+	const text = "SELECT count(*), sum(id), count(at), count(name), sum(len(tags)), max(tags[2]) FROM postgres('shop', 'events')"
+	if got := answer(t, text); !strings.Contains(got, "events, row 1: column at: the value is infinite") || !strings.Contains(got, "MaxBad") || strings.Contains(got, "connection broke") {
+		t.Errorf("got %s", got)
+	}
+	for most, want := range map[int64]string{4: fmt.Sprintf("2996,%d,2996,2996,5992,y999\n", 3000*3001/2-1-20-1500-3000), 3: "column"} {
+		s, err := report.Options{MaxBad: most}.Prepare(t.Context(), local, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		err = s.Run(t.Context()).Write(&out, "csv", report.WriteOptions{})
+		if _, body, _ := strings.Cut(out.String(), "\n"); most == 4 && (err != nil || body != want) || most == 3 && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("-bad %d: got %q, %v, want %q", most, body, err, want)
 		}
 	}
 }
