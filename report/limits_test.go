@@ -33,6 +33,7 @@ func TestLimits(t *testing.T) {
 		}
 		return b.String()
 	}
+	conditions := func(n int, item string) string { return strings.ReplaceAll(list(n, item), ", ", " AND ") }
 	for _, c := range []struct {
 		name, text, refused string
 		size                int  // of the answer; 0 for any
@@ -50,6 +51,8 @@ func TestLimits(t *testing.T) {
 		{name: "10,000 subqueries", text: strings.Repeat("SELECT * FROM (", 10_000) + "SELECT 1" + strings.Repeat(") t", 10_000), refused: "nest"},
 		{name: "IN of 100,000 values", nightly: true, text: "SELECT count(*) FROM o.csv WHERE count IN (" + list(100_000, "#") + ")", size: len("4\n")},
 		{name: "OR of 5,000 conditions", text: "SELECT count(*) FROM o.csv WHERE " + strings.TrimSuffix(strings.ReplaceAll(list(5000, "count = # OR"), ",", ""), " OR"), size: len("4\n")},
+		{name: "AND of 10,000 conditions", text: "SELECT count(*) FROM o.csv WHERE " + conditions(10_000, "count >= 0 - #"), size: len("4\n")},
+		{name: "10,000 conditions of a subquery", text: "SELECT count(*) FROM o.csv a WHERE EXISTS (SELECT 1 FROM o.csv b WHERE " + conditions(10_000, "b.count >= a.count - #") + ")", size: len("4\n")},
 		{name: "a literal of 1 MB", text: "SELECT length('" + strings.Repeat("x", 1<<20) + "')", size: len("1048576\n")},
 		{name: "1,000 UNION ALL", nightly: true, text: strings.TrimSuffix(strings.Repeat("SELECT 1 UNION ALL ", 1000), " UNION ALL "), size: 2000},
 	} {

@@ -36,9 +36,12 @@ type dependent struct {
 	strict []bool
 }
 
-// maxParts is the size of an expression up to which its largest outer parts are looked for. The
-// values of larger ones are those of single columns.
-const maxParts = 1000
+// maxParts is the size of an expression up to which its largest outer parts are looked for, and
+// maxValues the number of values of a subquery. Beyond them, values are those of single columns.
+const (
+	maxParts  = 1000
+	maxValues = 32
+)
 
 // isOuter reports whether a column belongs to the outer query.
 func (d *dependent) isOuter(c *sql.Column) bool {
@@ -137,7 +140,7 @@ func (d *dependent) collect(n sql.Node) (err error) {
 			}
 		}
 		x, ok := n.(sql.Expr)
-		if _, column := n.(*sql.Column); !ok || !column && size > maxParts {
+		if _, column := n.(*sql.Column); !ok || !column && (size > maxParts || len(d.values.Exprs) >= maxValues) {
 			return true
 		}
 		outer, others := d.look(x)
