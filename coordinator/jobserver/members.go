@@ -118,6 +118,18 @@ func noLeader(ctx context.Context, m Members) error {
 	return fmt.Errorf("%w: %s", wire.ErrNoLeader, all.Stale)
 }
 
+// ListMembers refuses without a group, so that clients with several addresses ask another one.
+func (s *standbyMembers) ListMembers(ctx context.Context, _ *layshaftv1.ListMembersRequest) (*layshaftv1.ListMembersResponse, error) {
+	all, err := s.members.List(ctx)
+	if err == nil && len(all.Members) == 0 {
+		err = fmt.Errorf("%w: %s", wire.ErrUnavailable, all.Stale)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return wire.CoordinatorsToProto(&all), nil
+}
+
 func (s *standbyMembers) AddMember(ctx context.Context, _ *layshaftv1.AddMemberRequest) (*layshaftv1.AddMemberResponse, error) {
 	return nil, noLeader(ctx, s.members)
 }

@@ -5,6 +5,7 @@ package tasks
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -138,5 +139,25 @@ func TestLeaderStandsStill(t *testing.T) {
 		}
 		t.Logf("a client waited %v for another leader", time.Since(asleep))
 		still.Signal(t, syscall.SIGCONT)
+	})
+}
+
+// The disk of one coordinator after the other is destroyed. An empty directory at a known address
+// is refused until the former member is removed and the new one added, while tasks are submitted
+// and run.
+func TestDestroyDisks(t *testing.T) {
+	g := newGroup(t)
+	i := 0
+	g.storm(t, scale(3, 12), func() {
+		g.processes[i].Kill()
+		if err := os.RemoveAll(g.dirs[i]); err != nil {
+			t.Fatal(err)
+		}
+		g.startMember(t, i)
+		g.processes[i].AwaitMatch(t, "the other coordinators have a group")
+		run(t, "layshaft", "coordinator", "members", "remove", g.peers[i], "-cluster", g.address)
+		run(t, "layshaft", "coordinator", "members", "add", g.peers[i], "-cluster", g.address)
+		g.leader(t)
+		i = (i + 1) % len(g.processes)
 	})
 }
