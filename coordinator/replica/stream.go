@@ -238,7 +238,7 @@ func (s *streams) ask(ctx context.Context, address string) (who identity, err er
 func notMember(err error) error {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return err
+		return fmt.Errorf("it is connected but does not answer: it hangs, or is no coordinator (%w)", err)
 	}
 	return fmt.Errorf("%w (%w)", errNoMember, err)
 }
