@@ -93,3 +93,26 @@ func TestWrongPeers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A member with the state of a single coordinator refuses a peer of another cluster.
+func TestPeerOfAnotherCluster(t *testing.T) {
+	g := startGroup(t, 1)
+	m, lead := g.leader()
+	if err := lead.SetCluster("theirs"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := g.start(l, filepath.Join(t.TempDir(), "x"), []string{l.Addr().String(), m.address})
+	x.stop()
+	if err := <-x.done; err != nil {
+		t.Error(err)
+	}
+	defer x.Close()
+	x.cfg.HasState, x.cfg.Single = true, "ours"
+	if _, _, err := x.tryForm(t.Context()); !errors.Is(err, ErrPeers) || !strings.Contains(err.Error(), "belongs to the cluster theirs") {
+		t.Error(err)
+	}
+}
