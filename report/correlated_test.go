@@ -105,6 +105,8 @@ func TestCorrelatedForms(t *testing.T) {
 		"SELECT n, (SELECT b.x AS v FROM 'b.csv' b ORDER BY abs(b.x - a.x), v DESC LIMIT 1) AS near FROM 'a.csv' a WHERE x IS NOT NULL ORDER BY n":                                           "0,10\n1,25\n2,25\n4,7\n5,7\n6,40\n",
 		"SELECT n, (SELECT b.x " + b + "b.k = a.k ORDER BY 1 DESC LIMIT 1) AS most FROM 'a.csv' a WHERE n < 5 ORDER BY n":                                                                    "0,25\n1,25\n2,40\n3,40\n4,\n",
 		"SELECT n, (SELECT b.z " + b + "b.k = a.k ORDER BY b.x LIMIT 1) AS z FROM 'a.csv' a WHERE n IN (0, 2) ORDER BY n":                                                                    "0,1\n2,\n",
+		"SELECT n FROM 'a.csv' a WHERE EXISTS (SELECT 1 " + b + "a.n <> 0 AND a.x / a.n > b.x AND 10 / a.n > 0) ORDER BY n":                                                                  "1\n2\n6\n",
+		"SELECT n FROM 'a.csv' a WHERE EXISTS (SELECT 1 " + b + "b.k = a.k AND a.n <> 0 AND 10 / a.n > 3) ORDER BY n":                                                                        "1\n2\n",
 		"SELECT n, (SELECT b.x " + b + "b.k = a.k LIMIT 2) AS most FROM 'a.csv' a":                                                                                                           "refused",
 		"SELECT (SELECT max(b.x - a.x) FROM 'b.csv' b) AS m FROM 'a.csv' a WHERE n < 2 ORDER BY n":                                                                                           "30\n20\n",
 		"SELECT n FROM 'a.csv' a WHERE EXISTS (SELECT 1 " + b + "b.x > a.x AND EXISTS (SELECT 1 FROM 'b.csv' c WHERE c.z > a.y AND c.x > b.x)) ORDER BY n":                                   "4\n5\n",

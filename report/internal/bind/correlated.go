@@ -66,7 +66,7 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 	}
 	// equalities with an outer value become keys of the join; other conditions are kept
 	pairs := slices.Clone(more)
-	var kept, mixed []sql.Expr
+	var kept, mixed, alone []sql.Expr
 	isValue := func(x sql.Expr) bool {
 		_, others := d.look(x)
 		return !others
@@ -78,7 +78,7 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 		case outer == nil:
 			kept = append(kept, x)
 		case !others:
-			pairs = append(pairs, [2]sql.Expr{x, truth(x)})
+			alone = append(alone, x)
 		case eq != nil && eq.Op == sql.Eq && isValue(eq.L) && !usesOuter(eq.R):
 			pairs = append(pairs, [2]sql.Expr{eq.L, eq.R})
 		case eq != nil && eq.Op == sql.Eq && isValue(eq.R) && !usesOuter(eq.L):
@@ -86,6 +86,13 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 		default:
 			kept, mixed = append(kept, x), append(mixed, x)
 		}
+	}
+	if len(alone) > 0 { // together, so that a.y <> 0 guards a.x / a.y
+		x := alone[0]
+		if len(alone) > 1 {
+			x = &sql.Logical{Pos: sql.Pos{Offset: x.At()}, Op: sql.And, Args: alone}
+		}
+		pairs = append(pairs, [2]sql.Expr{x, truth(x)})
 	}
 	needsValues := len(mixed) > 0 || listUsesOuter()
 	if len(pairs) == len(more) && !needsValues { // no column is of the outer query

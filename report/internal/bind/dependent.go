@@ -140,11 +140,12 @@ func (d *dependent) collect(n sql.Node) (err error) {
 			}
 		}
 		x, ok := n.(sql.Expr)
-		if _, column := n.(*sql.Column); !ok || !column && (size > maxParts || len(d.values.Exprs) >= maxValues) {
+		_, column := n.(*sql.Column)
+		if !ok || !column && (size > maxParts || len(d.values.Exprs) >= maxValues) {
 			return true
 		}
 		outer, others := d.look(x)
-		if outer == nil || others {
+		if outer == nil || others || mayFail(x) && !column {
 			return outer != nil
 		}
 		var e *expr.Expr
@@ -154,6 +155,27 @@ func (d *dependent) collect(n sql.Node) (err error) {
 		return false
 	})
 	return err
+}
+
+// safeCalls are functions whose values for an outer row may be computed before other conditions are
+// checked.
+var safeCalls = []string{"abs", "coalesce", "date_trunc", "length", "lower", "trim", "upper"}
+
+// mayFail reports whether an expression may fail for rows that other conditions leave out, such as
+// a division.
+func mayFail(x sql.Expr) (may bool) {
+	sql.Walk(x, func(n sql.Node) bool {
+		switch n := n.(type) {
+		case *sql.Cast, *sql.Index, *sql.Slice:
+			may = true
+		case *sql.Call:
+			may = may || !slices.Contains(safeCalls, n.Name)
+		case *sql.Binary:
+			may = may || !slices.Contains([]sql.Op{sql.Add, sql.Sub, sql.Mul, sql.Eq, sql.Ne, sql.Lt, sql.Le, sql.Gt, sql.Ge}, n.Op)
+		}
+		return !may
+	})
+	return may
 }
 
 // checkAggregate refuses an aggregate of outer columns alone: SQL takes it for an aggregate of the
