@@ -104,6 +104,10 @@ type coordinatorCmd struct {
 
 	AcceptLoss bool `group:"Disk" help:"Start with damaged data: drop damaged entries and tables of the journal and of the task store, and all later events, instead of refusing to start. Tasks that ended may then run again."`
 
+	BackupTo    string        `group:"Backup" placeholder:"DIR|s3://BUCKET/PATH" help:"Write a backup here at intervals, read it again, and remove old ones. \"layshaft coordinator restore\" reads them. Default: no backups."`
+	BackupEvery time.Duration `group:"Backup" default:"1h" help:"Interval of the backups."`
+	BackupKeep  int           `group:"Backup" default:"24" placeholder:"NUMBER" help:"Number of backups to keep."`
+
 	Adopt bool `group:"Disk" xor:"copy" help:"Start with a copy of another data directory that is gone, and continue its cluster. Needed once."`
 	Fork  bool `group:"Disk" xor:"copy" help:"Make a cluster of its own from a copied data directory: it gets a new name, and workers need new data directories. Unfinished work of the copy runs there, too. Needed once."`
 

@@ -160,6 +160,8 @@ func (c *coordinatorCmd) check() error {
 		flagCheck{c.LocalityWait < 0, "locality-wait", c.LocalityWait, "is negative; 0s means no wait"},
 		flagCheck{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task needs at least one attempt"},
 		flagCheck{!(c.StragglerRatio >= 1 || c.StragglerRatio == 0), "straggler-ratio", c.StragglerRatio, "must be 1 or more, or 0 for never: below 1 every attempt would be a straggler"},
+		flagCheck{c.BackupEvery < time.Second, "backup-every", c.BackupEvery, "must be 1s or more"},
+		flagCheck{c.BackupKeep < 1, "backup-keep", c.BackupKeep, "must be 1 or more"},
 		flagCheck{c.BlockFor < 0, "block-for", c.BlockFor, "is negative; 0s means that no worker is blocked"},
 		flagCheck{c.Retain < 0, "retain", c.Retain, "is negative; 0s means no limit"},
 		flagCheck{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means no limit"},
@@ -291,6 +293,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	return node.RunCoordinator(c.untilEOF(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		Peers: c.Peers, ElectionTimeout: c.ElectionTimeout,
+		BackupTo: c.BackupTo, BackupEvery: c.BackupEvery, BackupKeep: c.BackupKeep,
 		Outboxes: c.Outbox, Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: gearman,
 		Tasks: taskserver.Config{Memory: int64(c.TaskMemory), KeepDead: cmp.Or(c.KeepDead, -1), MaxDead: c.MaxDead},
 		Data:  datadir.Options{NoSync: c.NoSync, Reserve: cmp.Or(int64(c.Reserve), -1), AcceptLoss: c.AcceptLoss, Adopt: c.Adopt, Fork: c.Fork},

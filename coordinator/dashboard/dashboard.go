@@ -45,6 +45,9 @@ type Config struct {
 	Outboxes func() []report.Outbox
 	// Coordinators returns the state of the coordinators; empty for a single one. Nil means one.
 	Coordinators func() report.Coordinators
+	// Backups returns the state of the scheduled backups; the zero value without them. Nil means
+	// none.
+	Backups func() report.Backups
 	// Notice returns a sentence for the top of every page, or "". Nil means none.
 	Notice func() string
 	Log    *slog.Logger // nil means silence
@@ -86,6 +89,9 @@ func New(cfg Config) (*Dashboard, error) {
 	}
 	if cfg.Outboxes == nil {
 		cfg.Outboxes = func() []report.Outbox { return nil }
+	}
+	if cfg.Backups == nil {
+		cfg.Backups = func() report.Backups { return report.Backups{} }
 	}
 	if cfg.Coordinators == nil {
 		cfg.Coordinators = func() report.Coordinators { return report.Coordinators{} }

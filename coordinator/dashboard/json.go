@@ -24,6 +24,8 @@ type Status struct {
 	QueuedTasks report.TaskCounts `json:"queued_tasks"`
 	Functions   []report.Function `json:"functions"`
 
+	// Backups are the scheduled backups; absent without a schedule.
+	Backups *report.Backups `json:"backups,omitempty"`
 	// Coordinators of a cluster with several, by address.
 	Coordinators []report.Coordinator `json:"coordinators,omitempty"`
 
@@ -47,6 +49,9 @@ func (d *Dashboard) status() Status {
 	}
 	tasks := d.cfg.Tasks.Overview()
 	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
+	if b := d.cfg.Backups(); b.To != "" {
+		out.Backups = &b
+	}
 	out.Outboxes, out.Coordinators = d.cfg.Outboxes(), d.cfg.Coordinators().Members
 	out.Workers = append(out.Workers, d.cfg.Server.Workers()...)
 	for _, r := range d.cfg.Server.Planning() {

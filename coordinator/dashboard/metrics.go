@@ -17,6 +17,8 @@ import (
 // and only the first functions have labels of their own.
 var (
 	workersDesc    = desc("workers", "Workers that have a lease, and those that are away.", "state")
+	backupDesc     = desc("backup_timestamp_seconds", "Time of the newest scheduled backup, in seconds since 1970.")
+	backupSizeDesc = desc("backup_bytes", "Size of the newest scheduled backup.")
 	membersDesc    = desc("coordinator_members", "Coordinators of a cluster with several, as the leader sees them.", "state")
 	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")
 	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs. The client of a planning one lists its input.", "state")
@@ -121,6 +123,10 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 		ch.durations(syncDesc, &syncs, "journal")
 	}
 	d.queuedTasks(ch)
+	if b := d.cfg.Backups(); !b.Last.IsZero() {
+		ch.gauge(backupDesc, int(b.Last.Unix()))
+		ch.gauge(backupSizeDesc, int(b.Bytes))
+	}
 	for _, o := range d.cfg.Outboxes() {
 		if o.Error != "" {
 			continue // a gap says more than an old number

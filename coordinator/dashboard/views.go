@@ -137,6 +137,7 @@ type overview struct {
 	Dead              int
 	Outboxes          []report.Outbox
 	Coordinators      report.Coordinators
+	Backups           report.Backups
 	Audit             []findings
 	Broken            []string
 	Attention         []attention
@@ -152,7 +153,10 @@ type attention struct {
 }
 
 func (d *Dashboard) overview() view {
-	o := overview{States: map[string]int{}, Audit: d.audit.findings(), Outboxes: d.cfg.Outboxes(), Coordinators: d.cfg.Coordinators()}
+	o := overview{States: map[string]int{}, Audit: d.audit.findings(), Outboxes: d.cfg.Outboxes(), Coordinators: d.cfg.Coordinators(), Backups: d.cfg.Backups()}
+	if text := o.Backups.Trouble(time.Now()); text != "" {
+		o.Attention = append(o.Attention, attention{Text: text, URL: "/", Command: "layshaft coordinator backup FILE"})
+	}
 	for i := range o.Coordinators.Members {
 		if text := o.Coordinators.Members[i].Trouble(); text != "" {
 			o.Attention = append(o.Attention, attention{Text: "coordinator " + text, URL: "#coordinators", Command: "layshaft coordinator members"})

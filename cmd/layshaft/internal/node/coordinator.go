@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -54,6 +55,11 @@ type CoordinatorConfig struct {
 	// ElectionTimeout is the time without a message of the leader after which the other
 	// coordinators elect another one. Zero means 500 ms.
 	ElectionTimeout time.Duration
+	// BackupTo is the directory for scheduled backups; empty means none. BackupEvery is their
+	// interval, and BackupKeep how many are kept. See datadir.Schedule.
+	BackupTo    string
+	BackupEvery time.Duration
+	BackupKeep  int
 	// Outboxes are the databases whose outboxes are forwarded; see package outbox.
 	Outboxes []string
 	// Gearman is the address for Gearman clients and workers; empty means none.
@@ -165,6 +171,8 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 		return err
 	}
 	outboxes := outbox.NewWatcher(c.Outboxes)
+	backups := &datadir.Schedule{To: c.BackupTo, Every: c.BackupEvery, Keep: c.BackupKeep, Cluster: data.Cluster, Log: c.Log,
+		Write: func(ctx context.Context, w io.Writer) error { return datadir.Backup(ctx, coord, data, tasks, w) }}
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
 		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Coordinators: coordinators, Notice: p.notice, Log: c.Log})
 	if err != nil {
@@ -206,6 +214,9 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 			return nil // the coordinator's own error says why
 		}
 		ready.Store(true)
+		if c.BackupTo != "" {
+			family.Go(func() error { return backups.Run(within) })
+		}
 		if l.http != nil {
 			family.Go(func() error { board.Run(within); return nil })
 		}
