@@ -31,8 +31,8 @@ import (
 // mapper begins like the type of the same name in package unix.
 type mapper struct {
 	sync.Mutex
-	active map[*byte][]byte
-	mmap   func(addr, length uintptr, prot, flags, fd int, offset int64) (uintptr, error)
+	_    map[*byte][]byte
+	mmap func(addr, length uintptr, prot, flags, fd int, offset int64) (uintptr, error)
 }
 
 //go:linkname unixMapper golang.org/x/sys/unix.mapper

@@ -207,7 +207,7 @@ func TestMembers(t *testing.T) {
 	all = g.list(c, "the same leader", moved)
 
 	// A destroyed member is replaced by one with an empty directory at its address.
-	leader, others = g.split(&all)
+	_, others = g.split(&all)
 	lost := others[1]
 	g.end(lost)
 	c = g.client(others[0].cfg.Listen)
