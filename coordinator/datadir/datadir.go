@@ -32,6 +32,7 @@ type Data struct {
 	Cluster string     // name of the cluster
 	Journal Journal    // open until Close
 	Code    *CodeStore // programs from clients
+	Files   Files      // small files of the servers
 
 	unlock func() error
 }
@@ -107,6 +108,7 @@ func (d *Data) open(opt Options) (err error) {
 	if d.Code, err = OpenCodeStore(filepath.Join(d.Dir, "code")); err != nil {
 		return err
 	}
+	d.Files = FilesIn(d.Dir)
 	d.Journal, err = journal.Open(filepath.Join(d.Dir, "journal"), journal.Options{
 		NoSync: opt.NoSync, Reserve: opt.Reserve, AcceptLoss: opt.AcceptLoss, Log: opt.Log,
 		Help: "restore a backup of the coordinator, or start with -accept-loss to continue without the damaged part"})

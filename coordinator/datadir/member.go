@@ -100,6 +100,7 @@ func (m *Member) Lead(t *replica.Tenure) (*Data, error) {
 	if d.Code, err = m.code.share(t.Programs()); err != nil {
 		return nil, err
 	}
+	d.Files = t.Files()
 	d.Journal, err = replica.OpenJournal(t)
 	return d, err
 }
@@ -143,10 +144,25 @@ func (m *Member) pass(t *replica.Tenure) error {
 	if err := m.passTasks(t); err != nil {
 		return err
 	}
+	if err := m.passFiles(t); err != nil {
+		return err
+	}
 	hashes, err := m.code.List()
 	for _, hash := range hashes {
 		if err == nil {
 			err = (&CodeStore{m.code.dir, t.Programs()}).putShared(hash)
+		}
+	}
+	return err
+}
+
+// passFiles proposes the small files. A damaged one is left out: its reader makes it anew.
+func (m *Member) passFiles(t *replica.Tenure) error {
+	from := FilesIn(m.Dir)
+	names, err := from.List("listed/")
+	for _, name := range append(names, "owners") {
+		if content, readErr := from.Read(name); err == nil && readErr == nil {
+			err = t.Files().Write(name, content)
 		}
 	}
 	return err

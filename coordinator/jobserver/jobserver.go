@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -130,11 +129,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, c: cfg.Coordinator, stop: make(chan struct{}), streams: map[string]*workerStream{}, present: map[string]*workerStream{}, clients: map[job.ID]*attendance{}, plans: map[job.ID]*plan{}}
-	if cfg.Data.Dir != "" {
-		if err := s.listed.open(filepath.Join(cfg.Data.Dir, "listed"), cfg.Log); err != nil {
+	if cfg.Data.Files != nil {
+		if err := s.listed.open(cfg.Data.Files, cfg.Log); err != nil {
 			return nil, err
 		}
-		if err := s.owners.open(filepath.Join(cfg.Data.Dir, "owners"), cfg.Log); err != nil {
+		if err := s.owners.open(cfg.Data.Files, cfg.Log); err != nil {
 			return nil, err
 		}
 	}

@@ -8,26 +8,23 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/coordinator/datadir"
 )
 
 // maxListed is the limit of remembered names, over all workers and globs. The oldest globs are
 // forgotten first.
 const maxListed = 4 << 20
 
-// listed remembers which names each worker had in the last list of each glob. With a directory it
-// survives restarts: each glob has a file. A lost or damaged file costs only the memory of its
-// glob.
+// listed remembers which names each worker had in the last list of each glob. With files it
+// survives restarts: each glob has one. A lost or damaged file costs only the memory of its glob.
 type listed struct {
-	dir string // empty means memory only
-	log *slog.Logger
+	files datadir.Files // nil means memory only
+	log   *slog.Logger
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -44,31 +41,31 @@ type listFile struct {
 	Names         map[string][]uint64
 }
 
-// path returns the file of a glob.
-func (l *listed) path(key listKey) string {
+// listedPrefix begins the names of the files.
+const listedPrefix = "listed/"
+
+// file returns the name of the file of a glob.
+func (l *listed) file(key listKey) string {
 	sum := xxh3.HashString128(key.dataset + "\x00" + key.glob).Bytes()
-	return filepath.Join(l.dir, hex.EncodeToString(sum[:]))
+	return listedPrefix + hex.EncodeToString(sum[:])
 }
 
 // open reads the files of an earlier process.
-func (l *listed) open(dir string, log *slog.Logger) error {
-	l.dir, l.log = dir, log
-	if err := state.MakeDir(dir, 0o700); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(dir)
+func (l *listed) open(files datadir.Files, log *slog.Logger) error {
+	l.files, l.log = files, log
+	names, err := files.List(listedPrefix)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
+	for _, name := range names {
 		var f listFile
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		b, err := files.Read(name)
 		if err == nil {
 			err = gob.NewDecoder(bytes.NewReader(b)).Decode(&f)
 		}
-		if key := (listKey{f.Dataset, f.Glob}); err != nil || l.path(key) != filepath.Join(dir, e.Name()) {
-			log.Warn("list of files is not readable, and forgotten", "file", e.Name(), "err", err)
-			_ = os.Remove(filepath.Join(dir, e.Name()))
+		if key := (listKey{f.Dataset, f.Glob}); err != nil || l.file(key) != name {
+			log.Warn("list of files is not readable, and forgotten", "file", name, "err", err)
+			_ = files.Remove(name)
 		} else {
 			l.keep(key, f.Names)
 		}
@@ -78,13 +75,13 @@ func (l *listed) open(dir string, log *slog.Logger) error {
 
 // save writes the file of a glob. A failure is not serious.
 func (l *listed) save(key listKey) {
-	if l.dir == "" {
+	if l.files == nil {
 		return
 	}
 	var b bytes.Buffer
 	err := gob.NewEncoder(&b).Encode(listFile{key.dataset, key.glob, l.names[key]})
 	if err == nil {
-		err = state.Replace(l.path(key), b.Bytes(), 0o600)
+		err = l.files.Write(l.file(key), b.Bytes())
 	}
 	if err != nil {
 		l.log.Warn("list of files not stored; a restart forgets it", "dataset", key.dataset, "glob", key.glob, "err", err)
@@ -130,8 +127,8 @@ func (l *listed) keep(key listKey, have map[string][]uint64) {
 			l.total -= size(l.names[oldest], worker)
 		}
 		delete(l.names, oldest)
-		if l.dir != "" {
-			if err := os.Remove(l.path(oldest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if l.files != nil {
+			if err := l.files.Remove(l.file(oldest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				l.log.Warn("list of files not removed", "err", err)
 			}
 		}

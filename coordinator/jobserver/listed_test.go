@@ -2,13 +2,19 @@ package jobserver
 
 import (
 	"log/slog"
-	"os"
 	"testing"
+
+	"github.com/layshaft/layshaft/coordinator/datadir"
 )
 
 // What was listed is known to the next process; a damaged file is forgotten.
 func TestListedSurvives(t *testing.T) {
-	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	data, err := datadir.Open(t.TempDir(), datadir.Options{NoSync: true, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	dir, log := data.Files, slog.New(slog.DiscardHandler)
 	var l listed
 	if err := l.open(dir, log); err != nil {
 		t.Fatal(err)
@@ -26,7 +32,7 @@ func TestListedSurvives(t *testing.T) {
 	if _, known := next.missing(key, "w3", nil); known {
 		t.Error("a worker that was never listed is known")
 	}
-	if err := os.WriteFile(l.path(key), []byte("damaged"), 0o600); err != nil {
+	if err := dir.Write(l.file(key), []byte("damaged")); err != nil {
 		t.Fatal(err)
 	}
 	var last listed

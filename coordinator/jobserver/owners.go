@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 )
@@ -16,21 +17,24 @@ import (
 const maxOwners = 1 << 16
 
 // owners remembers with which certificate each worker ID joined first. It refuses a copied data
-// directory with another certificate, also while the original is away. With a path it survives
+// directory with another certificate, also while the original is away. With files it survives
 // restarts.
 type owners struct {
-	path string // empty means memory only
-	log  *slog.Logger
+	files datadir.Files // nil means memory only
+	log   *slog.Logger
 
 	// mu guards the field below.
 	mu   sync.Mutex
 	byID map[string]string // identities in certificates
 }
 
+// ownersFile is the name of the file.
+const ownersFile = "owners"
+
 // open reads the file of an earlier process. A damaged file is forgotten: each ID is bound anew.
-func (o *owners) open(path string, log *slog.Logger) error {
-	o.path, o.log = path, log
-	b, err := state.ReadFile(path)
+func (o *owners) open(files datadir.Files, log *slog.Logger) error {
+	o.files, o.log = files, log
+	b, err := files.Read(ownersFile)
 	if err == nil {
 		err = json.Unmarshal(b, &o.byID)
 	}
@@ -38,7 +42,7 @@ func (o *owners) open(path string, log *slog.Logger) error {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, state.ErrDamaged), errors.As(err, new(*json.SyntaxError)):
-		log.Warn("list of workers and their certificates is not readable, and made anew", "file", path, "err", err)
+		log.Warn("list of workers and their certificates is not readable, and made anew", "err", err)
 		o.byID = nil
 		return nil
 	}
@@ -76,14 +80,14 @@ func (o *owners) release(id string) {
 
 // save writes the file. A failure costs only the memory of the last change. The caller holds mu.
 func (o *owners) save() {
-	if o.path == "" {
+	if o.files == nil {
 		return
 	}
 	b, err := json.Marshal(o.byID)
 	if err == nil {
-		err = state.WriteFile(o.path, append(b, '\n'))
+		err = o.files.Write(ownersFile, append(b, '\n'))
 	}
 	if err != nil {
-		o.log.Warn("list of workers and their certificates not stored", "file", o.path, "err", err)
+		o.log.Warn("list of workers and their certificates not stored", "err", err)
 	}
 }

@@ -241,7 +241,7 @@ func TestCopiedWorkerRefused(t *testing.T) {
 func TestWorkerIDBelongsToCertificate(t *testing.T) {
 	coordtest.Bubble(t, func(t *testing.T) {
 		data := memoryData(t)
-		data.Dir = t.TempDir()
+		data.Files = datadir.FilesIn(t.TempDir())
 		var caller string
 		config := Config{Data: data, Certificate: func(context.Context) string { return caller }}
 		n := &network{}

@@ -1,10 +1,16 @@
 package replica
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -279,5 +285,57 @@ func TestJournal(t *testing.T) {
 	})
 	if pieces != 2 {
 		t.Errorf("%d pieces of snapshots, want 2", pieces)
+	}
+}
+
+// Small files and programs are on all members; large ones are in several pieces.
+func TestFiles(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	large := bytes.Repeat([]byte("0123456789abcdef"), pieceSize/10)
+	for name, content := range map[string][]byte{"owners": []byte("{}"), "listed/a": large, "listed/b": {}} {
+		for _, c := range [][]byte{large, content} {
+			if err := lead.Files().Write(name, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := lead.Files().Remove("listed/b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.Programs().Put("h1", int64(len(large)), bytes.NewReader(large)); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.Programs().Put("h2", 1, strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.Programs().Remove("h2"); err != nil {
+		t.Fatal(err)
+	}
+	m.end(t)
+	_, lead = g.leader()
+	if b, err := lead.Files().Read("listed/a"); err != nil || !bytes.Equal(b, large) {
+		t.Errorf("listed/a has %d bytes, want %d: %v", len(b), len(large), err)
+	}
+	if b, err := lead.Files().Read("owners"); err != nil || string(b) != "{}" {
+		t.Errorf("owners has %q, %v", b, err)
+	}
+	if _, err := lead.Files().Read("listed/b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a removed file: %v", err)
+	}
+	if names, err := lead.Files().List("listed/"); err != nil || !slices.Equal(names, []string{"listed/a"}) {
+		t.Errorf("files %q, %v", names, err)
+	}
+	programs := 0
+	err := lead.Programs().Each(func(hash string, size int64, r io.Reader) error {
+		programs++
+		b, err := io.ReadAll(r)
+		if hash != "h1" || !bytes.Equal(b, large) || size != int64(len(large)) {
+			t.Errorf("program %s has %d bytes of %d", hash, len(b), size)
+		}
+		return err
+	})
+	if err != nil || programs != 1 || !lead.Programs().Has("h1") || lead.Programs().Has("h2") {
+		t.Errorf("%d programs, %v", programs, err)
 	}
 }
