@@ -50,9 +50,10 @@ slow: ## the five slowest packages and tests
 	@go test -count=1 -json ./... | go run ./tools/slow
 
 FAULTS ?= 500
+COORDINATORS ?= 1
 
-chaos: ## 500 faults from outside on a cluster under load (FAULTS=100 for fewer)
-	cd e2e/chaos && go test -count=1 -timeout 2h -v -faults $(FAULTS) .
+chaos: ## 500 faults from outside on a cluster under load (FAULTS=100 for fewer, COORDINATORS=3)
+	cd e2e/chaos && go test -count=1 -timeout 2h -v -faults $(FAULTS) -coordinators $(COORDINATORS) .
 
 PRODUCTS ?= 1000000
 

@@ -5,6 +5,8 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -25,13 +27,14 @@ var faults = []fault{
 	{"hang up on a worker", 1, func(s *site, r *rand.Rand) { s.worker(r).restart(r, syscall.SIGHUP) }},
 	{"stop a worker for a while", 3, func(s *site, r *rand.Rand) { s.worker(r).pause(r, 8*time.Second) }},
 	{"kill a child of a worker", 4, func(s *site, r *rand.Rand) { s.worker(r).killChild(r) }},
-	{"kill the coordinator", 3, func(s *site, r *rand.Rand) { s.coordinator.restart(r, syscall.SIGKILL) }},
-	{"end the coordinator", 2, func(s *site, r *rand.Rand) { s.coordinator.restart(r, syscall.SIGTERM) }},
-	{"stop the coordinator for a while", 2, func(s *site, r *rand.Rand) { s.coordinator.pause(r, 10*time.Second) }},
+	{"kill a coordinator", 3, func(s *site, r *rand.Rand) { s.coordinator(r).restart(r, syscall.SIGKILL) }},
+	{"end a coordinator", 2, func(s *site, r *rand.Rand) { s.coordinator(r).restart(r, syscall.SIGTERM) }},
+	{"stop a coordinator for a while", 2, func(s *site, r *rand.Rand) { s.coordinator(r).pause(r, 10*time.Second) }},
+	{"destroy the disk of a coordinator", 3, (*site).destroyDisk},
 	{"kill a task worker", 3, func(s *site, r *rand.Rand) { s.taskWorker(r).restart(r, syscall.SIGKILL) }},
 	{"drain a task worker", 2, func(s *site, r *rand.Rand) { s.taskWorker(r).restart(r, syscall.SIGTERM) }},
 	{"stop a task worker for a while", 2, func(s *site, r *rand.Rand) { s.taskWorker(r).pause(r, 8*time.Second) }},
-	{"cut all connections of clients", 3, func(s *site, _ *rand.Rand) { s.proxy.cut(); s.gearmanProxy.cut() }},
+	{"cut all connections of clients", 3, func(s *site, _ *rand.Rand) { s.cut() }},
 	{"kill everything", 1, (*site).killAll},
 }
 
@@ -39,6 +42,9 @@ var faults = []fault{
 func (s *site) inject(r *rand.Rand, n int) {
 	var bag []fault
 	for _, f := range faults {
+		if len(s.coordinators) == 1 && f.name == "destroy the disk of a coordinator" {
+			continue
+		}
 		for range f.weight {
 			bag = append(bag, f)
 		}
@@ -78,6 +84,42 @@ func (s *site) inject(r *rand.Rand, n int) {
 	s.t.Logf("%d faults: %s", n, strings.Join(lines, ", "))
 }
 
+func (s *site) coordinator(r *rand.Rand) *member {
+	return s.coordinators[r.IntN(len(s.coordinators))]
+}
+
+// cut closes all connections of clients.
+func (s *site) cut() {
+	for _, p := range s.proxies {
+		p.cut()
+	}
+	s.gearmanProxy.cut()
+}
+
+// destroying is held while the state is on two disks only.
+var destroying sync.Mutex
+
+// destroyDisk kills a coordinator, removes its directory, and replaces it by a new one.
+func (s *site) destroyDisk(r *rand.Rand) {
+	destroying.Lock()
+	defer destroying.Unlock()
+	i := r.IntN(len(s.coordinators))
+	m := s.coordinators[i]
+	m.mu.Lock()
+	m.end(syscall.SIGKILL)
+	if err := os.RemoveAll(s.coordinatorDir(i)); err != nil {
+		s.t.Error(err)
+	}
+	m.start()
+	m.mu.Unlock()
+	address := strings.Split(s.grpc, ",")[i]
+	for _, change := range []string{"remove", "add"} {
+		if _, err := s.command(append([]string{"coordinator", "members", change, address, "-cluster", s.grpc, "-timeout", "2m"}, s.certificate("client")...)...); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
 func (s *site) worker(r *rand.Rand) *member     { return s.workers[r.IntN(len(s.workers))] }
 func (s *site) taskWorker(r *rand.Rand) *member { return s.ledgers[r.IntN(len(s.ledgers))] }
 
@@ -113,7 +155,7 @@ func (m *member) killChild(r *rand.Rand) {
 
 // killAll kills all processes at once and starts them again in any order.
 func (s *site) killAll(r *rand.Rand) {
-	all := append(append([]*member{s.coordinator}, s.workers...), s.ledgers...)
+	all := slices.Concat(s.coordinators, s.workers, s.ledgers)
 	for _, m := range all {
 		m.mu.Lock()
 		defer m.mu.Unlock()

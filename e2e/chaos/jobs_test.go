@@ -70,7 +70,7 @@ func (j *jobs) run(ctx context.Context) {
 		group.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				name := fmt.Sprintf("run-%d-%d", c, i)
-				args := append([]string{"-cluster", j.s.proxy.address, "-out", "dataset://out/" + name}, j.s.certificate("client")...)
+				args := append([]string{"-cluster", j.s.clientAddress(), "-out", "dataset://out/" + name}, j.s.certificate("client")...)
 				cmd := exec.Command(filepath.Join(binDir, "wordcount"), append(args, "dataset://in/*.txt")...)
 				out, err := cmd.CombinedOutput()
 				if err != nil {

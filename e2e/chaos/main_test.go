@@ -26,9 +26,10 @@ import (
 )
 
 var (
-	faultCount = flag.Int("faults", 0, "inject `N` faults; 0 means 12, or 200 with "+programs.HeavyEnv)
-	seedFlag   = flag.Uint64("seed", 1, "`seed` of the choice of faults")
-	keepLogs   = flag.String("logs", "", "keep all logs and data in `DIR`")
+	faultCount   = flag.Int("faults", 0, "inject `N` faults; 0 means 12, or 200 with "+programs.HeavyEnv)
+	seedFlag     = flag.Uint64("seed", 1, "`seed` of the choice of faults")
+	coordinators = flag.Int("coordinators", 1, "`N` coordinators with the same state")
+	keepLogs     = flag.String("logs", "", "keep all logs and data in `DIR`")
 )
 
 // patience limits the wait for each event that should happen at once.

@@ -30,12 +30,12 @@ import (
 type site struct {
 	t            *testing.T
 	dir          string
-	grpc, http   string
-	gearman      string
-	proxy        *proxy // in front of grpc, for clients
+	grpc         string   // addresses of the coordinators
+	https        []string // of their pages
+	proxies      []*proxy // in front of grpc, for clients
 	gearmanProxy *proxy
 	client       *tasks.Client
-	coordinator  *member
+	coordinators []*member
 	workers      []*member
 	ledgers      []*member // task workers
 }
@@ -51,12 +51,22 @@ func newSite(t *testing.T) *site {
 	for _, role := range []string{"coordinator", "worker", "client"} {
 		s.issue(role)
 	}
-	s.grpc, s.http, s.gearman = porttest.Free(t), porttest.Free(t), porttest.Free(t)
-	gossip := porttest.Free(t)
+	var grpcs, gossips, gearmans []string
+	for range *coordinators {
+		grpcs, s.https = append(grpcs, porttest.Free(t)), append(s.https, porttest.Free(t))
+		gossips, gearmans = append(gossips, porttest.Free(t)), append(gearmans, porttest.Free(t))
+	}
+	s.grpc = strings.Join(grpcs, ",")
+	gossip := strings.Join(gossips, ",")
 	key := []string{"-gossip-key", strings.Repeat("ab", 32), "-reserve", "1MiB"}
-	args := append([]string{"coordinator", "-data", filepath.Join(s.dir, "coordinator"), "-listen", s.grpc, "-http", s.http, "-gossip", gossip,
-		"-gearman", s.gearman, "-lease", "4s"}, key...)
-	s.coordinator = s.add("coordinator", "layshaft", append(args, s.certificate("coordinator")...)...)
+	for i := range grpcs {
+		args := append([]string{"coordinator", "-data", s.coordinatorDir(i), "-listen", grpcs[i], "-http", s.https[i], "-gossip", gossips[i],
+			"-gearman", gearmans[i], "-lease", "4s"}, key...)
+		if len(grpcs) > 1 {
+			args = append(args, "-peers", s.grpc, "-join", gossip)
+		}
+		s.coordinators = append(s.coordinators, s.add(fmt.Sprint("coordinator-", i), "layshaft", append(args, s.certificate("coordinator")...)...))
+	}
 	for i := range 3 {
 		for _, d := range []string{"in", "out"} {
 			if err := os.MkdirAll(s.dataset(i, d), 0o700); err != nil {
@@ -72,9 +82,12 @@ func newSite(t *testing.T) *site {
 		args := append([]string{"-cluster", s.grpc, "-ledger", s.ledger()}, s.certificate("worker")...)
 		s.ledgers = append(s.ledgers, s.add(fmt.Sprint("ledger-", i), "ledger", args...))
 	}
-	s.proxy, s.gearmanProxy = newProxy(t, s.grpc), newProxy(t, s.gearman)
+	for _, address := range grpcs {
+		s.proxies = append(s.proxies, newProxy(t, address))
+	}
+	s.gearmanProxy = newProxy(t, gearmans[0])
 	c := s.certificate("client")
-	client, err := tasks.Dial(tasks.Cluster{Address: s.proxy.address, TLS: tasks.TLSFiles{CA: c[1], Cert: c[3], Key: c[5]}, Connect: patience, Patience: settle})
+	client, err := tasks.Dial(tasks.Cluster{Address: s.clientAddress(), TLS: tasks.TLSFiles{CA: c[1], Cert: c[3], Key: c[5]}, Connect: patience, Patience: settle})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +108,19 @@ func newSite(t *testing.T) *site {
 		return joined == len(s.workers)
 	})
 	return s
+}
+
+func (s *site) coordinatorDir(i int) string {
+	return filepath.Join(s.dir, fmt.Sprint("coordinator-", i))
+}
+
+// clientAddress returns the addresses of the proxies.
+func (s *site) clientAddress() string {
+	var all []string
+	for _, p := range s.proxies {
+		all = append(all, p.address)
+	}
+	return strings.Join(all, ",")
 }
 
 // writable is the suffix of a dataset that jobs may write to.
@@ -147,13 +173,22 @@ func (s *site) tlsConfig() *tls.Config {
 // layshaft runs a command to its end and returns its standard output.
 func (s *site) layshaft(args ...string) string {
 	s.t.Helper()
+	out, err := s.command(args...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+// command is layshaft with its error returned.
+func (s *site) command(args ...string) (string, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(s.t.Context(), filepath.Join(binDir, "layshaft"), args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		s.t.Fatalf("layshaft %q: %v\n%s", args, err, errs.String())
+		return "", fmt.Errorf("layshaft %q: %w\n%s", args, err, errs.String())
 	}
-	return out.String()
+	return out.String(), nil
 }
 
 // checkAudit waits until the coordinator has audited all work, and reports findings.
@@ -163,13 +198,18 @@ func (s *site) checkAudit() {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: c}}
 	var page []byte
 	eventually(s.t, "the audit of jobs and tasks has finished", func() bool {
-		resp, err := client.Get("https://" + s.http + "/metrics")
-		if err != nil {
-			return false
+		for _, address := range s.https {
+			resp, err := client.Get("https://" + address + "/metrics")
+			if err != nil {
+				continue
+			}
+			page, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err == nil && bytes.Contains(page, []byte("layshaft_audit_findings")) { // it leads
+				return !bytes.Contains(page, []byte(`audit_rounds_total{core="jobs"} 0`)) && !bytes.Contains(page, []byte(`audit_rounds_total{core="tasks"} 0`))
+			}
 		}
-		defer resp.Body.Close()
-		page, err = io.ReadAll(resp.Body)
-		return err == nil && !bytes.Contains(page, []byte(`audit_rounds_total{core="jobs"} 0`)) && !bytes.Contains(page, []byte(`audit_rounds_total{core="tasks"} 0`))
+		return false
 	})
 	if !bytes.Contains(page, []byte("layshaft_audit_findings 0\n")) {
 		s.t.Errorf("the audit has findings:\n%s", page)
@@ -178,7 +218,7 @@ func (s *site) checkAudit() {
 
 // shutdown ends all processes by SIGTERM, workers first, and checks that they end.
 func (s *site) shutdown() {
-	for _, m := range append(append(s.ledgers, s.workers...), s.coordinator) {
+	for _, m := range slices.Concat(s.ledgers, s.workers, s.coordinators) {
 		m.mu.Lock()
 		m.end(syscall.SIGTERM)
 		m.mu.Unlock()
