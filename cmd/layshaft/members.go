@@ -93,18 +93,30 @@ func findCoordinator(all []report.Coordinator, name string) (report.Coordinator,
 	return report.Coordinator{}, fmt.Errorf("there is no coordinator %s; there are %s", name, strings.Join(names, ", "))
 }
 
-// coordinators returns the members for a command that changes them.
-func coordinators(ctx context.Context, c *client.Client) ([]report.Coordinator, error) {
-	all, err := c.Coordinators(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case all.Stale != "":
-		return nil, errors.New(all.Stale)
-	case len(all.Members) == 0:
-		return nil, errSingle
+// staleWait is the pause before the members are listed again without a leader.
+const staleWait = 200 * time.Millisecond
+
+// coordinators returns the members for a command that changes them. It waits for a leader, at most
+// for the timeout.
+func coordinators(ctx context.Context, c *client.Client, timeout time.Duration) ([]report.Coordinator, error) {
+	for begun := time.Now(); ; {
+		all, err := c.Coordinators(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case all.Stale != "" && time.Since(begun) > timeout:
+			return nil, errors.New(all.Stale)
+		case all.Stale == "" && len(all.Members) == 0:
+			return nil, errSingle
+		case all.Stale == "":
+			return all.Members, nil
+		}
+		select {
+		case <-time.After(staleWait):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	return all.Members, nil
 }
 
 // Run adds a coordinator.
@@ -117,7 +129,7 @@ func (c *memberAddCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	if _, err := coordinators(ctx, client); err != nil {
+	if _, err := coordinators(ctx, client, c.Timeout); err != nil {
 		return err
 	}
 	m, warning, err := client.AddCoordinator(ctx, c.Address)
@@ -135,7 +147,7 @@ func (c *memberRemoveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	all, err := coordinators(ctx, client)
+	all, err := coordinators(ctx, client, c.Timeout)
 	if err != nil {
 		return err
 	}
@@ -164,7 +176,7 @@ func (c *memberTransferCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	all, err := coordinators(ctx, client)
+	all, err := coordinators(ctx, client, c.Timeout)
 	if err != nil {
 		return err
 	}

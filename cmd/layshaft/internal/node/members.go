@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/replica"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // members are the coordinators of a cluster, as one of them sees them. It implements
@@ -133,7 +135,7 @@ func (m *members) stale(all []replica.Surveyed) string {
 func (m *members) Add(ctx context.Context, address string) (added report.Coordinator, warning string, err error) {
 	member, err := m.t.Add(ctx, address)
 	if err != nil {
-		return added, "", err
+		return added, "", passOn(err)
 	}
 	all, err := m.List(ctx)
 	return report.Coordinator{ID: member.ID, Address: member.Address, Voter: member.Voter, State: report.Current}, all.Warning, err
@@ -151,7 +153,7 @@ func (m *members) Remove(ctx context.Context, id string) (warning string, err er
 	}
 	if known {
 		if _, err := m.t.Remove(ctx, id); err != nil {
-			return "", err
+			return "", passOn(err)
 		}
 	}
 	if all, err = m.List(ctx); err != nil || id == m.r.ID() {
@@ -178,7 +180,15 @@ func (m *members) Transfer(ctx context.Context, from, to string) error {
 			return fmt.Errorf("transfer to %s: it does not count for majorities yet; it is catching up", c.Address)
 		}
 	}
-	return m.t.Transfer(to)
+	return passOn(m.t.Transfer(to))
+}
+
+// passOn marks the error of a tenure that has ended, so that the client asks the next leader.
+func passOn(err error) error {
+	if errors.Is(err, replica.ErrNotLeading) {
+		return fmt.Errorf("%w: %w", wire.ErrNoLeader, err)
+	}
+	return err
 }
 
 var (
