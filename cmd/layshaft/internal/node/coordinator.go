@@ -174,7 +174,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	backups := &datadir.Schedule{To: c.BackupTo, Every: c.BackupEvery, Keep: c.BackupKeep, Cluster: data.Cluster, Log: c.Log,
 		Write: func(ctx context.Context, w io.Writer) error { return datadir.Backup(ctx, coord, data, tasks, w) }}
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
-		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Coordinators: coordinators, Notice: p.notice, Log: c.Log})
+		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Backups: backups.State, Coordinators: coordinators, Notice: p.notice, Log: c.Log})
 	if err != nil {
 		return err
 	}
