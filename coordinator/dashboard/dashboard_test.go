@@ -415,3 +415,41 @@ func TestOutboxes(t *testing.T) {
 		t.Errorf("metrics: %v", got)
 	}
 }
+
+// Scheduled backups are on the overview, in JSON and in metrics; a failed one needs a look.
+func TestBackups(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	if body := get(t, d.Handler(), "/", browser).Body.String(); strings.Contains(body, "backup") {
+		t.Error("the overview names backups without a schedule")
+	}
+	d = open(t)
+	at := time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
+	d.cfg.Backups = func() report.Backups {
+		return report.Backups{To: "s3://b/<x>", Every: time.Hour, Last: at, Bytes: 5 << 20, Kept: 3, Error: "no & access"}
+	}
+	body := get(t, d.Handler(), "/", browser).Body.String()
+	for _, want := range []string{"backup to s3://b/&lt;x&gt; failed: no &amp; access", "last backup 2026-11-30 08:00 UTC, 5.0 MiB, in s3://b/&lt;x&gt;; 3 backups kept"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the overview lacks %q", want)
+		}
+	}
+	if body := get(t, d.Handler(), "/api/status", "").Body.String(); !strings.Contains(body, `"last": "2026-11-30T08:00:00Z"`) {
+		t.Errorf("JSON: %s", body)
+	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(d)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0.0
+	for _, f := range families {
+		if f.GetName() == "layshaft_backup_timestamp_seconds" {
+			found = f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	if found != float64(at.Unix()) {
+		t.Errorf("layshaft_backup_timestamp_seconds is %v, want %d", found, at.Unix())
+	}
+}
