@@ -141,7 +141,7 @@ func TestCertificates(t *testing.T) {
 		said  string
 	}{
 		{"with a client's certificate", issue2(t, certs, "client"), []int{2}, "is the certificate of client/test"},
-		{"with a foreign certificate", issue(t, filepath.Join(t.TempDir(), "foreign"), "worker"), []int{1, 6}, "not connected to the coordinator"},
+		{"with a foreign certificate", issue(t, filepath.Join(t.TempDir(), "foreign"), "worker"), []int{1, 6}, "the two ends do not trust each other"},
 	} {
 		w := launch(t, "worker "+tt.name, "layshaft", append([]string{"worker", "-data", t.TempDir(), "-join", m.gossip, "-gossip-key", strings.Repeat("ab", 32)}, tt.flags...)...)
 		if code := w.Wait(t); !slices.Contains(tt.codes, code) || !strings.Contains(w.Err.String()+w.Out.String(), tt.said) {
