@@ -28,16 +28,21 @@ type group struct {
 // newGroup starts three coordinators and waits until one leads.
 func newGroup(t *testing.T) *group {
 	t.Helper()
+	g := prepareGroup(t)
+	g.startAll(t)
+	return g
+}
+
+// prepareGroup chooses addresses and directories of three coordinators.
+func prepareGroup(t *testing.T) *group {
+	t.Helper()
 	g := &group{cluster: &cluster{dir: t.TempDir()}}
 	for i := range 3 {
 		g.peers, g.gearmans = append(g.peers, porttest.Free(t)), append(g.gearmans, porttest.Free(t))
 		g.dirs = append(g.dirs, filepath.Join(g.dir, fmt.Sprint(i)))
 	}
 	g.address, g.gearman = strings.Join(g.peers, ","), g.gearmans[0]
-	for i := range g.peers {
-		g.processes = append(g.processes, nil)
-		g.startMember(t, i)
-	}
+	g.processes = make([]*process, len(g.peers))
 	client, err := tasks.Dial(tasks.Cluster{Address: g.address, Connect: patience, Patience: patience})
 	if err != nil {
 		t.Fatal(err)
@@ -48,8 +53,16 @@ func newGroup(t *testing.T) *group {
 			t.Error(err)
 		}
 	})
-	g.await(t, "a leader", func(tasks.Overview) bool { return true })
 	return g
+}
+
+// startAll starts all coordinators and waits until one leads.
+func (g *group) startAll(t *testing.T) {
+	t.Helper()
+	for i := range g.peers {
+		g.startMember(t, i)
+	}
+	g.await(t, "a leader", func(tasks.Overview) bool { return true })
 }
 
 // startMember starts a coordinator, again after its end.
@@ -160,4 +173,48 @@ func TestDestroyDisks(t *testing.T) {
 		g.leader(t)
 		i = (i + 1) % len(g.processes)
 	})
+}
+
+// A single coordinator becomes one of three: its tasks, results and limits are at all of them, also
+// when its own disk is destroyed afterwards.
+func TestGrow(t *testing.T) {
+	g := prepareGroup(t)
+	single := launch(t, "layshaft", "coordinator", "-data", g.dirs[0], "-listen", g.peers[0], "-http", "none", "-gossip", "127.0.0.1:0")
+	var ids []tasks.ID
+	large := strings.Repeat("x", 700<<10) // in pieces
+	for i := range 200 {
+		in := fmt.Sprint("0.", i)
+		if i == 100 {
+			in = large
+		}
+		id, err := tasks.Enqueue(within(t), g.Client, "echo", []byte(in), tasks.Keep(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	run(t, "layshaft", "task", "limit", "echo", "-concurrency", "3", "-cluster", g.peers[0])
+	single.Signal(t, syscall.SIGTERM)
+	if code := single.Wait(t); code != 0 {
+		t.Fatalf("the single coordinator ended with %d", code)
+	}
+	g.startAll(t)
+	g.processes[0].Kill()
+	if err := os.RemoveAll(g.dirs[0]); err != nil {
+		t.Fatal(err)
+	}
+	g.worker(t)
+	for i, id := range ids {
+		want := fmt.Sprint("0.", i)
+		if i == 100 {
+			want = large
+		}
+		if out, err := tasks.Attach[[]byte](within(t), g.Client, id); err != nil || string(out) != want {
+			t.Errorf("task %s: %d bytes, %v", id, len(out), err)
+		}
+	}
+	o, err := g.Overview(within(t))
+	if f := function(o, "echo"); err != nil || f.Limits.Concurrency != 3 {
+		t.Errorf("limits %+v, %v", f.Limits, err)
+	}
 }
