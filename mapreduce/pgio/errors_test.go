@@ -163,7 +163,7 @@ func readError[T any](t *testing.T) string {
 // that, too; it starts over instead, on the new state: a missing column is an error with its name.
 func TestTableAltered(t *testing.T) {
 	for sql, want := range map[string]string{
-		"ALTER TABLE b RENAME COLUMN n TO number": `there is no column "n"`,
+		"ALTER TABLE b RENAME COLUMN n TO number": `column "n"`, // there is none when the job plans, or when it reads
 		"TRUNCATE b": "",
 	} {
 		db := pairs(t)
