@@ -66,7 +66,7 @@ func (r *Replica) Stats() map[string]uint64 {
 func (t *Tenure) Add(ctx context.Context, address string) (Member, error) {
 	who, err := t.r.streams.ask(ctx, address)
 	if err != nil {
-		return Member{}, fmt.Errorf("add member %s: %w; start it first, with -peers %s", address, err, strings.Join(append(t.r.addresses(), address), ","))
+		return Member{}, fmt.Errorf("add member %s: it does not answer: %v; start it first, with -peers %s", address, err, strings.Join(append(t.r.addresses(), address), ","))
 	}
 	members, err := t.r.Members()
 	if err != nil {

@@ -96,13 +96,19 @@ func (s *site) cut() {
 	s.gearmanProxy.cut()
 }
 
-// destroying is held while the state is on two disks only.
-var destroying sync.Mutex
+var (
+	// destroying is held while the state is on two disks only. It guards stopDestroying.
+	destroying     sync.Mutex
+	stopDestroying bool
+)
 
 // destroyDisk kills a coordinator, removes its directory, and replaces it by a new one.
 func (s *site) destroyDisk(r *rand.Rand) {
 	destroying.Lock()
 	defer destroying.Unlock()
+	if stopDestroying {
+		return
+	}
 	i := r.IntN(len(s.coordinators))
 	m := s.coordinators[i]
 	m.mu.Lock()
@@ -114,8 +120,16 @@ func (s *site) destroyDisk(r *rand.Rand) {
 	m.mu.Unlock()
 	address := strings.Split(s.grpc, ",")[i]
 	for _, change := range []string{"remove", "add"} {
-		if _, err := s.command(append([]string{"coordinator", "members", change, address, "-cluster", s.grpc, "-timeout", "2m"}, s.certificate("client")...)...); err != nil {
-			s.t.Error(err)
+		for begun := time.Now(); ; { // another fault may stop the new one
+			_, err := s.command(append([]string{"coordinator", "members", change, address, "-cluster", s.grpc, "-timeout", "2m"}, s.certificate("client")...)...)
+			if err == nil {
+				break
+			}
+			if time.Since(begun) > settle {
+				s.t.Error(err)
+				stopDestroying = true // with two coordinators, the next destroyed disk would be the end
+				return
+			}
 		}
 	}
 }
