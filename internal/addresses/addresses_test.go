@@ -286,3 +286,34 @@ func TestCoordinatorHangs(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+// The list of a Conn changes at the moment when its connection is ready.
+func TestUpdateWhileConnecting(t *testing.T) {
+	address := porttest.Free(t)
+	serve(t, address)
+	for range 300 {
+		c, err := addresses.Open(addresses.List{address}, addresses.TCP, true, append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			var both sync.WaitGroup
+			both.Go(func() { _ = ask(t.Context(), c) }) // connects
+			both.Go(func() {
+				for n := range 20 {
+					c.Update(addresses.List{address, fmt.Sprint("127.0.0.1:", n+1)})
+					c.Skip()
+				}
+			})
+			both.Wait()
+		}()
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second):
+			t.Fatal("a change of the list and a connection wait for each other")
+		}
+		_ = c.Close()
+	}
+}

@@ -49,6 +49,10 @@ type Conn struct {
 	tries    *tries
 	watch    *watch
 
+	// updating is held while the resolver gets a new list. gRPC then waits for its callbacks, which
+	// take mu. Lock it before mu.
+	updating sync.Mutex
+
 	// mu guards the fields below.
 	mu    sync.Mutex
 	list  List
@@ -103,12 +107,15 @@ type skipsKey struct{}
 // Update replaces the list. A connection to an address that stays in it is kept; calls on another
 // one continue. It is not for connections that Open made without dial.
 func (c *Conn) Update(list List) {
+	c.updating.Lock()
 	c.mu.Lock()
-	if !slices.Equal(list, c.list) {
-		c.list = list
-		c.resolver.UpdateState(c.state(list, c.skips))
-	}
+	changed, skips := !slices.Equal(list, c.list), c.skips
+	c.list = list
 	c.mu.Unlock()
+	if changed {
+		c.resolver.UpdateState(c.state(list, skips))
+	}
+	c.updating.Unlock()
 	c.watch.start()
 }
 
@@ -116,14 +123,18 @@ func (c *Conn) Update(list List) {
 // present connection continue. Without a connection it does nothing.
 func (c *Conn) Skip() {
 	using := c.Using()
+	c.updating.Lock()
+	defer c.updating.Unlock()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	i := slices.Index(c.list, using)
 	if i < 0 || c.resolver == nil {
+		c.mu.Unlock()
 		return
 	}
 	c.skips++
-	c.resolver.UpdateState(c.state(slices.Concat(c.list[i+1:], c.list[:i+1]), c.skips))
+	list, skips := slices.Concat(c.list[i+1:], c.list[:i+1]), c.skips
+	c.mu.Unlock()
+	c.resolver.UpdateState(c.state(list, skips))
 }
 
 // List returns the addresses.
