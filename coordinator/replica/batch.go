@@ -3,6 +3,7 @@ package replica
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 )
 
 // Store selects one of the databases.
@@ -22,7 +23,7 @@ const stores = 3
 // Batch is a list of changes to one database. All members make them together. A change is absolute:
 // to repeat a list of batches from any point leads to the same content.
 //
-//	store 1 | term of the proposer 8 | changes
+//	store 1 | term of the proposer 8 | CRC32C of all else 4 | changes
 //
 // and a change is
 //
@@ -34,7 +35,9 @@ const stores = 3
 type Batch struct{ buf []byte }
 
 // NewBatch returns an empty batch.
-func NewBatch(s Store) *Batch { return &Batch{buf: []byte{byte(s), 0, 0, 0, 0, 0, 0, 0, 0}} }
+func NewBatch(s Store) *Batch {
+	return &Batch{buf: append(make([]byte, 0, 64), byte(s), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)}
+}
 
 // Len returns the size in bytes.
 func (b *Batch) Len() int { return len(b.buf) }
@@ -43,7 +46,7 @@ func (b *Batch) Len() int { return len(b.buf) }
 func (b *Batch) Empty() bool { return len(b.buf) <= batchHead }
 
 // batchHead is the length of the head of an entry.
-const batchHead = 1 + 8
+const batchHead = 1 + 8 + 4
 
 // Set sets the value of a key. It does not retain the slices.
 func (b *Batch) Set(key, value []byte) {
@@ -68,7 +71,13 @@ func (b *Batch) DeleteRange(from, to []byte) {
 // entry returns the batch as an entry of the log. The batch must not change afterwards.
 func (b *Batch) entry(term uint64) []byte {
 	binary.BigEndian.PutUint64(b.buf[1:], term)
+	binary.BigEndian.PutUint32(b.buf[9:], entrySum(b.buf))
 	return b.buf
+}
+
+// entrySum returns the checksum of an entry: the log of raft returns flipped bytes.
+func entrySum(e []byte) uint32 {
+	return crc32.Update(crc32.Checksum(e[:9], castagnoli), castagnoli, e[batchHead:])
 }
 
 // change is one decoded change. With a nil value it removes key; with to it removes a range.
@@ -76,10 +85,10 @@ type change struct{ key, value, to []byte }
 
 // splitEntry decodes the start of an entry.
 func splitEntry(e []byte) (s Store, term uint64, changes []byte, err error) {
-	if len(e) >= batchHead && e[0] > 0 && e[0] < stores {
+	if len(e) >= batchHead && e[0] > 0 && e[0] < stores && binary.BigEndian.Uint32(e[9:]) == entrySum(e) {
 		return Store(e[0]), binary.BigEndian.Uint64(e[1:]), e[batchHead:], nil
 	}
-	return 0, 0, nil, fmt.Errorf("entry of the log with %d bytes: %w", len(e), errMalformed)
+	return 0, 0, nil, fmt.Errorf("entry of the log with %d bytes: %w; remove this coordinator with layshaft coordinator members remove, and add it with an empty directory", len(e), errMalformed)
 }
 
 // eachChange calls fn with each change.

@@ -339,3 +339,21 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%d programs, %v", programs, err)
 	}
 }
+
+// No flipped byte of an entry goes unnoticed.
+func TestFlippedEntry(t *testing.T) {
+	b := NewBatch(Tasks)
+	b.Set([]byte("key"), []byte("value"))
+	b.Delete([]byte("other"))
+	e := b.entry(7)
+	if s, term, _, err := splitEntry(e); s != Tasks || term != 7 || err != nil {
+		t.Fatal(s, term, err)
+	}
+	for i := range e {
+		e[i] ^= 0x10
+		if _, _, _, err := splitEntry(e); !errors.Is(err, errMalformed) {
+			t.Errorf("byte %d flipped: %v", i, err)
+		}
+		e[i] ^= 0x10
+	}
+}

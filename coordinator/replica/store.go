@@ -101,7 +101,8 @@ func (d *databases) ApplyBatch(logs []*raft.Log) []any {
 		}
 		s, term, changes, err := splitEntry(l.Data)
 		switch {
-		case err != nil:
+		case err != nil: // the other members may have the entry as it was
+			d.failed(err)
 		case term != l.Term:
 			err = errStale
 		default:
