@@ -61,6 +61,14 @@ func (s *Scheduler) joinWorker(ev WorkerJoined) {
 		}
 	}
 	for _, a := range ev.Running {
+		// A worker lists an attempt as running until its report is acknowledged. The report may
+		// have arrived on the worker's former stream: then the worker holds the output.
+		if r, ok := s.findTask(a); ok && a.N > 0 && r.task().committed == a.N {
+			if r.task().holder == nil || w.drain == nil {
+				s.confirmCommit(r, w)
+			}
+			continue
+		}
 		s.adoptAttempt(w, a)
 	}
 	s.attachShare(w, w.id)
