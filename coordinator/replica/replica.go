@@ -230,8 +230,11 @@ func (r *Replica) Run(ctx context.Context) error {
 	r.mu.Unlock()
 	observed := make(chan raft.Observation, 64)
 	run.RegisterObserver(raft.NewObserver(observed, false, func(o *raft.Observation) bool {
-		_, ok := o.Data.(raft.LeaderObservation)
-		return ok
+		switch o.Data.(type) {
+		case raft.LeaderObservation, raft.RaftState:
+			return true
+		}
+		return false
 	}))
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	r.wg.Go(func() { r.watch(watching, notify, observed) })
@@ -480,7 +483,8 @@ func (r *Replica) Leader() string {
 	r.mu.Lock()
 	run := r.raft
 	r.mu.Unlock()
-	if run == nil {
+	// A candidate follows nobody. The library may still name a leader that ordered it to take over.
+	if run == nil || run.State() == raft.Candidate {
 		return ""
 	}
 	address, _ := run.LeaderWithID()

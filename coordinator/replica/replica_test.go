@@ -57,9 +57,7 @@ func startGroup(t *testing.T, n int) *group {
 }
 
 func (g *group) start(l net.Listener, dir string, peers []string) *member {
-	var d net.Dialer
-	r, err := Open(Config{Dir: dir, Address: l.Addr().String(), Peers: peers, Listener: l, Reserve: -1,
-		Dial: func(ctx context.Context, address string) (net.Conn, error) { return d.DialContext(ctx, "tcp", address) }})
+	r, err := Open(Config{Dir: dir, Address: l.Addr().String(), Peers: peers, Listener: l, Reserve: -1, Dial: dialTCP})
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -67,6 +65,11 @@ func (g *group) start(l net.Listener, dir string, peers []string) *member {
 	m := &member{Replica: r, address: l.Addr().String(), dir: dir, stop: stop, done: make(chan error, 1)}
 	go func() { m.done <- r.Run(ctx) }()
 	return m
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
 }
 
 // end stops a member.
@@ -144,12 +147,15 @@ func get(r *Replica, key string) (value string) {
 // await waits until a member has a value.
 func await(t *testing.T, m *member, key, want string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for get(m.Replica, key) != want {
+	awaitThat(t, fmt.Sprintf("%s: %s is %q", m.address, key, want), func() bool { return get(m.Replica, key) == want })
+}
+
+func awaitThat(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: %s is %q, want %q", m.address, key, get(m.Replica, key), want)
+			t.Fatalf("waited in vain: %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
