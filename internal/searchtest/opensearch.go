@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -93,16 +92,9 @@ func Start(t testing.TB, settings ...string) string {
 	if err != nil {
 		t.Skipf("no OpenSearch: %v", err)
 	}
-	var port int
-	for port == 0 { // two neighbours, for HTTP and for transport
-		p, err := porttest.Choose()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(p+1)); err == nil {
-			port = p
-			_ = b.Close()
-		}
+	port, err := porttest.Choose() // with its neighbour: one for HTTP, one for transport
+	if err != nil {
+		t.Fatal(err)
 	}
 	home := t.TempDir()
 	cmd := exec.Command("java", append([]string{"-Djava.security.manager=allow", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", path, "Run", home, strconv.Itoa(port), "cluster.routing.allocation.disk.threshold_enabled=false"}, settings...)...)
