@@ -68,6 +68,7 @@ func (g *trio) start(address, dir string) *process {
 	m := &process{cfg: CoordinatorConfig{Common: g.common, Dir: dir, Peers: g.peers}, done: make(chan error, 1)}
 	m.cfg.Listen, m.cfg.HTTP, m.cfg.Gossip = address, porttest.Free(g.t), "127.0.0.1:0"
 	m.cfg.Data.Reserve = -1
+	m.cfg.ElectionTimeout = 2 * time.Second // on a busy machine, nobody stands for election unasked
 	var ctx context.Context
 	ctx, m.stop = context.WithCancel(context.Background())
 	go func() { m.done <- RunCoordinator(ctx, m.cfg) }()
