@@ -116,6 +116,86 @@ var causes = map[string]struct {
 	"Goexit of a sink": {false, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] { return writtenBadly(ten(p), in, "exit") }},
 	"error of a sink":  {false, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] { return writtenBadly(ten(p), in, "error") }},
 	"error of Close":   {false, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] { return writtenBadly(ten(p), in, "close") }},
+	"panic of Open":    {false, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] { return writtenBadly(ten(p), in, "open") }},
+	"panic of Close": {false, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] {
+		return writtenBadly(ten(p), in, "panic-close")
+	}},
+	"panic of Finish": {false, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] {
+		return writtenBadly(ten(p), in, "finish")
+	}},
+	"panic of Check":  {false, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] { return writtenBadly(ten(p), in, "check") }},
+	"panic of Splits": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] { return mapreduce.Read(p, panicSplits{}) }},
+	"panic of a generator": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.Read(p, memio.Generate(10, panicAt))
+	}},
+	"panic of SortValues": {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return grouped(ten(p), same, passAll, mapreduce.SortValues(panicAt))
+	}},
+	"panic of AppendBinary in a shuffle":    {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] { return shuffled(ten(p), "encode") }},
+	"panic of UnmarshalBinary in a shuffle": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] { return shuffled(ten(p), "decode") }},
+	"panic of MarshalText in a sink": {true, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] {
+		d := ten(p)
+		rows := mapreduce.Map(d, func(i int64) moodyRow { return moodyRow{moody{"encode", i}} })
+		rows.WriteTo(jsonio.Write[moodyRow](filepath.Join(in.Dir, in.Where+"moody")))
+		return d
+	}},
+	"panic of MarshalText in a CSV sink": {true, func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64] {
+		d := ten(p)
+		rows := mapreduce.Map(d, func(i int64) moodyRow { return moodyRow{moody{"encode", i}} })
+		rows.WriteTo(csvio.Write[moodyRow](filepath.Join(in.Dir, in.Where+"moodycsv")))
+		return d
+	}},
+	"panic at the start of MapTask": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] { return tasked(ten(p), "start") }},
+	"panic within MapTask":          {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] { return tasked(ten(p), "each") }},
+	"panic at the end of MapTask":   {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] { return tasked(ten(p), "end") }},
+	"panic of the load of a side": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.FlatMapSide(ten(p), ten(p), func(iter.Seq[int64]) (int, int64, error) { panic("boom") },
+			func(_ context.Context, i int64, _ int, emit func(int64)) error { emit(i); return nil })
+	}},
+	"Goexit of the load of a side": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.FlatMapSide(ten(p), ten(p), func(iter.Seq[int64]) (int, int64, error) { runtime.Goexit(); return 0, 0, nil },
+			func(_ context.Context, i int64, _ int, emit func(int64)) error { emit(i); return nil })
+	}},
+	"panic of a join key": {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.Join(ten(p), ten(p), same, panicAt, func(a, _ int64) int64 { return a })
+	}},
+	"panic of joined rows": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.Join(ten(p), ten(p), same, same, func(a, _ int64) int64 { return panicAt(a) })
+	}},
+	"panic of a score": {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] { return mapreduce.Top(ten(p), 3, panicAt) }},
+	"nil map written": {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.Map(ten(p), func(i int64) int64 {
+			if i == failingAt {
+				var m map[int]int
+				m[1] = 1
+			}
+			return i
+		})
+	}},
+	"panic with nil": {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.Map(ten(p), func(i int64) int64 {
+			if i == failingAt {
+				panic(nil)
+			}
+			return i
+		})
+	}},
+	"error that panics": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.TryMap(ten(p), func(_ context.Context, i int64) (int64, error) {
+			if i == failingAt {
+				return 0, angryError{}
+			}
+			return i, nil
+		})
+	}},
+	"panic of an error that panics": {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
+		return mapreduce.Map(ten(p), func(i int64) int64 {
+			if i == failingAt {
+				panic(angryError{})
+			}
+			return i
+		})
+	}},
 	"record without end": {false, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
 		return mapreduce.Map(ten(p), func(i int64) int64 {
 			if i == failingAt {
@@ -202,6 +282,71 @@ func summed(d mapreduce.Dataset[int64], where string) mapreduce.Dataset[int64] {
 	return mapreduce.Map(mapreduce.AggregateBy(d, func(int64) int64 { return 0 }, sum), func(x mapreduce.KV[int64, int64]) int64 { return x.Value })
 }
 
+// moody is a number whose methods panic.
+type moody struct {
+	how string
+	N   int64
+}
+
+type moodyRow struct {
+	M moody `json:"m" csv:"m"`
+}
+
+func (m moody) MarshalText() ([]byte, error) {
+	if m.how == "encode" && m.N == failingAt {
+		panic("boom")
+	}
+	return fmt.Appendf(nil, "%s %d", m.how, m.N), nil
+}
+
+func (m moody) AppendBinary(b []byte) ([]byte, error) {
+	text, err := m.MarshalText()
+	return append(b, text...), err
+}
+
+func (m *moody) UnmarshalBinary(b []byte) error {
+	_, err := fmt.Sscan(string(b), &m.how, &m.N)
+	if m.how == "decode" && m.N == failingAt {
+		panic("boom")
+	}
+	return err
+}
+
+func shuffled(d mapreduce.Dataset[int64], how string) mapreduce.Dataset[int64] {
+	rows := mapreduce.Map(d, func(i int64) moodyRow { return moodyRow{moody{how, i}} })
+	return mapreduce.Map(mapreduce.SortBy(rows, func(r moodyRow) int64 { return r.M.N }), func(r moodyRow) int64 { return r.M.N })
+}
+
+func tasked(d mapreduce.Dataset[int64], where string) mapreduce.Dataset[int64] {
+	return mapreduce.MapTask(d, func(_ context.Context, _ mapreduce.Task, emit func(int64)) (func(int64) error, func() error) {
+		if where == "start" {
+			panic("boom")
+		}
+		each := func(i int64) error {
+			if where == "each" {
+				panicAt(i)
+			}
+			emit(i)
+			return nil
+		}
+		return each, func() error {
+			if where == "end" {
+				panic("boom")
+			}
+			return nil
+		}
+	})
+}
+
+// angryError is an error whose text cannot be had.
+type angryError struct{}
+
+func (angryError) Error() string { panic("angry error") }
+
+type panicSplits struct{ bare }
+
+func (panicSplits) Splits(context.Context, int64) ([]mapreduce.Split, error) { panic("boom") }
+
 func writtenBadly(d mapreduce.Dataset[int64], in failing, how string) mapreduce.Dataset[int64] {
 	mapreduce.Map(d, func(i int64) string { return fmt.Sprint(i) }).WriteTo(badSink{textio.Write(filepath.Join(in.Dir, in.Where+how)), how})
 	return d
@@ -228,12 +373,29 @@ type badSink struct {
 	how string
 }
 
+func (s badSink) Check(ctx context.Context) error {
+	if s.how == "check" {
+		panic("boom")
+	}
+	return s.Sink.Check(ctx)
+}
+
+func (s badSink) Finish(ctx context.Context, job string, parts [][]byte) error {
+	if s.how == "finish" {
+		panic("boom")
+	}
+	return s.Sink.Finish(ctx, job, parts)
+}
+
 type badWriter struct {
 	mapreduce.SinkWriter[string]
 	how string
 }
 
 func (s badSink) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[string], error) {
+	if s.how == "open" {
+		panic("boom")
+	}
 	w, err := s.Sink.Open(ctx, t)
 	return badWriter{w, s.how}, err
 }
@@ -253,7 +415,10 @@ func (w badWriter) Write(s *string) error {
 }
 
 func (w badWriter) Close() ([]byte, error) {
-	if w.how == "close" {
+	switch w.how {
+	case "panic-close":
+		panic("boom")
+	case "close":
 		return nil, errors.New("boom")
 	}
 	return w.SinkWriter.Close()

@@ -101,9 +101,13 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", o.sink.name, s))
 		}
 	}
+	safe := guarded[T]{s}
 	var published func(ctx context.Context, job string, ended time.Time) (bool, error)
-	if s, ok := any(s).(PublishedSink); ok {
-		published = s.Published
+	if p, ok := any(s).(PublishedSink); ok {
+		published = func(ctx context.Context, job string, ended time.Time) (there bool, err error) {
+			err = safe.guard("Published", func() (err error) { there, err = p.Published(ctx, job, ended); return err })
+			return there, err
+		}
 	}
 	d.n.useBudget(s)
 	at := caller()
@@ -112,7 +116,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 		name:  s.String(),
 		place: place,
 		holds: holds,
-		check: s.Check,
+		check: safe.Check,
 		open: func(e *env, t SinkTask, done func([]byte)) (any, func() error, error) {
 			w, err := s.Open(e.ctx, t)
 			if err != nil {
@@ -155,8 +159,8 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 					return nil
 				}, nil
 		},
-		finish:  s.Finish,
-		abandon: s.Abandon, published: published,
+		finish:  safe.Finish,
+		abandon: safe.Abandon, published: published,
 	}})
 }
 

@@ -236,8 +236,8 @@ func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 	n.note = s.String()
 	n.useBudget(s)
 	n.read = &readRole{source: s,
-		splits: func(target int64) ([]job.Split, error) { return jobSplits(s.Splits(p.context(), target)) },
-		input:  func() ([]job.Split, error) { return jobSplits(s.Splits(filesys.IgnoreHolders(p.context()), 1<<62)) },
+		splits: func(target int64) ([]job.Split, error) { return guardedSplits(s, p.context(), target) },
+		input:  func() ([]job.Split, error) { return guardedSplits(s, filesys.IgnoreHolders(p.context()), 1<<62) },
 		run:    func(e *env, next any) error { return readSplit(e, s, next.(func(*T))) },
 	}
 	return Dataset[T]{n}
