@@ -107,12 +107,19 @@ func (w *columnWalk) walk(t reflect.Type, path, prefix, aliasPrefix string, offs
 			if inline {
 				p, a = prefix, aliasPrefix
 			}
+			have := len(w.columns)
 			if err := w.walk(f.Type, c.field, p, a, c.offset); err != nil {
 				return err
+			}
+			if len(w.columns) == have && f.Type.NumField() > 0 {
+				return fmt.Errorf("field %s %v has no exported field and no MarshalText method; leave it out with csv:\"-\"", c.field, f.Type)
 			}
 			continue
 		}
 		if !f.IsExported() {
+			if isLeaf(f.Type) || deref(f.Type).Kind() == reflect.Struct {
+				return fmt.Errorf("field %s %v is embedded and not exported, so it would be lost; give the field an exported name, or leave it out with csv:\"-\"", c.field, f.Type)
+			}
 			continue
 		}
 		if err := checkLayout(c.layout); err != nil {

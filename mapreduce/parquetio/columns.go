@@ -66,6 +66,9 @@ func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("%v is not a struct; use a struct whose fields are the columns", t)
 	}
+	if err := checkLostFields(t, t.Name(), nil); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v cannot be a Parquet row: %v", t, r)
@@ -76,6 +79,48 @@ func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 		return nil, fmt.Errorf("%v has no exported field; a column is an exported field", t)
 	}
 	return schema, checkNames(schema, t)
+}
+
+// checkLostFields returns an error for a field that the library would leave out without a word.
+// outer are the structs around t.
+func checkLostFields(t reflect.Type, path string, outer []reflect.Type) error {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if tag, _, _ := strings.Cut(f.Tag.Get("parquet"), ","); tag == "-" || !f.IsExported() && !f.Anonymous {
+			continue
+		}
+		name := path + "." + f.Name
+		switch {
+		case f.Anonymous && f.Type.Kind() == reflect.Pointer:
+			return fmt.Errorf("field %s: an embedded pointer has no columns; give the field a name, or leave it out with parquet:\"-\"", name)
+		case f.Anonymous && f.Type.Kind() != reflect.Struct, f.Anonymous && f.Type == timeType:
+			return fmt.Errorf("field %s: an embedded %v has no column; give the field a name, or leave it out with parquet:\"-\"", name, f.Type)
+		}
+		inner := f.Type
+		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice || inner.Kind() == reflect.Map {
+			inner = inner.Elem()
+		}
+		if inner.Kind() != reflect.Struct || inner == timeType || inner.NumField() == 0 || slices.Contains(outer, inner) {
+			continue
+		}
+		if !hasColumns(inner) {
+			return fmt.Errorf("field %s: %v has no exported field, so nothing of it would be written; use a string or number, or leave it out with parquet:\"-\"", name, inner)
+		}
+		if err := checkLostFields(inner, name, append(slices.Clip(outer), t)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasColumns reports whether a struct has a field that is a column.
+func hasColumns(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.IsExported() || f.Anonymous && f.Type.Kind() == reflect.Struct && hasColumns(f.Type) {
+			return true
+		}
+	}
+	return false
 }
 
 func checkNames(n parquet.Node, t reflect.Type) error {
