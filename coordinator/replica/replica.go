@@ -38,8 +38,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/metadb"
 
 	"github.com/layshaft/layshaft/internal/state"
 )
@@ -129,15 +127,15 @@ func Open(cfg Config) (_ *Replica, err error) {
 	}
 	r.d.grown, r.d.failed, r.d.ended = r.grown, r.fail, r.ended
 	r.snaps = &snapshots{dir: cfg.Dir, d: r.d}
+	var disk *diskLog
 	if err = r.snaps.finish(); err == nil {
-		err = state.MakeDir(filepath.Join(cfg.Dir, "log"), 0o700)
-	}
-	if err == nil {
-		r.wal, err = openLog(filepath.Join(cfg.Dir, "log"), r.hclog("log"))
+		disk, err = openDiskLog(cfg.Dir, r.hclog("log"))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("replica %s: %w", cfg.Dir, err), r.d.close())
 	}
+	r.wal = newLog(disk)
+	r.wal.failed, r.d.awaitLog = r.fail, r.wal.await
 	r.streams = &streams{self: r.id, listener: cfg.Listener, dial: cfg.Dial, identify: r.identify, incoming: make(chan net.Conn), closed: make(chan struct{})}
 	return r, nil
 }
@@ -200,10 +198,17 @@ func (r *Replica) Run(ctx context.Context) error {
 		<-accepting
 	}()
 	notify := make(chan bool, 16)
-	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: addressedStreams{r.streams, joinAddress(r.id, r.cfg.Address)},
-		MaxPool: 4, Timeout: 10 * time.Second, Logger: r.hclog("transport")})
+	var logging sync.WaitGroup
+	logging.Go(r.wal.run)
+	defer func() {
+		r.wal.stop()
+		logging.Wait()
+	}()
+	transport := newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: addressedStreams{r.streams, joinAddress(r.id, r.cfg.Address)},
+		MaxPool: 4, Timeout: 10 * time.Second, Logger: r.hclog("transport")}), r.wal)
+	defer transport.Close()
 	config := r.raftConfig(notify)
-	has, err := raft.HasExistingState(r.wal, r.wal, r.snaps)
+	has, err := raft.HasExistingState(r.wal, r.wal.disk, r.snaps)
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -216,12 +221,12 @@ func (r *Replica) Run(ctx context.Context) error {
 			return err
 		}
 		if first != nil {
-			if err := raft.BootstrapCluster(config, r.wal, r.wal, r.snaps, transport, *first); err != nil {
+			if err := raft.BootstrapCluster(config, r.wal, r.wal.disk, r.snaps, transport, *first); err != nil {
 				return fmt.Errorf("replica: %w", err)
 			}
 		}
 	}
-	run, err := raft.NewRaft(config, r.d, r.wal, r.wal, r.snaps, transport)
+	run, err := raft.NewRaft(config, r.d, r.wal, r.wal.disk, r.snaps, transport)
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -252,7 +257,6 @@ func (r *Replica) Run(ctx context.Context) error {
 	stopWatching()
 	r.wg.Wait()
 	r.endTenure()
-	_ = transport.Close()
 	return errors.Join(err, stopped)
 }
 
@@ -274,25 +278,6 @@ func (a memberAddr) String() string { return string(a) }
 func (r *Replica) Close() error {
 	return errors.Join(r.streams.Close(), r.wal.Close(), r.d.close())
 }
-
-// raftLog is the log of raft. The log leaves its own database of settings open at the end.
-type raftLog struct {
-	*wal.WAL
-	settings *metadb.BoltMetaDB
-}
-
-// openLog opens the log of raft in dir.
-func openLog(dir string, log hclog.Logger) (*raftLog, error) {
-	l := &raftLog{settings: &metadb.BoltMetaDB{}}
-	var err error
-	if l.WAL, err = wal.Open(dir, wal.WithLogger(log), wal.WithMetaStore(l.settings)); err != nil {
-		return nil, errors.Join(fmt.Errorf("log: %w", err), l.settings.Close())
-	}
-	return l, nil
-}
-
-// Close closes the log.
-func (l *raftLog) Close() error { return errors.Join(l.WAL.Close(), l.settings.Close()) }
 
 // fail ends Run with an error.
 func (r *Replica) fail(err error) {

@@ -23,6 +23,8 @@ type group struct {
 	dir     string
 	peers   []string
 	members []*member
+	// disks are the logs on the disk by address; see heldDisk.
+	disks map[string]*heldDisk
 }
 
 type member struct {
@@ -49,6 +51,9 @@ func startGroup(t *testing.T, n int) *group {
 		g.members = append(g.members, g.start(l, filepath.Join(g.dir, fmt.Sprint(i)), g.peers))
 	}
 	t.Cleanup(func() {
+		for _, d := range g.disks {
+			d.hold(false)
+		}
 		for _, m := range g.members {
 			m.end(t)
 		}
@@ -61,6 +66,11 @@ func (g *group) start(l net.Listener, dir string, peers []string) *member {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	if g.disks == nil {
+		g.disks = map[string]*heldDisk{}
+	}
+	g.disks[l.Addr().String()] = holdDisk(r.wal.disk)
+	r.wal.disk = g.disks[l.Addr().String()]
 	ctx, stop := context.WithCancel(context.Background())
 	m := &member{Replica: r, address: l.Addr().String(), dir: dir, stop: stop, done: make(chan error, 1)}
 	go func() { m.done <- r.Run(ctx) }()
@@ -361,5 +371,75 @@ func TestFlippedEntry(t *testing.T) {
 			t.Errorf("byte %d flipped: %v", i, err)
 		}
 		e[i] ^= 0x10
+	}
+}
+
+// TestLeadersDisk holds the disk of the leader. What its followers have durably takes no effect
+// anywhere until the leader has it, too.
+func TestLeadersDisk(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	set(t, lead, "a", "1")
+	disk := g.disks[m.address]
+	disk.hold(true)
+	b := NewBatch(Tasks)
+	b.Set([]byte("a"), []byte("2"))
+	p := lead.Propose(b)
+	// All followers have the entry durably soon.
+	for _, f := range g.members {
+		if f != m {
+			for last := m.raft.LastIndex(); f.wal.durable(last) < last || f.raft.LastIndex() < last; {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	for range 50 { // heartbeats and messages with commit indexes pass meanwhile
+		for _, x := range g.members {
+			if got := get(x.Replica, "a"); got != "1" && x == m {
+				t.Fatalf("leader has %q before its log has it", got)
+			} else if got == "2" {
+				t.Fatalf("follower has %q before the leader's log has it", got)
+			}
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	disk.hold(false)
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range g.members {
+		await(t, x, "a", "2")
+	}
+}
+
+// TestFollowersDisks holds the disks of both followers. They confirm nothing until they have it.
+func TestFollowersDisks(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	set(t, lead, "a", "1")
+	for _, f := range g.members {
+		if f != m {
+			g.disks[f.address].hold(true)
+		}
+	}
+	b := NewBatch(Tasks)
+	b.Set([]byte("a"), []byte("2"))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	p := lead.Propose(b)
+	if err := p.WaitContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("without a durable copy on a follower: %v", err)
+	}
+	for _, f := range g.members {
+		if f != m {
+			g.disks[f.address].hold(false)
+			break
+		}
+	}
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range g.members {
+		g.disks[f.address].hold(false)
 	}
 }

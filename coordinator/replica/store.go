@@ -33,6 +33,8 @@ var (
 type databases struct {
 	db  [stores]*state.DB
 	log *slog.Logger
+	// awaitLog blocks until this member has all entries up to an index durably.
+	awaitLog func(index uint64) error
 	// grown is called with the size of each applied entry.
 	grown func(bytes int)
 	// failed is called with the error of a database that cannot be written.
@@ -84,9 +86,16 @@ const diskFullWait = time.Second
 // Apply implements raft.FSM.
 func (d *databases) Apply(l *raft.Log) any { return d.ApplyBatch([]*raft.Log{l})[0] }
 
-// ApplyBatch implements raft.BatchingFSM. It blocks while the disk is full.
+// ApplyBatch implements raft.BatchingFSM. It blocks until the entries are durable here, and while
+// the disk is full.
 func (d *databases) ApplyBatch(logs []*raft.Log) []any {
 	answers := make([]any, len(logs))
+	if err := d.awaitLog(logs[len(logs)-1].Index); err != nil {
+		for i := range answers {
+			answers[i] = err
+		}
+		return answers
+	}
 	total := 0
 	for _, l := range logs {
 		total += len(l.Data)

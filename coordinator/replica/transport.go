@@ -1,0 +1,103 @@
+package replica
+
+import (
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// transport carries the messages of raft. It keeps two rules of raftLog: a leader announces a
+// commit index only as far as its own log is durable, and a member confirms durable entries only.
+type transport struct {
+	*raft.NetworkTransport
+	log      *raftLog
+	received chan raft.RPC
+	closed   chan struct{}
+	once     sync.Once
+	wg       sync.WaitGroup
+}
+
+// newTransport returns a transport that works until Close.
+func newTransport(n *raft.NetworkTransport, log *raftLog) *transport {
+	t := &transport{NetworkTransport: n, log: log, received: make(chan raft.RPC), closed: make(chan struct{})}
+	t.wg.Go(t.receive)
+	return t
+}
+
+// receive passes messages to raft.
+func (t *transport) receive() {
+	for {
+		select {
+		case rpc := <-t.NetworkTransport.Consumer():
+			if req, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && len(req.Entries) > 0 {
+				rpc = t.confirmLater(rpc, req.Entries[len(req.Entries)-1].Index)
+			}
+			select {
+			case t.received <- rpc:
+			case <-t.closed:
+				return
+			}
+		case <-t.closed:
+			return
+		}
+	}
+}
+
+// Close implements raft.WithClose. It may be called repeatedly.
+func (t *transport) Close() error {
+	t.once.Do(func() { close(t.closed) })
+	t.wg.Wait()
+	return t.NetworkTransport.Close()
+}
+
+// confirmLater returns rpc with an answer that waits until the entries up to last are durable.
+func (t *transport) confirmLater(rpc raft.RPC, last uint64) raft.RPC {
+	answer := rpc.RespChan
+	decided := make(chan raft.RPCResponse, 1)
+	rpc.RespChan = decided
+	t.wg.Go(func() {
+		var r raft.RPCResponse
+		select {
+		case r = <-decided:
+		case <-t.closed:
+			return
+		}
+		if resp, ok := r.Response.(*raft.AppendEntriesResponse); ok && resp.Success && r.Error == nil {
+			if err := t.log.await(last); err != nil {
+				resp.Success, r.Error = false, err
+			}
+		}
+		answer <- r // has room for the only answer
+	})
+	return rpc
+}
+
+// Consumer implements raft.Transport.
+func (t *transport) Consumer() <-chan raft.RPC { return t.received }
+
+// AppendEntries implements raft.Transport.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	args.LeaderCommitIndex = t.log.durable(args.LeaderCommitIndex)
+	return t.NetworkTransport.AppendEntries(id, target, args, resp)
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return durablePipeline{p, t.log}, nil
+}
+
+// durablePipeline announces durable commit indexes.
+type durablePipeline struct {
+	raft.AppendPipeline
+	log *raftLog
+}
+
+// AppendEntries implements raft.AppendPipeline.
+func (p durablePipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
+	args.LeaderCommitIndex = p.log.durable(args.LeaderCommitIndex)
+	return p.AppendPipeline.AppendEntries(args, resp)
+}
