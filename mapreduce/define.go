@@ -208,6 +208,7 @@ func (d *Definition[P, T]) writeHere(ctx context.Context, t settings, params P, 
 	if t.cluster.Detach {
 		return fmt.Errorf("plan %s: WriteTo writes in this process, which a detached job does not wait for; write to a sink in the function given to Define", d.name)
 	}
+	t.written = placeOf(s)
 	s = guarded[T]{s}
 	if err := s.Check(ctx); err != nil {
 		return err

@@ -16,6 +16,9 @@ func (c *compiled) places(t settings) []string {
 	if t.Quarantine != "" {
 		own = append(own, t.Quarantine)
 	}
+	if t.written != "" {
+		own = append(own, t.written)
+	}
 	for _, o := range c.plan.outs {
 		if o.sink != nil && o.sink.place != "" {
 			own = append(own, o.sink.place)

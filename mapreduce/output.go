@@ -62,6 +62,14 @@ type sinkRole struct {
 	published func(ctx context.Context, job string, ended time.Time) (bool, error)
 }
 
+// placeOf returns the absolute path of a PlacedSink, else "".
+func placeOf(sink any) string {
+	if s, ok := sink.(PlacedSink); ok {
+		return absolute(s.Place())
+	}
+	return ""
+}
+
 // absolute returns a path that is equal for all spellings of one place. It does not resolve links.
 func absolute(path string) string {
 	if filesys.Scheme(path) == "" {
@@ -84,10 +92,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 		d.n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
 		return
 	}
-	place := ""
-	if s, ok := any(s).(PlacedSink); ok {
-		place = absolute(s.Place())
-	}
+	place := placeOf(s)
 	for _, o := range p.outs {
 		switch {
 		case o.sink == nil:

@@ -132,6 +132,7 @@ type settings struct {
 	stopCatching func()    // ends the handling of ^C
 	held         *hold.Set // what the run needs from outside until its end
 	runAfresh    bool      // run a finished job again, because its result was lost
+	written      string    // place of a sink of this process that is not part of the plan; may be empty
 	zones        int       // number of zones for another tier of merging; zero means no such tier
 }
 
