@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
@@ -16,6 +18,9 @@ import (
 
 // explain prints the stages of a run, without running it.
 func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
+	if t.Items < 0 || t.ItemTime < 0 || (t.Items == 0) != (t.ItemTime == 0) {
+		return fmt.Errorf("explain: %d items of %s: give both -explain-items and -explain-item-time, above zero", t.Items, t.ItemTime)
+	}
 	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, report.Plural(len(spec.Stages), "stage"), report.Plural(spec.Tasks(), "task"),
 		report.Plural(t.Workers, "worker"), report.Plural(t.Slots, "slot"), bytesize.Format(t.Memory))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -102,7 +107,28 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 			fmt.Fprintf(w, "stage %d: %s: %s\n", i, report.Plural(notes[n], "split"), plain.Text(n))
 		}
 	}
+	explainTime(w, t.Items, t.ItemTime, t.Slots)
 	return nil
+}
+
+// explainTime prints how long slots take for records of known cost.
+func explainTime(w io.Writer, items int64, each time.Duration, slots int) {
+	if items == 0 || each == 0 || slots == 0 {
+		return
+	}
+	work := float64(items) * each.Seconds()
+	fmt.Fprintf(w, "estimate: %d items x %s = %s of work; / %s = %s, if all slots stay busy (%.0f items/s)\n", items, each, seconds(work), report.Plural(slots, "slot"), seconds(work/float64(slots)), float64(slots)/each.Seconds())
+}
+
+// seconds prints a duration, which may be too long for time.Duration, to the second.
+func seconds(s float64) string {
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%.3gs", s)
+	case s < 24*3600:
+		return time.Duration(math.Round(s) * float64(time.Second)).String()
+	}
+	return fmt.Sprintf("%.1f days", s/(24*3600))
 }
 
 // shortened leaves out the middle of a long list of files, to keep the table narrow.

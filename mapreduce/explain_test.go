@@ -3,6 +3,7 @@ package mapreduce
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestEven checks that parts have about the wanted size, and that their number is a multiple of
@@ -27,6 +28,27 @@ func TestShortened(t *testing.T) {
 	} {
 		if got := shortened(in); got != want {
 			t.Errorf("shortened(%s) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestExplainTime(t *testing.T) {
+	for _, c := range []struct {
+		items int64
+		each  time.Duration
+		slots int
+		want  string
+	}{
+		{30_000_000, 13_400, 2, "estimate: 30000000 items x 13.4µs = 6m42s of work; / 2 slots = 3m21s, if all slots stay busy (149254 items/s)\n"},
+		{30_000_000, 864 * time.Millisecond, 600, "estimate: 30000000 items x 864ms = 300.0 days of work; / 600 slots = 12h0m0s, if all slots stay busy (694 items/s)\n"},
+		{1, time.Millisecond, 1, "estimate: 1 items x 1ms = 0.001s of work; / 1 slot = 0.001s, if all slots stay busy (1000 items/s)\n"},
+		{0, time.Second, 2, ""},
+		{5, 0, 2, ""},
+	} {
+		var out strings.Builder
+		explainTime(&out, c.items, c.each, c.slots)
+		if got := out.String(); got != c.want {
+			t.Errorf("%d x %s / %d: %q, want %q", c.items, c.each, c.slots, got, c.want)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type TargetFlags struct {
 var (
 	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
-	reportingFlags = []string{"cluster", "progress", "explain", "counters", "quarantine", "hidden"}
+	reportingFlags = []string{"cluster", "progress", "explain", "explain-items", "explain-item-time", "counters", "quarantine", "hidden"}
 )
 
 // Flags registers the flags of a target with fs, and returns the target. Use it after fs is parsed.
@@ -60,6 +60,8 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.StringVar(&r.Progress, "progress", r.Progress, "`HOW` to show progress: auto, brief, plain, lines or none (LAYSHAFT_PROGRESS)")
 	fs.BoolVar(&t.hidden, "hidden", false, "read files below names that start with . or _, too (LAYSHAFT_HIDDEN)")
 	fs.BoolVar(&r.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
+	fs.Int64Var(&r.Items, "explain-items", 0, "with -explain: estimate the time for `NUMBER` records of -explain-item-time each (LAYSHAFT_EXPLAIN_ITEMS)")
+	fs.DurationVar(&r.ItemTime, "explain-item-time", 0, "with -explain: processor `TIME` that one record costs, such as 13.4us (LAYSHAFT_EXPLAIN_ITEM_TIME)")
 	fs.BoolVar(&r.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
 	fs.StringVar(&r.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default beside the output, else in the state directory or the user's cache directory)")
 	for _, name := range slices.Concat(localFlags, clusterFlags, reportingFlags) {

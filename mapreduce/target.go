@@ -100,6 +100,10 @@ type Reporting struct {
 	// Explain prints stages, splits, partitions and estimated bytes instead of running; see
 	// ErrExplained.
 	Explain bool
+	// Items and ItemTime add an estimate to the output of Explain: how long the slots take for so
+	// many records, if each costs so much processor time. Zero means no estimate.
+	Items    int64
+	ItemTime time.Duration
 	// Counters prints the counters at the end.
 	Counters bool
 	// Quarantine is the file for bad records. A run that fails writes it, too, with records of
