@@ -76,7 +76,7 @@ func (j *Journal) Append(ctx context.Context, events ...[]byte) (last uint64, er
 		next++
 		b.Set(eventKey(next), ev)
 	}
-	if err := j.t.Propose(b).WaitContext(ctx); err != nil {
+	if err := j.t.Propose(b).Decided(ctx); err != nil {
 		return 0, fmt.Errorf("journal: the events may or may not be kept: %w", err)
 	}
 	j.last = next

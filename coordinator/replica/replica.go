@@ -198,11 +198,14 @@ func (r *Replica) Run(ctx context.Context) error {
 		<-accepting
 	}()
 	notify := make(chan bool, 16)
-	var logging sync.WaitGroup
-	logging.Go(r.wal.run)
+	var writing sync.WaitGroup
+	writing.Go(r.wal.run)
+	stopApply := make(chan struct{})
+	writing.Go(func() { r.d.runApply(stopApply) })
 	defer func() {
 		r.wal.stop()
-		logging.Wait()
+		close(stopApply)
+		writing.Wait()
 	}()
 	transport := newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: addressedStreams{r.streams, joinAddress(r.id, r.cfg.Address)},
 		MaxPool: 4, Timeout: 10 * time.Second, Logger: r.hclog("transport")}), r.wal)
@@ -503,7 +506,7 @@ func (r *Replica) Lead(ctx context.Context) (*Tenure, error) {
 		r.mu.Unlock()
 		if run != nil && run.State() == raft.Leader {
 			term := run.CurrentTerm()
-			if err := run.Barrier(0).Error(); err == nil && run.CurrentTerm() == term {
+			if err := run.Barrier(0).Error(); err == nil && run.CurrentTerm() == term && r.d.flush() == nil {
 				if t := r.begin(term, changes); t != nil {
 					return t, nil
 				}
@@ -540,17 +543,23 @@ func (t *Tenure) Term() uint64 { return t.term }
 
 // Pending is a proposed batch.
 type Pending struct {
+	d    *databases
 	done chan error // gets the outcome
 	down <-chan struct{}
 }
 
 // Wait blocks until the batch has taken effect on this member and is in the log of a majority. The
 // error wraps ErrNotLeading if the tenure has ended; the batch may or may not take effect then.
-func (p Pending) Wait() error { return p.WaitContext(context.Background()) }
+func (p Pending) Wait() error {
+	if err := p.Decided(context.Background()); err != nil {
+		return err
+	}
+	return p.d.flush()
+}
 
-// WaitContext is Wait until ctx ends. Then it returns the cause of ctx, and the batch may or may
-// not take effect.
-func (p Pending) WaitContext(ctx context.Context) error {
+// Decided is Wait without the effect on this member, which follows: Flush waits for it. If ctx ends
+// first, it returns the cause of ctx, and the batch may or may not take effect.
+func (p Pending) Decided(ctx context.Context) error {
 	var err error
 	select {
 	case err = <-p.done:
@@ -567,7 +576,7 @@ func (p Pending) WaitContext(ctx context.Context) error {
 
 // Propose proposes a batch. Batches of one goroutine take effect in the order of the calls.
 func (t *Tenure) Propose(b *Batch) Pending {
-	p := Pending{done: make(chan error, 1), down: t.r.down}
+	p := Pending{d: t.r.d, done: make(chan error, 1), down: t.r.down}
 	future := t.r.raft.Apply(b.entry(t.term), 0)
 	go func() { // raft does not answer batches that arrive during its end
 		err := future.Error()
@@ -578,6 +587,9 @@ func (t *Tenure) Propose(b *Batch) Pending {
 	}()
 	return p
 }
+
+// Flush blocks until the databases of this member have all decided batches.
+func (t *Tenure) Flush() error { return t.r.d.flush() }
 
 // DB returns a database for reading.
 func (t *Tenure) DB(s Store) *state.DB { return t.r.DB(s) }

@@ -427,7 +427,7 @@ func TestFollowersDisks(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	p := lead.Propose(b)
-	if err := p.WaitContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.Decided(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("without a durable copy on a follower: %v", err)
 	}
 	for _, f := range g.members {

@@ -44,8 +44,18 @@ type databases struct {
 	// replaced means that the last Restore succeeded.
 	replaced bool
 
-	// applying is held during changes. Readers that need all databases as of one moment hold it.
+	// applying is held during changes of Badger. Readers that need all databases as of one moment
+	// hold it. It is acquired before mu.
 	applying sync.Mutex
+	// later and now wake runApply; both have capacity 1.
+	later, now chan struct{}
+
+	// mu guards the fields below.
+	mu sync.Mutex
+	// waiting are decided changes that Badger does not have yet, waitingBytes their size.
+	waiting      []decided
+	waitingBytes int
+	err          error // of Badger
 }
 
 var formats = [stores]state.Format{Jobs: {Kind: "replicated jobs", Version: 1}, Tasks: {Kind: "replicated tasks", Version: 1}}
@@ -54,7 +64,7 @@ var names = [stores]string{Jobs: "jobs", Tasks: "tasks"}
 
 // openDatabases opens the databases below dir.
 func openDatabases(dir string, opt state.Options) (d *databases, err error) {
-	d = &databases{log: opt.Log}
+	d = &databases{log: opt.Log, later: make(chan struct{}, 1), now: make(chan struct{}, 1)}
 	opt.NoSync = true
 	for s := Jobs; s < stores; s++ {
 		if d.db[s], err = state.Open(filepath.Join(dir, names[s]), "badger", formats[s], opt); err != nil {
@@ -82,65 +92,6 @@ const (
 
 // diskFullWait is the pause before an entry is applied again on a full disk.
 const diskFullWait = time.Second
-
-// Apply implements raft.FSM.
-func (d *databases) Apply(l *raft.Log) any { return d.ApplyBatch([]*raft.Log{l})[0] }
-
-// ApplyBatch implements raft.BatchingFSM. It blocks until the entries are durable here, and while
-// the disk is full.
-func (d *databases) ApplyBatch(logs []*raft.Log) []any {
-	answers := make([]any, len(logs))
-	if err := d.awaitLog(logs[len(logs)-1].Index); err != nil {
-		for i := range answers {
-			answers[i] = err
-		}
-		return answers
-	}
-	total := 0
-	for _, l := range logs {
-		total += len(l.Data)
-	}
-	d.awaitRoom(int64(total))
-	d.applying.Lock()
-	defer d.applying.Unlock()
-	var w [stores]*writer
-	for i, l := range logs {
-		if l.Type != raft.LogCommand {
-			continue
-		}
-		s, term, changes, err := splitEntry(l.Data)
-		switch {
-		case err != nil: // the other members may have the entry as it was
-			d.failed(err)
-		case term != l.Term:
-			err = errStale
-		default:
-			if w[s] == nil {
-				w[s] = &writer{db: d.db[s], txn: d.db[s].NewTransaction(true)}
-			}
-			if err = eachChange(changes, w[s].change); err != nil {
-				d.failed(err)
-			}
-		}
-		if err != nil {
-			answers[i] = err
-		}
-	}
-	for s, x := range w {
-		if x == nil {
-			continue
-		}
-		if err := x.txn.Commit(); err != nil {
-			d.failed(fmt.Errorf("%s: %w", names[s], err))
-			for i := range answers {
-				answers[i] = err
-			}
-		}
-		d.db[s].NoteWrite()
-	}
-	d.grown(total)
-	return answers
-}
 
 // awaitRoom waits until n bytes fit on the disk. What a majority has decided cannot be refused.
 func (d *databases) awaitRoom(n int64) {
@@ -230,6 +181,7 @@ func (w *writer) deleteRange(from, to []byte) error {
 func (d *databases) sync() (err error) {
 	d.applying.Lock()
 	defer d.applying.Unlock()
+	err = d.applyWaiting()
 	for s := Jobs; s < stores; s++ {
 		err = errors.Join(err, d.db[s].SyncAll())
 	}
@@ -274,12 +226,16 @@ type dump struct {
 func (d *databases) openDump() (*dump, error) {
 	x := &dump{size: int64(len(dumpMagic)) + 1 + 4}
 	d.applying.Lock()
+	err := d.applyWaiting()
 	for s := Jobs; s < stores; s++ {
 		x.txn[s] = d.db[s].NewTransaction(false)
 	}
 	d.applying.Unlock()
+	if err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
 	var scratch []byte
-	err := x.each(func(s Store, k, v []byte) error {
+	err = x.each(func(s Store, k, v []byte) error {
 		scratch = appendPair(scratch[:0], s, k, v)
 		x.size += int64(len(scratch) + len(k) + len(v))
 		return nil
@@ -420,6 +376,7 @@ func (d *databases) Restore(in io.ReadCloser) error {
 func (d *databases) replace(in io.Reader) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
+	d.takeWaiting()
 	var w [stores]*writer
 	for s := Jobs; s < stores; s++ {
 		if err := d.db[s].DropAll(); err != nil {

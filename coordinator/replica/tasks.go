@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"iter"
 
 	"github.com/layshaft/layshaft/internal/state"
@@ -15,7 +16,11 @@ func (t *Tenure) TaskStore() TaskStore { return TaskStore{t} }
 // DB returns the database, for reading.
 func (s TaskStore) DB() *state.DB { return s.t.DB(Tasks) }
 
-// Propose changes the values of keys; a nil value removes the key. wait blocks like Pending.Wait.
+// Flush blocks until the database has everything whose wait has returned.
+func (s TaskStore) Flush() error { return s.t.Flush() }
+
+// Propose changes the values of keys; a nil value removes the key. wait blocks like
+// Pending.Decided.
 func (s TaskStore) Propose(changes iter.Seq2[[]byte, []byte]) (wait func() error) {
 	b := NewBatch(Tasks)
 	for k, v := range changes {
@@ -25,5 +30,6 @@ func (s TaskStore) Propose(changes iter.Seq2[[]byte, []byte]) (wait func() error
 			b.Set(k, v)
 		}
 	}
-	return s.t.Propose(b).Wait
+	p := s.t.Propose(b)
+	return func() error { return p.Decided(context.Background()) }
 }

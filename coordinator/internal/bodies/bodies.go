@@ -100,9 +100,11 @@ type Replica interface {
 	// DB returns the database, for reading.
 	DB() *state.DB
 	// Propose changes the values of keys, all or none, in the order of the calls. A nil value
-	// removes the key. wait blocks until the change has taken effect on a majority of the machines
-	// and in DB. After an error, nothing else takes effect.
+	// removes the key. wait blocks until a majority of the machines has the change durably. After
+	// an error, nothing else takes effect.
 	Propose(changes iter.Seq2[[]byte, []byte]) (wait func() error)
+	// Flush blocks until DB has all changes whose wait has returned.
+	Flush() error
 }
 
 // Store is an open store. Its methods may be called concurrently, but only one goroutine at a time

@@ -20,6 +20,11 @@ func (s *Store) Snapshot() *Snapshot {
 	if s.db == nil {
 		return &Snapshot{}
 	}
+	if s.opt.Replica != nil {
+		if err := s.opt.Replica.Flush(); err != nil {
+			return &Snapshot{err: err}
+		}
+	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if err := s.applyLogged(); err != nil {

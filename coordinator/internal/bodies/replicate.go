@@ -63,6 +63,15 @@ func (s *Store) replicate(ctx context.Context) error {
 
 // confirm waits for proposals and reports them, in order.
 func (s *Store) confirm(proposed <-chan proposal) error {
+	decided, released := make(chan *group, maxDecided), make(chan struct{})
+	go func() {
+		s.releaseDecided(decided)
+		close(released)
+	}()
+	defer func() {
+		close(decided)
+		<-released
+	}()
 	for p := range proposed {
 		for _, wait := range p.waits {
 			if err := wait(); err != nil {
@@ -72,10 +81,26 @@ func (s *Store) confirm(proposed <-chan proposal) error {
 		s.mu.Lock()
 		s.syncs.Add(time.Since(p.begin))
 		s.mu.Unlock()
-		s.releaseWritten([]*group{p.g})
 		s.opt.Committed(p.g.lastBatch)
+		decided <- p.g
 	}
 	return nil
+}
+
+// maxDecided is the number of groups that wait for releaseDecided.
+const maxDecided = 64
+
+// releaseDecided releases the memory of groups when the replica's database has them.
+func (s *Store) releaseDecided(decided <-chan *group) {
+	var groups []*group
+	size := 0
+	for g := range decided {
+		groups, size = append(groups, g), size+len(g.buf)
+		if size > applyBytes && s.opt.Replica.Flush() == nil {
+			s.releaseWritten(groups)
+			groups, size = groups[:0], 0
+		}
+	}
 }
 
 // propose passes a group to the replica.
