@@ -20,6 +20,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -42,6 +43,9 @@ type Config struct {
 	// runs out. SetTaskSide makes them void: then tasks and attempts share the budgets of the task
 	// side.
 	Budgets map[string]int
+
+	// Recorder gets the histories of jobs; nil means that nobody keeps them.
+	Recorder Recorder
 
 	// SnapshotEvery is how many events the journal takes before a snapshot replaces it. Zero means
 	// 200,000.
@@ -125,6 +129,22 @@ type message struct {
 	// done is called when the event has been processed and is durable. It must not block, and may
 	// be nil.
 	done func()
+}
+
+// Recorder gets what happens to jobs, for people. Its methods must not block. Package recorder has
+// one.
+type Recorder interface {
+	// Submitted gets each new job, and after a restart each job that has not ended. kinds are the
+	// kinds of its stages.
+	Submitted(spec *job.Spec, kinds []string, opt *report.Options)
+	// Ended gets each attempt that has ended. f is nil without a failure.
+	Ended(id job.ID, a report.Attempt, f *job.Failure)
+	// JobEnded gets the final state of a job.
+	JobEnded(st *report.Job)
+	// Reopened reports that an ended job runs again.
+	Reopened(id job.ID)
+	// Forget reports that a job was dropped.
+	Forget(id job.ID)
 }
 
 // TaskSide is the side of queued tasks: the scheduler grants them slots of workers, and the task
@@ -317,11 +337,16 @@ func (c *Coordinator) act(cmd sched.Command) {
 		case sched.JobDropped:
 			c.forget(d.Job)
 			c.forgetOutputs(d.Job)
+			if c.cfg.Recorder != nil {
+				c.cfg.Recorder.Forget(d.Job)
+			}
 		case sched.JobReleased:
 			c.forgetOutputs(d.Job)
 		case sched.Reopened:
 			c.reopened(d.Job)
 		}
+	case sched.AttemptEnded:
+		c.record(&cmd)
 	case sched.Launch:
 		a := cmd.Launch.Attempt
 		c.cfg.Log.Debug("attempt launched", "job", a.Job, "attempt", a, "worker", cmd.Worker, "speculative", cmd.Speculative)
@@ -376,6 +401,8 @@ func (c *Coordinator) drop(worker string, a job.Attempt) {
 func (c *Coordinator) note(ev sched.Event) {
 	log := c.cfg.Log
 	switch ev := ev.(type) {
+	case sched.Submitted:
+		c.recordJob(&ev.Spec, &ev.Options)
 	case sched.WorkerJoined:
 		log.Info("worker joined", "worker", ev.Worker, "slots", ev.Slots, "zone", ev.Zone, "held", len(ev.Outputs))
 	case sched.AttemptDone:

@@ -290,6 +290,9 @@ func (c *Coordinator) changed(id job.ID) {
 // reopened lets callers wait again for a job that was done.
 func (c *Coordinator) reopened(id job.ID) {
 	c.cfg.Log.Warn("job runs again: outputs were lost before its client read them", "job", id)
+	if c.cfg.Recorder != nil {
+		c.cfg.Recorder.Reopened(id)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watches[id] = newWatch()
@@ -301,6 +304,9 @@ func (c *Coordinator) ended(e sched.JobEnded) {
 		c.cfg.Log.Info("job ended", "job", e.Job, "outcome", e.Outcome, "err", e.Failure.Error())
 	} else {
 		c.cfg.Log.Info("job ended", "job", e.Job, "outcome", e.Outcome)
+	}
+	if st, ok := c.Status(e.Job); ok && c.cfg.Recorder != nil {
+		c.cfg.Recorder.JobEnded(&st)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

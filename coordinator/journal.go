@@ -76,6 +76,7 @@ func (c *Coordinator) replay(ctx context.Context) error {
 	cmds := append([]sched.Command(nil), c.core.Step(time.Now(), sched.Restarted{})...)
 	jobs, epoch := len(c.watches), c.core.Epoch()
 	c.mu.Unlock()
+	c.recordRestored()
 	c.cfg.Log.Info("coordinator restarted", "jobs", jobs, "epoch", epoch, "event", c.last)
 	if err := c.write(ctx, cmds); err != nil {
 		return err

@@ -166,10 +166,14 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 		s.countRefused(a)
 		s.emit(refuse)
 	default:
-		s.countEnd(st, a, EndDone)
 		w.strikes = 0
 		t.committed, t.lastAttempt = n, max(t.lastAttempt, n)
 		ev.Summary.Locality = s.measureLocality(w, st, r.t.Index)
+		if a != nil {
+			s.countEnd(a, EndDone, &ev.Summary, nil)
+		} else {
+			s.countUnseen(st, w, ev.Attempt, &ev.Summary)
+		}
 		st.addSummary(t, ev.Summary)
 		st.sizes.store(len(st.tasks), r.t.Index, st.partitions(r.t.Stage), ev.PartitionBytes)
 		if since.Before(s.now) {
@@ -209,13 +213,13 @@ func (s *Scheduler) attemptFailed(ev AttemptFailed) {
 	}
 	s.freeSlot(w, a)
 	if a.element == nil {
-		s.countEnd(a.stage(), a, EndCancelled)
+		s.countEnd(a, EndCancelled, nil, nil)
 		return
 	}
 	last := s.removeAttempt(a)
 	t, st, f := a.task(), a.stage(), ev.Failure
 	st.failures++
-	s.countEnd(st, a, endOf(f.Kind))
+	s.countEnd(a, endOf(f.Kind), nil, &ev.Failure)
 	s.noteTrouble(a, f)
 	deaths := st.noteDeath(a.t.Index, &f)
 	switch {

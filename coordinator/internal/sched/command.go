@@ -1,6 +1,8 @@
 package sched
 
 import (
+	"time"
+
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 )
@@ -87,6 +89,21 @@ type Release struct {
 	Outputs []job.Producer // the outputs, each with its holder
 }
 
+// AttemptEnded reports the end of an attempt, for the history of its job. No decision depends on
+// it.
+type AttemptEnded struct {
+	Attempt job.Attempt // the attempt
+	Worker  string      // name of the worker that ran it
+	// Started is the time of the launch, or of the adoption after a restart. It is zero if the
+	// coordinator restarted between the launch and the end.
+	Started     time.Time
+	Ended       time.Time // time of the report of the end
+	End         End
+	Speculative bool         // it raced another attempt of its task
+	Summary     Summary      // sizes and counters of a committed attempt, else zero
+	Failure     *job.Failure // why there is no output; nil for other attempts
+}
+
 func (Write) command()          {}
 func (Launch) command()         {}
 func (CancelAttempt) command()  {}
@@ -100,6 +117,7 @@ func (ReleaseBudgets) command() {}
 func (WorkerGone) command()     {}
 func (JobEnded) command()       {}
 func (Release) command()        {}
+func (AttemptEnded) command()   {}
 
 // Outcome is how a job ended.
 type Outcome = report.Outcome

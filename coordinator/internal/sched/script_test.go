@@ -340,6 +340,9 @@ func (p *player) step(t *testing.T, ev Event) {
 			p.records = append(p.records, w.Record)
 			continue
 		}
+		if _, ok := c.(AttemptEnded); ok {
+			continue
+		}
 		fmt.Fprintln(&p.out, describe(c))
 	}
 	for _, bad := range p.core.Audit() {

@@ -46,22 +46,18 @@ func KindOf(st *job.Stage) StageKind {
 }
 
 // End is how an attempt ended.
-type End int
+type End = report.End
 
+// The ends of an attempt; see package report.
 const (
-	EndDone      End = iota // its output was committed
-	EndFailed               // by an error of user code or of the worker
-	EndInputLost            // its input was lost
-	EndLost                 // with its worker, or without a report
-	EndCancelled            // another attempt was done first, or the job ended
-	EndRefused              // it was done, but no longer counted
-	Ends
+	EndDone      = report.EndDone
+	EndFailed    = report.EndFailed
+	EndInputLost = report.EndInputLost
+	EndLost      = report.EndLost
+	EndCancelled = report.EndCancelled
+	EndRefused   = report.EndRefused
+	Ends         = report.Ends
 )
-
-// String returns the end in the words of the status page.
-func (e End) String() string {
-	return [...]string{"done", "failed", "input lost", "lost", "cancelled", "refused", "none"}[min(max(e, 0), Ends)]
-}
 
 // Tally counts the attempts of all stages of a kind since the coordinator started. Begun is always
 // the sum of Ended and of the attempts on workers.
@@ -74,32 +70,44 @@ type Tally struct {
 // Tallies returns the counts by StageKind.
 func (s *Scheduler) Tallies() [StageKinds]Tally { return s.tallies }
 
-// countEnd counts the end of an attempt.
-func (s *Scheduler) countEnd(st *stage, a *attempt, e End) {
-	t := &s.tallies[st.kind()]
+// countEnd counts the end of an attempt, and reports it to the shell. sum is nil without output,
+// and f without a failure.
+func (s *Scheduler) countEnd(a *attempt, e End, sum *Summary, f *job.Failure) {
+	t := &s.tallies[a.stage().kind()]
 	t.Ended[e]++
-	switch {
-	case a == nil: // it began in an earlier life
-		t.Begun++
-	case e == EndDone:
+	if e == EndDone {
 		t.Took.Add(s.now.Sub(a.started))
 	}
+	ev := AttemptEnded{Attempt: a.id, Worker: a.worker.name, Started: a.started, Ended: s.now, End: e, Speculative: a.speculative, Failure: f}
+	if sum != nil {
+		ev.Summary = *sum
+	}
+	s.emit(ev)
+}
+
+// countUnseen counts a committed attempt that began in an earlier life of the coordinator.
+func (s *Scheduler) countUnseen(st *stage, w *worker, id job.Attempt, sum *Summary) {
+	t := &s.tallies[st.kind()]
+	t.Begun++
+	t.Ended[EndDone]++
+	s.emit(AttemptEnded{Attempt: id, Worker: w.name, Ended: s.now, End: EndDone, Summary: *sum})
 }
 
 func (s *Scheduler) countRefused(a *attempt) {
 	if a != nil {
-		s.countEnd(a.stage(), a, EndRefused)
+		s.countEnd(a, EndRefused, nil, nil)
 	}
 }
 
 // countLost counts an attempt as taken from its worker.
 func (s *Scheduler) countLost(a *attempt, why string) {
 	if a.element == nil {
-		s.countEnd(a.stage(), a, EndCancelled)
+		s.countEnd(a, EndCancelled, nil, nil)
 		return
 	}
-	s.countEnd(a.stage(), a, EndLost)
-	s.noteTrouble(a, job.Failure{Kind: job.WorkerLost, Message: why})
+	f := job.Failure{Kind: job.WorkerLost, Message: why}
+	s.countEnd(a, EndLost, nil, &f)
+	s.noteTrouble(a, f)
 }
 
 func endOf(k job.Kind) End {
