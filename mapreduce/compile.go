@@ -26,6 +26,7 @@ type stage struct {
 	number int
 	head   *node
 	label  string
+	places string
 	ends   []*end // its outputs, by port; one more port is the quarantine
 	edges  []job.Edge
 	sides  map[int]int // input numbers of its broadcast joins, by node
@@ -95,8 +96,7 @@ func compile(p *Plan) (*compiled, error) {
 	}
 	for _, s := range c.stages {
 		s.opts = p.opts
-		labels := c.walk(s, s.head, nil)
-		s.label = strings.Join(slices.Compact(labels), " > ")
+		c.name(s, c.walk(s, s.head, nil))
 	}
 	if err := c.order(); err != nil {
 		return nil, err
@@ -105,9 +105,19 @@ func compile(p *Plan) (*compiled, error) {
 	return c, nil
 }
 
-// walk finds the ends of stage s after node n.
-func (c *compiled) walk(s *stage, n *node, labels []string) []string {
-	labels = append(labels, n.label())
+// name names a stage after its operators. Neighbours with one name count once.
+func (c *compiled) name(s *stage, operators []*node) {
+	operators = slices.CompactFunc(operators, func(a, b *node) bool { return a.label() == b.label() })
+	labels, places := make([]string, len(operators)), make([]string, len(operators))
+	for i, n := range operators {
+		labels[i], places[i] = n.label(), n.at
+	}
+	s.label, s.places = strings.Join(labels, " > "), strings.Join(places, " > ")
+}
+
+// walk finds the ends of stage s after node n, and returns its operators.
+func (c *compiled) walk(s *stage, n *node, operators []*node) []*node {
+	operators = append(operators, n)
 	s.opts.retry = max(s.opts.retry, n.opts.retry)
 	if t := n.opts.timeout; t > 0 && (s.opts.timeout == 0 || t < s.opts.timeout) {
 		s.opts.timeout = t
@@ -134,7 +144,7 @@ func (c *compiled) walk(s *stage, n *node, labels []string) []string {
 		case r.n.side != nil && r.input == 1:
 			s.ends = append(s.ends, &end{n: r.n, side: true})
 		default:
-			labels = c.walk(s, r.n, labels)
+			operators = c.walk(s, r.n, operators)
 		}
 	}
 	for _, o := range c.outs[n] {
@@ -145,7 +155,7 @@ func (c *compiled) walk(s *stage, n *node, labels []string) []string {
 		}
 		s.ends = append(s.ends, x)
 	}
-	return labels
+	return operators
 }
 
 // order numbers the stages, so that each stage comes after the stages that it reads.
@@ -196,7 +206,7 @@ func (c *compiled) addTiers(tiers func(number int, s, from *stage) int, publish 
 	for _, s := range was {
 		if w := s.head.wide; w != nil && w.combine != nil && len(s.edges) == 1 {
 			for tier := range tiers(len(all), s, was[s.edges[0].From]) {
-				t := &stage{head: s.head, label: "combine " + s.head.label(), ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.withoutFunctions(), combine: true, zoned: tier > 0}
+				t := &stage{head: s.head, label: "combine " + s.head.label(), places: s.head.at, ends: []*end{{n: s.head}}, sides: map[int]int{}, opts: s.opts.withoutFunctions(), combine: true, zoned: tier > 0}
 				if t.zoned {
 					t.label += ", by zone"
 				}
@@ -623,7 +633,7 @@ func (c *compiled) program(spec *job.Spec, sh *shared) *job.Program {
 func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]job.Split, t settings) *job.Spec {
 	sp := &job.Spec{ID: job.ID(name + "-" + hash[:12]), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: t.Memory / int64(t.Slots)}
 	for i, s := range c.stages {
-		st := job.Stage{Name: s.label, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
+		st := job.Stage{Name: s.label, Places: s.places, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
 		if s.combine {
 			groups := t.Workers
 			if s.zoned {

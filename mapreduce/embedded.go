@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"weak"
@@ -259,6 +260,11 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 		// inside this process Verify reads all outputs
 		spec.Stages[k].Inner = t.cluster != nil && !c.isReadByClient(s)
 	}
+	var text strings.Builder
+	if err := explain(&text, c, spec, t); err != nil {
+		return nil, err
+	}
+	spec.Explain = text.String()
 	return spec, nil
 }
 

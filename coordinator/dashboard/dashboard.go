@@ -24,6 +24,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
@@ -41,6 +42,9 @@ type Config struct {
 	Version string
 	// Syncs returns the durations of journal writes.
 	Syncs func() tally.Durations
+	// History returns the recorded run of a job, or an error that wraps fs.ErrNotExist. Nil means
+	// that no job has one.
+	History func(id job.ID) (*report.Run, error)
 	// Outboxes returns the outboxes whose tasks are forwarded. Nil means none.
 	Outboxes func() []report.Outbox
 	// Coordinators returns the state of the coordinators; empty for a single one. Nil means one.

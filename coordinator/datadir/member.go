@@ -9,6 +9,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 	"github.com/layshaft/layshaft/coordinator/internal/journal"
+	"github.com/layshaft/layshaft/coordinator/recorder"
 	"github.com/layshaft/layshaft/coordinator/replica"
 	"github.com/layshaft/layshaft/internal/state"
 )
@@ -159,13 +160,24 @@ func (m *Member) pass(t *replica.Tenure) error {
 // passFiles proposes the small files. A damaged one is left out: its reader makes it anew.
 func (m *Member) passFiles(t *replica.Tenure) error {
 	from := FilesIn(m.Dir)
-	names, err := from.List("listed/")
-	for _, name := range append(names, "owners") {
-		if content, readErr := from.Read(name); err == nil && readErr == nil {
-			err = t.Files().Write(name, content)
+	names := []string{"owners"}
+	for _, prefix := range []string{"listed/", recorder.Prefix} {
+		some, err := from.List(prefix)
+		if err != nil {
+			return err
+		}
+		names = append(names, some...)
+	}
+	for _, name := range names {
+		content, err := from.Read(name)
+		if err != nil {
+			continue
+		}
+		if err := t.Files().Write(name, content); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 func (m *Member) passTasks(t *replica.Tenure) error {

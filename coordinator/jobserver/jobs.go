@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -201,6 +202,27 @@ func (s *Server) GetSpec(r *layshaftv1.GetSpecRequest, stream grpc.ServerStreami
 	}
 	for piece := range slices.Chunk(b, wire.PieceSize) {
 		if err := stream.Send(&layshaftv1.GetSpecResponse{Data: piece}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// GetHistory sends what is recorded of the run of a job.
+func (s *Server) GetHistory(r *layshaftv1.GetHistoryRequest, stream grpc.ServerStreamingServer[layshaftv1.GetHistoryResponse]) error {
+	id := job.ID(r.GetJob())
+	if s.cfg.History == nil {
+		return fmt.Errorf("history of job %s: %w: this coordinator keeps none", id, wire.ErrInvalid)
+	}
+	b, err := s.cfg.History(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("history of job %s: %w", id, wire.ErrUnknownJob)
+	}
+	if err != nil {
+		return fmt.Errorf("history of job %s: %w", id, err)
+	}
+	for piece := range slices.Chunk(b, wire.PieceSize) {
+		if err := stream.Send(&layshaftv1.GetHistoryResponse{Data: piece}); err != nil {
 			return err
 		}
 	}

@@ -53,6 +53,9 @@ type Config struct {
 	KeepCode time.Duration
 	// MaxCode is the limit of a program's size, in bytes. Zero means 2 GiB.
 	MaxCode int64
+	// History returns the history of a job, or an error that wraps fs.ErrNotExist; see package
+	// recorder. Nil means that no job has one.
+	History func(id job.ID) ([]byte, error)
 	// Tasks serves queued tasks on the same port, and they are part of a backup; nil means none.
 	Tasks *taskserver.Server
 	// Members are the coordinators of the cluster; nil means a single coordinator.

@@ -462,6 +462,15 @@ func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, r
 	return spec, wire.OptionsFromProto(&layshaftv1.SubmitHeader{Code: p.GetCode(), Client: p.GetClient()}), err
 }
 
+// History returns what is recorded of the run of a job, for package history.
+func (c *Client) History(ctx context.Context, id job.ID) (encoded []byte, err error) {
+	err = receive(ctx, c, c.rpc.GetHistory, &layshaftv1.GetHistoryRequest{Job: string(id)}, func() { encoded = nil }, func(m *layshaftv1.GetHistoryResponse) error {
+		encoded = append(encoded, m.GetData()...)
+		return nil
+	})
+	return encoded, err
+}
+
 // DrainWorker orders a worker to leave: it gets no new attempts, and other workers copy its outputs
 // as far as they are needed.
 func (c *Client) DrainWorker(ctx context.Context, worker string) error {

@@ -62,6 +62,7 @@ type Edge struct {
 // Stage is a set of tasks of one kind that can run in parallel.
 type Stage struct {
 	Name        string        // readable name, such as map products or reduce by brand
+	Places      string        // where its operators are made, such as main.go:17 > main.go:19
 	Tasks       int           // number of tasks; len(Splits) when the stage reads a source
 	Splits      []Split       // one per task when the stage reads a source
 	Inputs      []Edge        // from earlier stages; the stage starts when all of them are done
@@ -106,9 +107,11 @@ type Spec struct {
 	Params []byte // the caller's parameters, JSON
 	// Plan is the fingerprint of the plan alone. A worker's program must build a plan with the same
 	// fingerprint. If it is empty, this check is omitted.
-	Plan   string
-	Memory int64   // bytes used by one attempt before it spills; if zero, the worker decides
-	Stages []Stage // each after the stages it reads
+	Plan string
+	// Explain is the plan in words, as -explain prints it, for people; it may be empty.
+	Explain string
+	Memory  int64   // bytes used by one attempt before it spills; if zero, the worker decides
+	Stages  []Stage // each after the stages it reads
 }
 
 // Tasks returns the number of tasks of all stages.

@@ -107,12 +107,12 @@ func (d *Decoder) split(p *layshaftv1.Split) job.Split {
 
 // SpecToProto converts a job.
 func SpecToProto(s *job.Spec) *layshaftv1.Spec {
-	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan, Memory: s.Memory, Stages: List(s.Stages, stageToProto)}
+	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan, Explain: text(s.Explain), Memory: s.Memory, Stages: List(s.Stages, stageToProto)}
 }
 
 func stageToProto(s job.Stage) *layshaftv1.Stage {
 	return &layshaftv1.Stage{
-		Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner, Slices: int64(s.Slices),
+		Name: text(s.Name), Places: text(s.Places), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts), TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner, Slices: int64(s.Slices),
 		Splits: List(s.Splits, splitToProto), Needs: NeedsToProto(s.Needs), Budgets: BudgetsToProto(s.Needs),
 		Inputs: List(s.Inputs, func(e job.Edge) *layshaftv1.Edge {
 			return &layshaftv1.Edge{From: int64(e.From), Port: int64(e.Port), Input: int64(e.Input), Mode: modes[e.Mode]}
@@ -159,7 +159,7 @@ func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
 		return nil, errors.New("job is not set")
 	}
 	var d Decoder
-	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(), Memory: d.Size("memory", p.GetMemory()),
+	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(), Explain: p.GetExplain(), Memory: d.Size("memory", p.GetMemory()),
 		Stages: List(p.GetStages(), d.stage)}
 	if d.Err != nil {
 		return nil, fmt.Errorf("job %q: %w", p.GetId(), d.Err)
@@ -169,7 +169,7 @@ func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
 
 func (d *Decoder) stage(p *layshaftv1.Stage) job.Stage {
 	return job.Stage{
-		Name: p.GetName(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
+		Name: p.GetName(), Places: p.GetPlaces(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
 		Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(), Slices: d.Count("slices", p.GetSlices()),
 		Splits: List(p.GetSplits(), d.split), Needs: d.Needs(p.GetNeeds(), p.GetBudgets()),
 		Inputs: List(p.GetInputs(), func(e *layshaftv1.Edge) job.Edge {

@@ -36,7 +36,7 @@ func (d *decoder) attempt(p *journalv1.Attempt) job.Attempt {
 
 func specToProto(s *job.Spec) *journalv1.Spec {
 	return &journalv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan,
-		Memory: s.Memory, Stages: wire.List(s.Stages, stageToProto)}
+		Explain: text(s.Explain), Memory: s.Memory, Stages: wire.List(s.Stages, stageToProto)}
 }
 
 func (d *decoder) spec(p *journalv1.Spec) job.Spec {
@@ -44,18 +44,18 @@ func (d *decoder) spec(p *journalv1.Spec) job.Spec {
 		d.Fail("job is not set")
 	}
 	return job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(),
-		Memory: d.Size("memory", p.GetMemory()), Stages: wire.List(p.GetStages(), d.stage)}
+		Explain: p.GetExplain(), Memory: d.Size("memory", p.GetMemory()), Stages: wire.List(p.GetStages(), d.stage)}
 }
 
 func stageToProto(s job.Stage) *journalv1.Stage {
-	return &journalv1.Stage{Name: text(s.Name), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts),
+	return &journalv1.Stage{Name: text(s.Name), Places: text(s.Places), Tasks: int64(s.Tasks), MaxAttempts: int64(s.MaxAttempts),
 		TimeoutNanos: int64(s.Timeout), Combine: s.Combine, Inner: s.Inner, Slices: int64(s.Slices),
 		Splits: wire.List(s.Splits, splitToProto), Inputs: wire.List(s.Inputs, edgeToProto),
 		Needs: wire.NeedsToProto(s.Needs), Budgets: wire.BudgetsToProto(s.Needs)}
 }
 
 func (d *decoder) stage(p *journalv1.Stage) job.Stage {
-	return job.Stage{Name: p.GetName(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
+	return job.Stage{Name: p.GetName(), Places: p.GetPlaces(), Tasks: d.Count("tasks", p.GetTasks()), MaxAttempts: d.Count("max attempts", p.GetMaxAttempts()),
 		Timeout: time.Duration(d.Size("timeout", p.GetTimeoutNanos())), Combine: p.GetCombine(), Inner: p.GetInner(),
 		Slices: d.Count("slices", p.GetSlices()), Splits: wire.List(p.GetSplits(), d.split), Inputs: wire.List(p.GetInputs(), d.edge),
 		Needs: d.Needs(p.GetNeeds(), p.GetBudgets())}

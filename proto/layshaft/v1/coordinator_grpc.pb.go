@@ -28,6 +28,7 @@ const (
 	CoordinatorService_Watch_FullMethodName       = "/layshaft.v1.CoordinatorService/Watch"
 	CoordinatorService_ListJobs_FullMethodName    = "/layshaft.v1.CoordinatorService/ListJobs"
 	CoordinatorService_GetSpec_FullMethodName     = "/layshaft.v1.CoordinatorService/GetSpec"
+	CoordinatorService_GetHistory_FullMethodName  = "/layshaft.v1.CoordinatorService/GetHistory"
 	CoordinatorService_Commits_FullMethodName     = "/layshaft.v1.CoordinatorService/Commits"
 	CoordinatorService_ReportLost_FullMethodName  = "/layshaft.v1.CoordinatorService/ReportLost"
 	CoordinatorService_ListWorkers_FullMethodName = "/layshaft.v1.CoordinatorService/ListWorkers"
@@ -64,6 +65,8 @@ type CoordinatorServiceClient interface {
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
 	// GetSpec returns a submitted job, in pieces of the encoded JobCode.
 	GetSpec(ctx context.Context, in *GetSpecRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSpecResponse], error)
+	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
+	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error)
 	// Commits sends the holder of each task's output in a stage, as tasks commit and as lost outputs
 	// are made again. It ends when the stage is complete or the job has ended.
 	Commits(ctx context.Context, in *CommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsResponse], error)
@@ -190,9 +193,28 @@ func (c *coordinatorServiceClient) GetSpec(ctx context.Context, in *GetSpecReque
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetSpecClient = grpc.ServerStreamingClient[GetSpecResponse]
 
+func (c *coordinatorServiceClient) GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[3], CoordinatorService_GetHistory_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetHistoryRequest, GetHistoryResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetHistoryClient = grpc.ServerStreamingClient[GetHistoryResponse]
+
 func (c *coordinatorServiceClient) Commits(ctx context.Context, in *CommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[3], CoordinatorService_Commits_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_Commits_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +273,7 @@ func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWor
 
 func (c *coordinatorServiceClient) FindFiles(ctx context.Context, in *FindFilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindFilesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_FindFiles_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_FindFiles_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +292,7 @@ type CoordinatorService_FindFilesClient = grpc.ServerStreamingClient[FindFilesRe
 
 func (c *coordinatorServiceClient) PutCode(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutCodeRequest, PutCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_PutCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_PutCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +305,7 @@ type CoordinatorService_PutCodeClient = grpc.ClientStreamingClient[PutCodeReques
 
 func (c *coordinatorServiceClient) GetCode(ctx context.Context, in *GetCodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_GetCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_GetCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +324,7 @@ type CoordinatorService_GetCodeClient = grpc.ServerStreamingClient[GetCodeRespon
 
 func (c *coordinatorServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_Backup_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_Backup_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -321,7 +343,7 @@ type CoordinatorService_BackupClient = grpc.ServerStreamingClient[BackupResponse
 
 func (c *coordinatorServiceClient) Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_Work_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_Work_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -356,6 +378,8 @@ type CoordinatorServiceServer interface {
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
 	// GetSpec returns a submitted job, in pieces of the encoded JobCode.
 	GetSpec(*GetSpecRequest, grpc.ServerStreamingServer[GetSpecResponse]) error
+	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
+	GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error
 	// Commits sends the holder of each task's output in a stage, as tasks commit and as lost outputs
 	// are made again. It ends when the stage is complete or the job has ended.
 	Commits(*CommitsRequest, grpc.ServerStreamingServer[CommitsResponse]) error
@@ -411,6 +435,9 @@ func (UnimplementedCoordinatorServiceServer) ListJobs(context.Context, *ListJobs
 }
 func (UnimplementedCoordinatorServiceServer) GetSpec(*GetSpecRequest, grpc.ServerStreamingServer[GetSpecResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetSpec not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetHistory not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) Commits(*CommitsRequest, grpc.ServerStreamingServer[CommitsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Commits not implemented")
@@ -563,6 +590,17 @@ func _CoordinatorService_GetSpec_Handler(srv interface{}, stream grpc.ServerStre
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetSpecServer = grpc.ServerStreamingServer[GetSpecResponse]
+
+func _CoordinatorService_GetHistory_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetHistoryRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CoordinatorServiceServer).GetHistory(m, &grpc.GenericServerStream[GetHistoryRequest, GetHistoryResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetHistoryServer = grpc.ServerStreamingServer[GetHistoryResponse]
 
 func _CoordinatorService_Commits_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(CommitsRequest)
@@ -748,6 +786,11 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetSpec",
 			Handler:       _CoordinatorService_GetSpec_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetHistory",
+			Handler:       _CoordinatorService_GetHistory_Handler,
 			ServerStreams: true,
 		},
 		{

@@ -19,6 +19,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/coordinator/httpapi"
 	"github.com/layshaft/layshaft/coordinator/jobserver"
+	"github.com/layshaft/layshaft/coordinator/recorder"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/outbox"
@@ -148,7 +149,8 @@ type tenure struct {
 // coordinate runs the servers until ctx ends, with the state in data and replica; replica is nil
 // for a single coordinator. The servers close their listeners.
 func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served, data *datadir.Data, replica taskserver.Replica, during *tenure) (err error) {
-	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Succeeds: replica != nil, Log: c.Log, Policy: c.Policy})
+	runs := recorder.New(data.Files, c.Log)
+	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Recorder: runs, Succeeds: replica != nil, Log: c.Log, Policy: c.Policy})
 	if err != nil {
 		return err
 	}
@@ -164,7 +166,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	}
 	server, err := jobserver.New(jobserver.Config{
 		Coordinator: coord, Members: group, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
-		Identity: peerName, Certificate: peerCertificate, Tasks: tasks,
+		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes,
 		Dial: p.dial(security.Worker), KeepCode: c.KeepCode, ClientLease: c.ClientLease, MaxCode: c.MaxCode, Audit: c.Audit, Log: c.Log,
 	})
 	if err != nil {
@@ -174,7 +176,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	backups := &datadir.Schedule{To: c.BackupTo, Every: c.BackupEvery, Keep: c.BackupKeep, Cluster: data.Cluster, Log: c.Log,
 		Write: func(ctx context.Context, w io.Writer) error { return datadir.Backup(ctx, coord, data, tasks, w) }}
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
-		Syncs: data.Journal.Syncs, Outboxes: outboxes.States, Backups: backups.State, Coordinators: coordinators, Notice: p.notice, Log: c.Log})
+		Syncs: data.Journal.Syncs, History: runs.Open, Outboxes: outboxes.States, Backups: backups.State, Coordinators: coordinators, Notice: p.notice, Log: c.Log})
 	if err != nil {
 		return err
 	}
@@ -187,6 +189,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	go func() { decided <- coord.Run(deciding) }()
 	family.Go(func() error { return server.Run(within, l.grpc) })
 	family.Go(func() error { return tasks.Run(within) })
+	family.Go(func() error { runs.Run(within); return nil })
 	if l.gearman != nil {
 		family.Go(func() error { return tasks.ServeGearman(within, l.gearman, c.GearmanOptions) })
 	}

@@ -467,7 +467,10 @@ type Stage struct {
 	Slices int64 `protobuf:"varint,10,opt,name=slices,proto3" json:"slices,omitempty"`
 	// budgets is the size of each budget in needs while nobody has set one, by budget name. A missing
 	// name means that the job declares no size.
-	Budgets       map[string]int64 `protobuf:"bytes,11,rep,name=budgets,proto3" json:"budgets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Budgets map[string]int64 `protobuf:"bytes,11,rep,name=budgets,proto3" json:"budgets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// places are where the operators of the stage are made, such as main.go:17. They are as many as
+	// the operators in name, separated by " > ".
+	Places        string `protobuf:"bytes,12,opt,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -579,6 +582,13 @@ func (x *Stage) GetBudgets() map[string]int64 {
 	return nil
 }
 
+func (x *Stage) GetPlaces() string {
+	if x != nil {
+		return x.Places
+	}
+	return ""
+}
+
 // Spec is a job as data: everything that a coordinator needs for running it.
 type Spec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -596,7 +606,9 @@ type Spec struct {
 	Memory int64 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`
 	// plan is the fingerprint of the plan alone, used to check the program that runs it. It may be
 	// empty.
-	Plan          string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
+	Plan string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
+	// explain is the plan in words, as a program with -explain prints it. It may be empty.
+	Explain       string `protobuf:"bytes,8,opt,name=explain,proto3" json:"explain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +688,13 @@ func (x *Spec) GetMemory() int64 {
 func (x *Spec) GetPlan() string {
 	if x != nil {
 		return x.Plan
+	}
+	return ""
+}
+
+func (x *Spec) GetExplain() string {
+	if x != nil {
+		return x.Explain
 	}
 	return ""
 }
@@ -803,7 +822,7 @@ const file_layshaft_journal_v1_job_proto_rawDesc = "" +
 	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\x03R\x04port\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\x03R\x05input\x12-\n" +
-	"\x04mode\x18\x04 \x01(\x0e2\x19.layshaft.journal.v1.ModeR\x04mode\"\x9e\x04\n" +
+	"\x04mode\x18\x04 \x01(\x0e2\x19.layshaft.journal.v1.ModeR\x04mode\"\xb6\x04\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x122\n" +
@@ -816,14 +835,15 @@ const file_layshaft_journal_v1_job_proto_rawDesc = "" +
 	"\x05inner\x18\t \x01(\bR\x05inner\x12\x16\n" +
 	"\x06slices\x18\n" +
 	" \x01(\x03R\x06slices\x12A\n" +
-	"\abudgets\x18\v \x03(\v2'.layshaft.journal.v1.Stage.BudgetsEntryR\abudgets\x1a8\n" +
+	"\abudgets\x18\v \x03(\v2'.layshaft.journal.v1.Stage.BudgetsEntryR\abudgets\x12\x16\n" +
+	"\x06places\x18\f \x01(\tR\x06places\x1a8\n" +
 	"\n" +
 	"NeedsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
 	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb6\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd0\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -831,7 +851,8 @@ const file_layshaft_journal_v1_job_proto_rawDesc = "" +
 	"\x06params\x18\x04 \x01(\fR\x06params\x122\n" +
 	"\x06stages\x18\x05 \x03(\v2\x1a.layshaft.journal.v1.StageR\x06stages\x12\x16\n" +
 	"\x06memory\x18\x06 \x01(\x03R\x06memory\x12\x12\n" +
-	"\x04plan\x18\a \x01(\tR\x04plan\"\xed\x01\n" +
+	"\x04plan\x18\a \x01(\tR\x04plan\x12\x18\n" +
+	"\aexplain\x18\b \x01(\tR\aexplain\"\xed\x01\n" +
 	"\aFailure\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .layshaft.journal.v1.FailureKindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
