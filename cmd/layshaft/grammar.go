@@ -37,10 +37,11 @@ type cli struct {
 		Wait   jobWaitCmd   `cmd:"" help:"Wait until a job ends, and exit with 0, 3 or 4."`
 		Report jobReportCmd `cmd:"" help:"Show the input and output of each stage of a job, and its workers."`
 	} `cmd:"" help:"List, show, cancel, await jobs."`
-	Report reportCmd `cmd:"" help:"Answer a SELECT over files, on this machine or on a cluster."`
-	Task   taskCmd   `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
-	Status statusCmd `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
-	State  struct {
+	History historyCmd `cmd:"" help:"Show the jobs in the data of a stopped or running coordinator, or in a file of \"layshaft job report -history\"."`
+	Report  reportCmd  `cmd:"" help:"Answer a SELECT over files, on this machine or on a cluster."`
+	Task    taskCmd    `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
+	Status  statusCmd  `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
+	State   struct {
 		List stateListCmd `cmd:"" help:"List the jobs in a -state directory of programs, the latest first."`
 		Drop stateDropCmd `cmd:"" help:"Remove jobs from a -state directory."`
 	} `cmd:"" help:"List or drop the state of jobs that run inside programs."`

@@ -2,17 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 type (
@@ -35,7 +36,8 @@ type (
 	}
 	jobReportCmd struct {
 		clientFlags
-		ID string `arg:"" help:"ID of the job, or a prefix of it."`
+		ID      string `arg:"" help:"ID of the job, or a prefix of it."`
+		History string `placeholder:"FILE" help:"Write the record of all attempts to FILE, for \"layshaft history\"."`
 	}
 )
 
@@ -165,37 +167,25 @@ func writeHead(w io.Writer, v *report.JobView) {
 	}
 }
 
-// Run shows the input and output of stages.
+// Run shows what happened in a job.
 func (c *jobReportCmd) Run(ctx context.Context) error {
-	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
-		v := report.ViewJob(&st)
-		return c.print(v, func(w io.Writer) {
-			writeHead(w, &v)
-			row(w)
-			row(w, "STAGE", "RECORDS IN", "BYTES IN", "RECORDS OUT", "BYTES OUT", "LOCAL", "SAME ZONE", "REMOTE")
-			at := func(p report.Place) string {
-				if p.Attempts == 0 {
-					return "-"
-				}
-				return fmt.Sprintf("%d (%s)", p.Attempts, bytesize.Format(p.Bytes))
+	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
+		encoded, err := client.History(ctx, st.ID)
+		run := &report.Run{ID: st.ID}
+		switch {
+		case errors.Is(err, wire.ErrUnknownJob) && c.History == "": // it is older than histories
+		case err != nil:
+			return err
+		default:
+			if run, err = history.Decode(encoded); err != nil {
+				return err
 			}
-			for _, s := range v.Stages {
-				row(w, s.Stage, s.ReadRecords, bytesize.Format(s.ReadBytes), s.WroteRecords, bytesize.Format(s.WroteBytes), at(s.Local), at(s.Zone), at(s.Remote))
-			}
-			sums := map[string]int64{}
-			for _, s := range v.Stages {
-				for name, n := range s.Counters {
-					sums[name] += n
-				}
-			}
-			if len(sums) > 0 {
-				row(w)
-				row(w, "COUNTER", "VALUE")
-			}
-			for _, name := range slices.Sorted(maps.Keys(sums)) {
-				row(w, name, sums[name])
-			}
-		})
+		}
+		if c.History != "" {
+			return state.Replace(c.History, encoded, 0o600)
+		}
+		v := report.ViewRun(run, &st, nil, time.Now())
+		return c.print(v, func(w io.Writer) { writeRun(w, v) })
 	})
 }
 

@@ -23,6 +23,7 @@ var examples = map[string]string{
 	"job show":                   "layshaft job show report-1a2b   (layshaft job list shows the IDs)",
 	"job cancel":                 "layshaft job cancel report-1a2b   (layshaft job list shows the IDs)",
 	"job wait":                   "layshaft job wait report-1a2b   (layshaft job list shows the IDs)",
+	"history":                    "layshaft history /var/lib/layshaft   (lists the jobs; add the ID of one)",
 	"job report":                 "layshaft job report report-1a2b   (layshaft job list shows the IDs)",
 	"task do":                    "layshaft task do resize <photo.png   (or -input TEXT)",
 	"task submit":                "layshaft task submit resize <photo.png   (or -input TEXT)",
