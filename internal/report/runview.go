@@ -42,7 +42,7 @@ type RunView struct {
 type StageRun struct {
 	Operators []Operator `json:"operators"`
 	Kind      string     `json:"kind"`
-	Inputs    []Input    `json:"inputs,omitempty"`
+	Inputs    []Input    `json:"inputs,omitempty"` // edges from earlier stages
 	Source    string     `json:"source,omitempty"` // label of the first split
 	// SourceBytes is the estimated size of the splits.
 	SourceBytes int64 `json:"source_bytes,omitempty"`
@@ -72,8 +72,8 @@ type Operator struct {
 
 // Input is an edge from an earlier stage.
 type Input struct {
-	From int    `json:"from"`
-	How  string `json:"how"` // shuffle, broadcast, range, group or sinks
+	From int    `json:"from"` // number of the earlier stage
+	How  string `json:"how"`  // shuffle, broadcast, range, group or sinks
 }
 
 // Column has the quantiles of one quantity over the committed attempts of a stage.
@@ -91,46 +91,46 @@ var Quantiles = [6]string{"min", "25 %", "median", "75 %", "99 %", "max"}
 
 // Outlier is an attempt with a value far above the median.
 type Outlier struct {
-	Attempt string  `json:"attempt"`
-	Worker  string  `json:"worker"`
-	Value   int64   `json:"value"`
-	Times   float64 `json:"times_median"`
+	Attempt string  `json:"attempt"`      // STAGE/INDEX#N
+	Worker  string  `json:"worker"`       // name of its worker
+	Value   int64   `json:"value"`        // in the unit of the column
+	Times   float64 `json:"times_median"` // Value divided by the median
 }
 
 // WorkerRun is what a worker did for the job.
 type WorkerRun struct {
-	Name      string  `json:"worker"`
-	Attempts  int     `json:"attempts"`
-	Failed    int     `json:"failed"`
-	Busy      Seconds `json:"busy_seconds"`
-	ReadBytes int64   `json:"read_bytes"`
+	Name      string  `json:"worker"`       // name of the worker
+	Attempts  int     `json:"attempts"`     // all, running ones too
+	Failed    int     `json:"failed"`       // without output, by a fault
+	Busy      Seconds `json:"busy_seconds"` // of all attempts together
+	ReadBytes int64   `json:"read_bytes"`   // by committed attempts
 }
 
 // FailureGroup is a set of attempts that failed for one reason.
 type FailureGroup struct {
-	Kind     string     `json:"kind"`
-	Message  string     `json:"message"`
+	Kind     string     `json:"kind"`             // class of the failure
+	Message  string     `json:"message"`          // one line
 	Detail   string     `json:"detail,omitempty"` // stack or log of the first one
 	Record   string     `json:"record,omitempty"` // position of its input record
-	Attempts int        `json:"attempts"`
-	Tasks    int        `json:"tasks"`
-	Stages   []int      `json:"stages"`
-	Workers  []string   `json:"workers"`
-	Examples []string   `json:"examples"` // some of the attempts
-	First    *time.Time `json:"first,omitempty"`
-	Last     *time.Time `json:"last,omitempty"`
+	Attempts int        `json:"attempts"`         // number of attempts with this failure
+	Tasks    int        `json:"tasks"`            // number of their tasks
+	Stages   []int      `json:"stages"`           // numbers of their stages
+	Workers  []string   `json:"workers"`          // some of their workers
+	Examples []string   `json:"examples"`         // some of the attempts
+	First    *time.Time `json:"first,omitempty"`  // end of the first attempt
+	Last     *time.Time `json:"last,omitempty"`   // end of the last one
 }
 
 // Finding is a sentence about what was slow.
 type Finding struct {
 	Stage int    `json:"stage"` // number of the stage; -1 for the job
-	Text  string `json:"text"`
+	Text  string `json:"text"`  // for people
 }
 
 // Remaining is an estimate of the time to the end.
 type Remaining struct {
-	Seconds Seconds `json:"seconds"`
-	How     string  `json:"how"` // how it was computed
+	Seconds Seconds `json:"seconds"` // until the end
+	How     string  `json:"how"`     // how it was computed
 }
 
 const (
