@@ -87,7 +87,7 @@ func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAd
 	if err != nil {
 		return nil, err
 	}
-	return durablePipeline{p, t.log}, nil
+	return durablePipeline{newPipeline(p), t.log}, nil
 }
 
 // durablePipeline announces durable commit indexes.
