@@ -3,6 +3,7 @@ package replica
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -167,10 +168,11 @@ func (t *Tenure) Remove(ctx context.Context, name string) (Member, error) {
 	return m, nil
 }
 
-// Transfer makes the member with an ID or address lead. With "" it takes the member whose log is
-// the longest. It blocks until the other member has taken over.
+// Transfer makes the member with an ID or address lead. With "" it takes the member that has
+// applied the most. A member that does not answer is refused. Transfer blocks until the other
+// member has taken over.
 func (t *Tenure) Transfer(name string) error {
-	f := t.r.raft.LeadershipTransfer
+	to := ""
 	if name != "" {
 		m, err := t.find(name)
 		if err != nil {
@@ -179,12 +181,41 @@ func (t *Tenure) Transfer(name string) error {
 		if m.Leader {
 			return nil
 		}
-		f = func() raft.Future {
-			return t.r.raft.LeadershipTransferToServer(raft.ServerID(m.ID), joinAddress(m.ID, m.Address))
-		}
+		to = m.ID
 	}
-	if err := f().Error(); err != nil {
+	// The library must not be asked for a member that is away: its second such try within a tenure
+	// never ends, and refuses all entries from then on (hashicorp/raft issue 696).
+	members, _, err := t.r.Survey(context.Background())
+	if err != nil {
+		return fmt.Errorf("transfer: %w", err)
+	}
+	m, err := successor(members, to)
+	if err != nil {
+		return fmt.Errorf("transfer: %w", err)
+	}
+	if err := t.r.raft.LeadershipTransferToServer(raft.ServerID(m.ID), joinAddress(m.ID, m.Address)).Error(); err != nil {
 		return fmt.Errorf("transfer: %w", err)
 	}
 	return nil
+}
+
+// successor returns the member that can lead next: the one with an ID, or with "" the one that has
+// applied the most.
+func successor(members []Surveyed, id string) (Member, error) {
+	var best *Surveyed
+	for i := range members {
+		switch s := &members[i]; {
+		case s.Leader || id != "" && s.ID != id:
+		case id != "" && s.Err != nil:
+			return Member{}, fmt.Errorf("%s cannot be reached: %w", s.Address, s.Err)
+		case id != "" && !s.Voter:
+			return Member{}, fmt.Errorf("%s does not count for majorities yet; repeat layshaft coordinator members add %s", s.Address, s.Address)
+		case s.Err == nil && s.Voter && (best == nil || s.Applied > best.Applied):
+			best = s
+		}
+	}
+	if best == nil {
+		return Member{}, errors.New("no other coordinator can be reached")
+	}
+	return best.Member, nil
 }

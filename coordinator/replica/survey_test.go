@@ -37,6 +37,9 @@ func TestSurvey(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
+	if err := lead.Transfer(others[0].id); err == nil || !strings.Contains(err.Error(), others[0].address+" cannot be reached") {
+		t.Errorf("a transfer to a member that is away: %v", err)
+	}
 	if _, err := lead.Remove(t.Context(), others[1].id); err == nil || !strings.Contains(err.Error(), "majority would be lost") {
 		t.Errorf("a removal that loses the majority: %v", err)
 	}
@@ -114,5 +117,29 @@ func TestPeerOfAnotherCluster(t *testing.T) {
 	x.cfg.HasState, x.cfg.Single = true, "ours"
 	if _, _, err := x.tryForm(t.Context()); !errors.Is(err, ErrPeers) || !strings.Contains(err.Error(), "belongs to the cluster theirs") {
 		t.Error(err)
+	}
+}
+
+func TestSuccessor(t *testing.T) {
+	lead := Surveyed{Member: Member{ID: "a", Address: "a:1", Leader: true, Voter: true}, Applied: 9}
+	behind := Surveyed{Member: Member{ID: "b", Address: "b:1", Voter: true}, Applied: 3}
+	current := Surveyed{Member: Member{ID: "c", Address: "c:1", Voter: true}, Applied: 8}
+	away := Surveyed{Member: Member{ID: "d", Address: "d:1", Voter: true}, Err: errors.New("refused")}
+	learner := Surveyed{Member: Member{ID: "e", Address: "e:1"}, Applied: 9}
+	for _, c := range []struct {
+		members   []Surveyed
+		id        string
+		want, err string
+	}{
+		{[]Surveyed{lead, behind, current, away, learner}, "", "c", ""},
+		{[]Surveyed{lead, behind, current, away, learner}, "b", "b", ""},
+		{[]Surveyed{lead, behind, away}, "d", "", "d:1 cannot be reached: refused"},
+		{[]Surveyed{lead, learner}, "e", "", "e:1 does not count for majorities yet"},
+		{[]Surveyed{lead, away, learner}, "", "", "no other coordinator can be reached"},
+	} {
+		m, err := successor(c.members, c.id)
+		if m.ID != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("successor %q: %q, %v; want %q, %q", c.id, m.ID, err, c.want, c.err)
+		}
 	}
 }
