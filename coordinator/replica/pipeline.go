@@ -10,8 +10,8 @@ import (
 const maxAnswers = 1024
 
 // pipeline is a pipeline with room for answers. The library stops reading answers after a refusal.
-// Without room, its sender would wait for the reader for ever: it notices the end of the reader
-// between two messages alone.
+// Without room, its sender would never end its wait for the reader: it notices its end
+// between two messages alone (hashicorp/raft issue 612).
 type pipeline struct {
 	raft.AppendPipeline
 	answers chan raft.AppendFuture
