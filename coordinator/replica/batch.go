@@ -88,7 +88,7 @@ func splitEntry(e []byte) (s Store, term uint64, changes []byte, err error) {
 	if len(e) >= batchHead && e[0] > 0 && e[0] < stores && binary.BigEndian.Uint32(e[9:]) == entrySum(e) {
 		return Store(e[0]), binary.BigEndian.Uint64(e[1:]), e[batchHead:], nil
 	}
-	return 0, 0, nil, fmt.Errorf("entry of the log with %d bytes: %w; remove this coordinator with layshaft coordinator members remove, and add it with an empty directory", len(e), errMalformed)
+	return 0, 0, nil, fmt.Errorf("entry of the log with %d bytes: %w: %w", len(e), ErrDamaged, errMalformed)
 }
 
 // eachChange calls fn with each change.
@@ -129,7 +129,7 @@ func eachChange(b []byte, fn func(c change) error) error {
 			c.value, ok = field(kind - 2)
 		}
 		if !ok {
-			return fmt.Errorf("change in the log: %w", errMalformed)
+			return fmt.Errorf("change in the log: %w: %w", ErrDamaged, errMalformed)
 		}
 		if err := fn(c); err != nil {
 			return err

@@ -34,7 +34,7 @@ type Journal struct {
 const pieceSize = 512 << 10
 
 // errDamaged means that the database lacks what it must have.
-var errDamaged = errors.New("the replicated journal is damaged; remove this member, and add it with an empty directory")
+var errDamaged = fmt.Errorf("the replicated journal is %w", ErrDamaged)
 
 // OpenJournal returns the journal of a tenure.
 func OpenJournal(t *Tenure) (*Journal, error) {

@@ -3,7 +3,6 @@ package replica
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -75,16 +74,15 @@ type diskLog struct {
 	settings *metadb.BoltMetaDB
 }
 
-// openDiskLog opens the log in dir/log.
-func openDiskLog(dir string, log hclog.Logger) (*diskLog, error) {
-	dir = filepath.Join(dir, "log")
+// openDiskLog opens the log in dir.
+func openDiskLog(dir string, log hclog.Logger) (_ *diskLog, err error) {
+	defer recoverDamage(&err)()
 	if err := state.MakeDir(dir, 0o700); err != nil {
 		return nil, err
 	}
 	l := &diskLog{settings: &metadb.BoltMetaDB{}}
-	var err error
 	if l.WAL, err = wal.Open(dir, wal.WithLogger(log), wal.WithMetaStore(l.settings)); err != nil {
-		return nil, errors.Join(fmt.Errorf("log: %w", err), l.settings.Close())
+		return nil, errors.Join(fmt.Errorf("log: %w", state.WrapDamaged(err)), l.settings.Close())
 	}
 	return l, nil
 }
@@ -194,6 +192,11 @@ func (l *raftLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e
 func (l *raftLog) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
+	}
+	for _, e := range entries {
+		if err := seal(e); err != nil {
+			return err
+		}
 	}
 	first, last := entries[0].Index, entries[len(entries)-1].Index
 	l.mu.Lock()

@@ -70,6 +70,9 @@ type Config struct {
 	Single string
 	// HTTP is the address of this member's pages, or "".
 	HTTP string
+	// Aside is the path of a former directory of this member whose files were damaged, or "". The
+	// member then waits for the group that it belonged to, and forms no other.
+	Aside string
 	// Timeout is the time without a message of the leader after which the others elect another one.
 	// Zero means 500 ms.
 	Timeout time.Duration
@@ -91,6 +94,8 @@ type Replica struct {
 	raft    *raft.Raft
 	// ended is closed when Run ends, and down when raft has ended.
 	ended, down chan struct{}
+	// joins is the name of the cluster that tryForm has found at the peers, or nil.
+	joins atomic.Pointer[string]
 	// grownBytes and grownEntries are what was applied since the last snapshot.
 	grownBytes, grownEntries atomic.Int64
 	snapshotDue              chan struct{} // capacity 1
@@ -104,7 +109,8 @@ type Replica struct {
 	failure error
 }
 
-// Open opens the directory of a member. The member takes part after Run has begun.
+// Open opens the directory of a member. The member takes part after Run has begun. The error wraps
+// ErrDamaged if files are damaged.
 func Open(cfg Config) (_ *Replica, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -122,14 +128,20 @@ func Open(cfg Config) (_ *Replica, err error) {
 	if r.id, err = memberID(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("replica %s: %w", cfg.Dir, err)
 	}
+	known := r.id != ""
 	if r.d, err = openDatabases(cfg.Dir, state.Options{Reserve: cfg.Reserve, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
 	r.d.grown, r.d.failed, r.d.ended = r.grown, r.fail, r.ended
 	r.snaps = &snapshots{dir: cfg.Dir, d: r.d}
-	var disk *diskLog
+	var disk *checkedLog
 	if err = r.snaps.finish(); err == nil {
-		disk, err = openDiskLog(cfg.Dir, r.hclog("log"))
+		disk, err = r.openLog(known)
+	}
+	if err == nil && !known {
+		if r.id, err = newID(cfg.Dir, disk, r.snaps); err != nil {
+			err = errors.Join(err, disk.Close())
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("replica %s: %w", cfg.Dir, err), r.d.close())
@@ -140,14 +152,41 @@ func Open(cfg Config) (_ *Replica, err error) {
 	return r, nil
 }
 
-// memberID returns the ID in the file member. It makes a new one for a new directory.
+// openLog opens and verifies the log. known means that the member is not new.
+func (r *Replica) openLog(known bool) (*checkedLog, error) {
+	dir := filepath.Join(r.cfg.Dir, "log")
+	if _, err := os.Stat(dir); known && errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("the log is missing: %w", ErrDamaged)
+	}
+	snapshot, err := r.snaps.load()
+	if err != nil {
+		return nil, err
+	}
+	l, err := openDiskLog(dir, r.hclog("log"))
+	if err != nil {
+		return nil, err
+	}
+	c, err := openChecked(dir, l, snapshot)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	c.damaged = func(err error) { r.fail(fmt.Errorf("replica %s: log: %w", r.cfg.Dir, err)) }
+	return c, nil
+}
+
+// memberID returns the ID in the file member, or "" if there is none.
 func memberID(dir string) (string, error) {
 	b, err := state.ReadFile(filepath.Join(dir, "member"))
-	if err == nil {
-		return strings.TrimSpace(string(b)), nil
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", err
+	return strings.TrimSpace(string(b)), err
+}
+
+// newID makes the ID of a new member.
+func newID(dir string, log *checkedLog, snaps *snapshots) (string, error) {
+	if has, err := raft.HasExistingState(log, log, snaps); err != nil || has {
+		return "", errors.Join(err, fmt.Errorf("the file member is missing: %w", ErrDamaged))
 	}
 	id := strings.ToLower(rand.Text()[:12])
 	return id, state.WriteFile(filepath.Join(dir, "member"), []byte(id+"\n"))
@@ -155,6 +194,9 @@ func memberID(dir string) (string, error) {
 
 // ID returns the ID of this member.
 func (r *Replica) ID() string { return r.id }
+
+// Aside returns Config.Aside.
+func (r *Replica) Aside() string { return r.cfg.Aside }
 
 // hclog returns a logger for raft. Its lines are warnings and errors, as messages of this process.
 func (r *Replica) hclog(name string) hclog.Logger {
@@ -229,7 +271,7 @@ func (r *Replica) Run(ctx context.Context) error {
 			}
 		}
 	}
-	run, err := raft.NewRaft(config, r.d, r.wal, r.wal.disk, r.snaps, transport)
+	run, err := newRaft(config, r.d, r.wal, r.snaps, transport)
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
@@ -261,6 +303,12 @@ func (r *Replica) Run(ctx context.Context) error {
 	r.wg.Wait()
 	r.endTenure()
 	return errors.Join(err, stopped)
+}
+
+// newRaft starts raft, which panics when it cannot read its log.
+func newRaft(config *raft.Config, d *databases, log *raftLog, snaps *snapshots, transport raft.Transport) (run *raft.Raft, err error) {
+	defer recoverDamage(&err)()
+	return raft.NewRaft(config, d, log, log.disk, snaps, transport)
 }
 
 // addressedStreams gives the stream layer the address of this member.
@@ -353,7 +401,10 @@ func (r *Replica) identify() identity {
 	r.mu.Lock()
 	run := r.raft
 	r.mu.Unlock()
-	who := identity{ID: r.id, HasState: r.cfg.HasState, HTTP: r.cfg.HTTP, Cluster: cmp.Or(r.Cluster(), r.cfg.Single)}
+	who := identity{ID: r.id, HasState: r.cfg.HasState, HTTP: r.cfg.HTTP, Cluster: cmp.Or(r.Cluster(), r.cfg.Single), Aside: r.cfg.Aside}
+	if found := r.joins.Load(); found != nil {
+		who.Joins = *found
+	}
 	if run != nil {
 		who.Group = len(run.GetConfiguration().Configuration().Servers) > 0
 		who.Leader, who.Applied = r.Leader(), run.AppliedIndex()
@@ -406,10 +457,18 @@ func (r *Replica) tryForm(ctx context.Context) (first *raft.Configuration, waiti
 			return nil, "", fmt.Errorf("replica: %w: %s of -peers belongs to the cluster %s, and this directory has the state of %s; correct -peers, or give one of them an empty directory", ErrPeers, p, other.Cluster, own.Cluster)
 		}
 		if other.Group {
-			r.log.Warn("the other coordinators have a group, and this one is not in it: run layshaft coordinator members add", "address", r.cfg.Address, "id", r.id, "peer", p)
+			r.log.Info("the other coordinators have a group, and this one is not in it", "address", r.cfg.Address, "id", r.id, "peer", p, "cluster", other.Cluster,
+				"next", "if a member was at this address, the leader replaces it; for a new address, run layshaft coordinator members add "+r.cfg.Address)
+			r.joins.Store(&other.Cluster)
 			return nil, "", nil
 		}
+		if other.Aside != "" {
+			missing = append(missing, fmt.Sprintf("%s (its files were damaged, and it waits for its group)", p))
+		}
 		who[p] = other
+	}
+	if r.cfg.Aside != "" {
+		missing = append(missing, "the group of this coordinator, whose files were damaged; if all coordinators of the group are lost, use "+r.cfg.Aside+" with layshaft coordinator recover")
 	}
 	if len(missing) > 0 {
 		return nil, strings.Join(missing, ", "), nil

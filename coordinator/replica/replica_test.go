@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,18 @@ type member struct {
 	dir     string
 	stop    context.CancelFunc
 	done    chan error
+
+	// mu guards the field below.
+	mu sync.Mutex
+	// changed is closed and replaced when the databases have changed.
+	changed chan struct{}
+}
+
+// change returns a channel that is closed after the next change of the databases.
+func (m *member) change() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
 }
 
 // startGroup starts n members that form a group.
@@ -72,7 +85,15 @@ func (g *group) start(l net.Listener, dir string, peers []string) *member {
 	g.disks[l.Addr().String()] = holdDisk(r.wal.disk)
 	r.wal.disk = g.disks[l.Addr().String()]
 	ctx, stop := context.WithCancel(context.Background())
-	m := &member{Replica: r, address: l.Addr().String(), dir: dir, stop: stop, done: make(chan error, 1)}
+	m := &member{Replica: r, address: l.Addr().String(), dir: dir, stop: stop, done: make(chan error, 1), changed: make(chan struct{})}
+	grown := r.d.grown
+	r.d.grown = func(bytes int) {
+		grown(bytes)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		close(m.changed)
+		m.changed = make(chan struct{})
+	}
 	go func() { m.done <- r.Run(ctx) }()
 	return m
 }
@@ -157,7 +178,18 @@ func get(r *Replica, key string) (value string) {
 // await waits until a member has a value.
 func await(t *testing.T, m *member, key, want string) {
 	t.Helper()
-	awaitThat(t, fmt.Sprintf("%s: %s is %q", m.address, key, want), func() bool { return get(m.Replica, key) == want })
+	late := time.After(time.Minute)
+	for {
+		changed := m.change()
+		if get(m.Replica, key) == want {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("%s: %s is %q, want %q", m.address, key, get(m.Replica, key), want)
+		}
+	}
 }
 
 func awaitThat(t *testing.T, what string, ok func() bool) {

@@ -48,7 +48,7 @@ func (s *snapshots) load() (*meta, error) {
 		err = json.Unmarshal(b, m)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("file snapshot: %w", err)
+		return nil, fmt.Errorf("file snapshot: %w", state.WrapDamaged(err))
 	}
 	return m, nil
 }
@@ -76,7 +76,7 @@ func (s *snapshots) finish() error {
 		err = s.d.Restore(f)
 	}
 	if err != nil {
-		return fmt.Errorf("snapshot of another coordinator: %w", err)
+		return fmt.Errorf("snapshot of another coordinator: %w", state.WrapDamaged(err))
 	}
 	return nil
 }

@@ -10,7 +10,10 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,10 +71,21 @@ func openDatabases(dir string, opt state.Options) (d *databases, err error) {
 	opt.NoSync = true
 	for s := Jobs; s < stores; s++ {
 		if d.db[s], err = state.Open(filepath.Join(dir, names[s]), "badger", formats[s], opt); err != nil {
+			if errors.Is(err, state.ErrFormat) && !anyFormat(filepath.Join(dir, names[s]), formats[s].Kind) {
+				err = state.WrapDamaged(err)
+			}
 			return nil, errors.Join(fmt.Errorf("replica %s: %s: %w", dir, names[s], err), d.close())
 		}
 	}
 	return d, nil
+}
+
+// anyFormat reports whether the format of a directory is of some release.
+func anyFormat(dir, kind string) bool {
+	b, err := os.ReadFile(filepath.Join(dir, state.FormatName))
+	version, ours := strings.CutPrefix(strings.TrimSuffix(string(b), "\n"), "layshaft "+kind+" ")
+	_, number := strconv.ParseUint(version, 10, 32)
+	return err == nil && ours && number == nil
 }
 
 func (d *databases) close() (err error) {
@@ -369,7 +383,9 @@ func (r *summedReader) ReadByte() (byte, error) {
 // Restore implements raft.FSM: the content of a dump replaces all databases.
 func (d *databases) Restore(in io.ReadCloser) error {
 	err := d.replace(in)
-	d.replaced = err == nil
+	if d.replaced = err == nil; d.replaced && d.grown != nil {
+		d.grown(0)
+	}
 	return errors.Join(err, in.Close())
 }
 

@@ -41,6 +41,11 @@ type identity struct {
 	HasState bool
 	// Cluster is the name of the cluster, or "" if the member does not know it yet.
 	Cluster string
+	// Joins is the name of the cluster that the member has found at its peers when it began with an
+	// empty directory, or "".
+	Joins string `json:",omitempty"`
+	// Aside is the path of a former directory whose files were damaged, or "".
+	Aside string `json:",omitempty"`
 	// HTTP is the address of the member's pages, or "".
 	HTTP string
 	// Leader is the address of the leader that the member follows, or "".

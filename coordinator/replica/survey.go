@@ -23,8 +23,12 @@ type Surveyed struct {
 	Follows string
 	// Applied is the index of the last entry of the log that it has applied.
 	Applied uint64
+	// Aside is the path of its former directory whose files were damaged, or "".
+	Aside string
 	// Err is the reason why it did not answer.
 	Err error
+	// other is the identity of another member that answers at its address, or nil.
+	other *identity
 }
 
 // Survey asks all members of the group, and returns them with the index of the last entry in the
@@ -40,18 +44,32 @@ func (r *Replica) Survey(ctx context.Context) (out []Surveyed, last uint64, err 
 	var asked sync.WaitGroup
 	for i, m := range members {
 		asked.Go(func() {
-			who, err := r.identify(), error(nil)
+			out[i] = Surveyed{Member: m}
+			s, who := &out[i], r.identify()
 			if m.ID != r.id {
-				if who, err = r.streams.ask(ctx, m.Address); err == nil && who.ID != m.ID {
-					err = fmt.Errorf("%w: its directory is another one; run layshaft coordinator members remove %s, and add %s", errOther, m.ID, m.Address)
+				if who, s.Err = r.streams.ask(ctx, m.Address); s.Err == nil && who.ID != m.ID {
+					s.other, s.Err = &who, errors.New(r.explainOther(m, &who))
+					return
 				}
 			}
-			out[i] = Surveyed{Member: m, Follows: who.Leader, Applied: who.Applied, Err: err}
+			s.Follows, s.Applied, s.Aside = who.Leader, who.Applied, who.Aside
 		})
 	}
 	asked.Wait()
 	slices.SortFunc(out, func(a, b Surveyed) int { return strings.Compare(a.Address, b.Address) })
 	return out, r.raft.LastIndex(), nil
+}
+
+// explainOther says why the member at an address is not m, and what follows.
+func (r *Replica) explainOther(m Member, who *identity) string {
+	lost := "its directory was lost"
+	if who.Aside != "" {
+		lost = "its files were damaged and are kept in " + who.Aside
+	}
+	if own := r.Cluster(); own != "" && who.Joins == own {
+		return fmt.Sprintf("%s; the empty member %s at its address replaces it while a majority can be reached", lost, who.ID)
+	}
+	return fmt.Sprintf("%v, %s, with another directory; run layshaft coordinator members remove %s, and add %s", errOther, who.ID, m.ID, m.Address)
 }
 
 // LeaderHTTP returns the address of the leader's pages, or "" if it has none.

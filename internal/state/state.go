@@ -229,7 +229,7 @@ func openBadger(dir string, opt Options, log badgerLog) (db *badger.DB, err erro
 		return nil, err
 	}
 	if err := errors.Join(removeEmpty(dir), verifyTables(dir)); err != nil {
-		return nil, fmt.Errorf("open: %w", wrapDamaged(err))
+		return nil, fmt.Errorf("open: %w", WrapDamaged(err))
 	}
 	db, err = badger.Open(badger.DefaultOptions(dir).
 		WithSyncWrites(!opt.NoSync).
@@ -246,14 +246,17 @@ func openBadger(dir string, opt Options, log badgerLog) (db *badger.DB, err erro
 		WithBypassLockGuard(!badgerLocks).
 		WithLogger(log))
 	if err != nil {
-		return nil, fmt.Errorf("open: %w", wrapDamaged(err))
+		return nil, fmt.Errorf("open: %w", WrapDamaged(err))
 	}
 	return db, nil
 }
 
-// wrapDamaged wraps ErrDamaged around an error of opening, unless the cause is outside the files,
+// WrapDamaged wraps ErrDamaged around an error of opening files, unless the cause is outside the files,
 // such as missing permission.
-func wrapDamaged(err error) error {
+func WrapDamaged(err error) error {
+	if errors.Is(err, ErrDiskFull) {
+		return err
+	}
 	for _, elsewhere := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
 		syscall.EIO, syscall.ENOSPC} {
 		// compared by text, because Badger does not wrap errors

@@ -194,7 +194,7 @@ func TestTroubleElsewhereIsNoDamage(t *testing.T) {
 		{&os.PathError{Op: "open", Path: "db/000001.sst", Err: syscall.ENOENT}, true},
 		{errors.New("manifest has bad magic"), true},
 	} {
-		if got := wrapDamaged(c.err); errors.Is(got, ErrDamaged) != c.want || !errors.Is(got, c.err) {
+		if got := WrapDamaged(c.err); errors.Is(got, ErrDamaged) != c.want || !errors.Is(got, c.err) {
 			t.Errorf("%v: %v, want damage: %v", c.err, got, c.want)
 		}
 	}

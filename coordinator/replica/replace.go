@@ -1,0 +1,111 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// A member whose directory was lost or damaged starts with an empty one, and with a new ID: it has
+// forgotten for whom it has voted and what it has confirmed. The former ID cannot vote any more,
+// since connections name the ID that they are for. The leader replaces the former member by the new
+// one:
+//
+//  1. It adds the new one as a member that does not count for majorities.
+//  2. When the new one has everything, the leader removes the former one.
+//  3. It makes the new one count.
+//
+// Each step needs a majority of the other members. The next leader continues where this one ended.
+
+// Maintain replaces members with lost directories, until the tenure or ctx ends. It also lets
+// members count that were added and have caught up.
+func (t *Tenure) Maintain(ctx context.Context) error {
+	tick := time.NewTicker(surveyWait)
+	defer tick.Stop()
+	for logged := ""; ; {
+		err := t.maintain(ctx)
+		if err != nil && ctx.Err() == nil && err.Error() != logged {
+			logged = err.Error()
+			t.r.log.Warn("a coordinator with a lost directory is not replaced yet", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-t.lost:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// maintain looks once at all members.
+func (t *Tenure) maintain(ctx context.Context) error {
+	all, last, err := t.r.Survey(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		switch {
+		case s.Voter && s.other != nil:
+			err = t.addSuccessor(all, s)
+		case !s.Voter && s.other != nil && slices.ContainsFunc(all, func(m Surveyed) bool { return m.ID == s.other.ID }):
+			err = t.remove(s.Member) // the former member is back
+		case !s.Voter && s.Err == nil && last <= s.Applied+Lag/4:
+			err = t.promote(all, s.Member)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addSuccessor adds the member that answers at the address of a lost one.
+func (t *Tenure) addSuccessor(all []Surveyed, lost Surveyed) error {
+	who := lost.other
+	own := t.r.Cluster()
+	switch {
+	case who.HasState || who.Group || own == "" || who.Joins != own:
+		return nil // it is there for another reason, or was added
+	case slices.ContainsFunc(all, func(m Surveyed) bool { return m.ID == who.ID }):
+		return nil
+	}
+	if err := checkRemoval(all, lost.Member); err != nil {
+		return fmt.Errorf("replace member %s at %s: %w", lost.ID, lost.Address, err)
+	}
+	t.r.log.Warn("a coordinator came back with an empty directory; it gets the state of the others", "address", lost.Address, "former", lost.ID, "id", who.ID, "kept", who.Aside)
+	if err := t.r.raft.AddNonvoter(raft.ServerID(who.ID), joinAddress(who.ID, lost.Address), 0, changeWait).Error(); err != nil {
+		return fmt.Errorf("replace member %s at %s: %w", lost.ID, lost.Address, err)
+	}
+	return nil
+}
+
+// promote makes a member count that has caught up. It removes the former member at its address.
+func (t *Tenure) promote(all []Surveyed, m Member) error {
+	for _, former := range all {
+		if former.Address != m.Address || former.ID == m.ID {
+			continue
+		}
+		if err := checkRemoval(all, former.Member); err != nil {
+			return fmt.Errorf("replace member %s at %s: %w", former.ID, former.Address, err)
+		}
+		if err := t.remove(former.Member); err != nil {
+			return err
+		}
+	}
+	if err := t.r.raft.AddVoter(raft.ServerID(m.ID), joinAddress(m.ID, m.Address), 0, changeWait).Error(); err != nil {
+		return fmt.Errorf("member %s at %s: %w", m.ID, m.Address, err)
+	}
+	t.r.log.Info("a coordinator has caught up and counts", "address", m.Address, "id", m.ID)
+	return nil
+}
+
+func (t *Tenure) remove(m Member) error {
+	if err := t.r.raft.RemoveServer(raft.ServerID(m.ID), 0, changeWait).Error(); err != nil {
+		return fmt.Errorf("remove member %s at %s: %w", m.ID, m.Address, err)
+	}
+	return nil
+}
