@@ -20,6 +20,7 @@ import (
 //	replica/   the replicated state; see package replica
 //
 // The directory of a single coordinator can become one: Lead passes its state to the group, once.
+// Damaged replicated state is kept as replica.damaged.1, and so on.
 type Member struct {
 	Dir  string
 	opt  Options
@@ -68,6 +69,37 @@ func fileExists(path string) bool {
 
 // ReplicaDir is the directory for replica.Open.
 func (m *Member) ReplicaDir() string { return filepath.Join(m.Dir, "replica") }
+
+// maxAside is the largest number of directories that SetAside keeps.
+const maxAside = 3
+
+// Aside returns the path of the last directory that SetAside has renamed, or "".
+func (m *Member) Aside() string {
+	last := ""
+	for n := 1; n <= maxAside; n++ {
+		if path := m.asidePath(n); fileExists(path) {
+			last = path
+		}
+	}
+	return last
+}
+
+func (m *Member) asidePath(n int) string { return fmt.Sprintf("%s.damaged.%d", m.ReplicaDir(), n) }
+
+// SetAside renames the replicated state, which is damaged. The member then begins with an empty one
+// and gets its content from the others.
+func (m *Member) SetAside() (path string, err error) {
+	for n := 1; n <= maxAside; n++ {
+		if path = m.asidePath(n); fileExists(path) {
+			continue
+		}
+		if err := os.Rename(m.ReplicaDir(), path); err != nil {
+			return "", fmt.Errorf("data directory: %w", err)
+		}
+		return path, state.SyncDir(m.Dir)
+	}
+	return "", fmt.Errorf("data directory %s: files were damaged %d times before, and the disk may fail: check it, then remove the directories replica.damaged.N and start again", m.Dir, maxAside)
+}
 
 // Close releases the directory.
 func (m *Member) Close() error { return m.unlock() }

@@ -10,9 +10,9 @@ import (
 )
 
 // A member whose directory was lost or damaged starts with an empty one, and with a new ID: it has
-// forgotten for whom it has voted and what it has confirmed. The former ID cannot vote any more,
-// since connections name the ID that they are for. The leader replaces the former member by the new
-// one:
+// forgotten for whom it has voted and what it has confirmed. No process can vote under the former
+// ID, since connections name the ID that they are for. The leader replaces the former member by the
+// new one:
 //
 //  1. It adds the new one as a member that does not count for majorities.
 //  2. When the new one has everything, the leader removes the former one.

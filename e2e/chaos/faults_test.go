@@ -3,15 +3,20 @@
 package chaos
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // A fault disturbs the site and repairs it before it returns.
@@ -102,7 +107,8 @@ var (
 	stopDestroying bool
 )
 
-// destroyDisk kills a coordinator, removes its directory, and replaces it by a new one.
+// destroyDisk kills a coordinator, removes its directory, and waits until a new one at its address
+// has its place.
 func (s *site) destroyDisk(r *rand.Rand) {
 	destroying.Lock()
 	defer destroying.Unlock()
@@ -113,23 +119,28 @@ func (s *site) destroyDisk(r *rand.Rand) {
 	m := s.coordinators[i]
 	m.mu.Lock()
 	m.end(syscall.SIGKILL)
-	if err := os.RemoveAll(s.coordinatorDir(i)); err != nil {
+	former, err := os.ReadFile(filepath.Join(s.coordinatorDir(i), "replica", "member"))
+	if err := errors.Join(err, os.RemoveAll(s.coordinatorDir(i))); err != nil {
 		s.t.Error(err)
 	}
 	m.start()
 	m.mu.Unlock()
-	address := strings.Split(s.grpc, ",")[i]
-	for _, change := range []string{"remove", "add"} {
-		for begun := time.Now(); ; { // another fault may stop the new one
-			_, err := s.command(append([]string{"coordinator", "members", change, address, "-cluster", s.grpc, "-timeout", "2m"}, s.certificate("client")...)...)
-			if err == nil {
-				break
-			}
-			if time.Since(begun) > settle {
-				s.t.Error(err)
-				stopDestroying = true // with two coordinators, the next destroyed disk would be the end
-				return
-			}
+	lost, _, _ := strings.Cut(string(former), "\n")
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); ; <-tick.C { // another fault may stop the new one
+		out, err := s.command(append([]string{"coordinator", "members", "-o", "json", "-cluster", s.grpc}, s.certificate("client")...)...)
+		var all []report.Coordinator
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &all)
+		}
+		if err == nil && len(all) == len(s.coordinators) && !slices.ContainsFunc(all, func(m report.Coordinator) bool { return m.ID == lost || !m.Voter }) {
+			return
+		}
+		if time.Since(begun) > settle {
+			s.t.Errorf("coordinator %d was not replaced: %+v, %v", i, all, err)
+			stopDestroying = true // with two coordinators, the next destroyed disk would be the end
+			return
 		}
 	}
 }

@@ -3,7 +3,10 @@
 package tasks
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +18,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/porttest"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -155,24 +159,73 @@ func TestLeaderStandsStill(t *testing.T) {
 	})
 }
 
-// The disk of one coordinator after the other is destroyed. An empty directory at a known address
-// is refused until the former member is removed and the new one added, while tasks are submitted
-// and run.
+// The disk of one coordinator after the other is destroyed, or its files are damaged, while tasks are
+// submitted and run. The coordinator comes back by itself as a new member.
 func TestDestroyDisks(t *testing.T) {
 	g := newGroup(t)
 	i := 0
 	g.storm(t, scale(3, 12), func() {
 		g.processes[i].Kill()
-		if err := os.RemoveAll(g.dirs[i]); err != nil {
+		if i == 1 {
+			flipBytes(t, filepath.Join(g.dirs[i], "replica", "log", "*.wal"))
+		} else if err := os.RemoveAll(g.dirs[i]); err != nil {
 			t.Fatal(err)
 		}
 		g.startMember(t, i)
 		g.processes[i].AwaitMatch(t, "the other coordinators have a group")
-		run(t, "layshaft", "coordinator", "members", "remove", g.peers[i], "-cluster", g.address)
-		run(t, "layshaft", "coordinator", "members", "add", g.peers[i], "-cluster", g.address)
-		g.leader(t)
+		g.awaitVoters(t, i)
 		i = (i + 1) % len(g.processes)
 	})
+}
+
+// awaitVoters waits until all coordinators are ready and count, coordinator i with its new ID.
+func (g *group) awaitVoters(t *testing.T, i int) {
+	t.Helper()
+	id := g.processes[i].AwaitMatch(t, `this one is not in it".* id=(\w+)`)
+	for deadline := time.Now().Add(patience); ; {
+		var all []report.Coordinator
+		if err := json.Unmarshal([]byte(run(t, "layshaft", "coordinator", "members", "-o", "json", "-cluster", g.address)), &all); err != nil {
+			t.Fatal(err)
+		}
+		ready := 0
+		for _, m := range all {
+			if m.State == report.Current && m.Voter && (m.Address != g.peers[i] || m.ID == id) {
+				ready++
+			}
+		}
+		if len(all) == len(g.peers) && ready == len(all) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for coordinator %d with ID %s: %+v", i, id, all)
+		}
+	}
+}
+
+// flipBytes flips one bit in each of the first 100 KiB of the files of a pattern.
+func flipBytes(t *testing.T, pattern string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("files %s: %q, %v", pattern, files, err)
+	}
+	for _, path := range files {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 100<<10)
+		n, err := f.ReadAt(b, 0)
+		for at := 500; at < n; at += 1021 {
+			b[at] ^= 1
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			_, err = f.WriteAt(b[:n], 0)
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A single coordinator becomes one of three: its tasks, results and limits are at all of them, also

@@ -20,7 +20,8 @@ type Coordinator struct {
 	// Behind counts the log entries of the leader that this coordinator has not applied. It is zero
 	// if the coordinator is unreachable.
 	Behind int64 `json:"behind"`
-	// Reason explains the state in words; empty if it is Current.
+	// Reason explains the state in words. If it is Current, it is empty or names damaged files that
+	// were kept.
 	Reason string `json:"reason,omitempty"`
 }
 

@@ -251,8 +251,8 @@ func openBadger(dir string, opt Options, log badgerLog) (db *badger.DB, err erro
 	return db, nil
 }
 
-// WrapDamaged wraps ErrDamaged around an error of opening files, unless the cause is outside the files,
-// such as missing permission.
+// WrapDamaged wraps ErrDamaged around an error of opening files, unless the cause is outside of
+// them, such as missing permission.
 func WrapDamaged(err error) error {
 	if errors.Is(err, ErrDiskFull) {
 		return err

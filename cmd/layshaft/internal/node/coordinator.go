@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,7 +75,24 @@ type CoordinatorConfig struct {
 
 // RunCoordinator runs a coordinator until ctx ends; then it returns nil. It fails if an address
 // is in use or unprotected, if the directory cannot be opened, or if the journal fails later.
-func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) (err error) {
+func RunCoordinator(ctx context.Context, cfg CoordinatorConfig) error {
+	if ready := cfg.Ready; ready != nil {
+		var once sync.Once
+		cfg.Ready = func(a Addresses) { once.Do(func() { ready(a) }) }
+	}
+	for {
+		err := cfg.run(ctx)
+		switch {
+		case !errors.Is(err, errSetAside):
+			return err
+		case ctx.Err() != nil:
+			return nil
+		}
+	}
+}
+
+// run opens all ports, runs the coordinator and closes the ports.
+func (cfg CoordinatorConfig) run(ctx context.Context) (err error) {
 	p, err := cfg.open(security.Coordinator)
 	if err != nil {
 		return err

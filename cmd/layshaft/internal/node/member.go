@@ -16,8 +16,11 @@ import (
 	"github.com/layshaft/layshaft/internal/security"
 )
 
-// runMember runs one of several coordinators until ctx ends; then it returns nil. While it leads,
-// it coordinates; otherwise it forwards its connections to the leader.
+// errSetAside means that the replicated state was damaged and is set aside. The member begins anew.
+var errSetAside = errors.New("damaged state was set aside")
+
+// runMember runs one of several coordinators until ctx ends; then it returns nil. It returns
+// errSetAside if it must begin anew.
 func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) (err error) {
 	if err := checkPeers(c.Peers); err != nil {
 		return Refused{err}
@@ -28,8 +31,24 @@ func (c *CoordinatorConfig) runMember(ctx context.Context, p *ports, l *served) 
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
+	damage := c.takePart(ctx, p, l, dir)
+	if !errors.Is(damage, replica.ErrDamaged) || len(c.Peers) == 1 || ctx.Err() != nil {
+		return damage
+	}
+	aside, err := dir.SetAside()
+	if err != nil {
+		return errors.Join(damage, err)
+	}
+	c.Log.Error("files of this coordinator are damaged; it begins with an empty directory and gets its state from the others", "kept", aside, "err", damage)
+	return errSetAside
+}
+
+// takePart is a member of the group until ctx ends; then it returns nil. While the member leads, it
+// coordinates; otherwise it forwards its connections to the leader. The error wraps
+// replica.ErrDamaged if files of the member are damaged.
+func (c *CoordinatorConfig) takePart(ctx context.Context, p *ports, l *served, dir *datadir.Member) (err error) {
 	doors := newDoors(p.grpc)
-	r, err := replica.Open(replica.Config{Dir: dir.ReplicaDir(), Address: p.advertise, Peers: c.Peers, HasState: dir.HasState(), Single: dir.Single(), HTTP: p.httpAddress(),
+	r, err := replica.Open(replica.Config{Dir: dir.ReplicaDir(), Address: p.advertise, Peers: c.Peers, HasState: dir.HasState(), Single: dir.Single(), Aside: dir.Aside(), HTTP: p.httpAddress(),
 		Listener: securedListener{doors.members, p.tls}, Dial: p.dialMember, Timeout: c.ElectionTimeout, Reserve: c.Data.Reserve, Log: c.Log})
 	if err != nil {
 		return refusePeers(err)
@@ -150,8 +169,12 @@ func (c *CoordinatorConfig) leadWhenever(ctx context.Context, p *ports, d *doors
 			c.Log.Warn("another coordinator leads now", "leader", r.Leader())
 		default:
 			c.Log.Error("leading failed; another coordinator takes over", "err", err)
-			if err := t.Transfer(""); err != nil {
+			damaged := errors.Is(err, replica.ErrDamaged)
+			if err := t.Transfer(""); err != nil && !damaged {
 				return fmt.Errorf("coordinator: %w", err)
+			}
+			if damaged {
+				return err
 			}
 		}
 	}
@@ -185,7 +208,7 @@ func (c *CoordinatorConfig) lead(ctx context.Context, p *ports, d *doors, dir *d
 	l := d.open()
 	defer l.closeAll()
 	m := &members{r: r, address: p.advertise, t: t}
-	return c.coordinate(ctx, p, l, data, t.TaskStore(), &tenure{members: m, run: []func(context.Context) error{m.run}, ready: func(context.Context) error {
+	return c.coordinate(ctx, p, l, data, t.TaskStore(), &tenure{members: m, run: []func(context.Context) error{m.run, t.Maintain}, ready: func(context.Context) error {
 		c.Log.Info("this coordinator leads", "term", t.Term(), "took", time.Since(began))
 		return nil
 	}})

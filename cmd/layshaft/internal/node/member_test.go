@@ -69,6 +69,9 @@ func (g *trio) start(address, dir string) *process {
 	m.cfg.Listen, m.cfg.HTTP, m.cfg.Gossip = address, porttest.Free(g.t), "127.0.0.1:0"
 	m.cfg.Data.Reserve = -1
 	m.cfg.ElectionTimeout = 2 * time.Second // on a busy machine, nobody stands for election unasked
+	if m.cfg.Log == nil {                   // shown when the test fails
+		m.cfg.Log = slog.New(slog.NewTextHandler(g.t.Output(), nil)).With("at", address)
+	}
 	var ctx context.Context
 	ctx, m.stop = context.WithCancel(context.Background())
 	go func() { m.done <- RunCoordinator(ctx, m.cfg) }()
@@ -187,15 +190,7 @@ func TestMembers(t *testing.T) {
 
 	// Leadership moves to the member that was named, once.
 	c := g.client(others[0].cfg.Listen)
-	find := func(all *report.Coordinators, address string) string {
-		for _, m := range all.Members {
-			if m.Address == address {
-				return m.ID
-			}
-		}
-		t.Fatalf("%s is no member of %+v", address, all)
-		return ""
-	}
+	find := idOf
 	from, to := find(&all, leader.cfg.Listen), find(&all, others[1].cfg.Listen)
 	if err := c.TransferLeadership(t.Context(), from, to); err != nil {
 		t.Fatal(err)

@@ -83,8 +83,11 @@ func coordinatorOf(s *replica.Surveyed, last uint64) report.Coordinator {
 	case s.Applied < last:
 		c.Behind = int64(last - s.Applied)
 	}
-	if c.Behind > replica.Lag {
+	switch {
+	case c.Behind > replica.Lag || !s.Voter:
 		c.State, c.Reason = report.Lagging, "it is getting what it has missed"
+	case s.Aside != "":
+		c.Reason = "its files were damaged once and are kept in " + s.Aside + "; remove them when the disk is known to be good"
 	}
 	return c
 }
@@ -114,6 +117,9 @@ func warningOf(all []replica.Surveyed) string {
 
 // stale explains in words why nothing is confirmed here.
 func (m *members) stale(all []replica.Surveyed) string {
+	if aside := m.r.Aside(); len(all) == 0 && aside != "" {
+		return fmt.Sprintf("the files of coordinator %s were damaged and are kept in %s; it waits for the other coordinators to get their state. If they are lost for good, see layshaft coordinator recover", m.address, aside)
+	}
 	if len(all) == 0 {
 		return fmt.Sprintf("coordinator %s belongs to no group yet: it waits for the others of -peers, or for layshaft coordinator members add %s", m.address, m.address)
 	}
