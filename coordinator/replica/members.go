@@ -170,8 +170,11 @@ func (t *Tenure) Remove(ctx context.Context, name string) (Member, error) {
 
 // Transfer makes the member with an ID or address lead. With "" it takes the member that has
 // applied the most. A member that does not answer is refused. Transfer blocks until the other
-// member has taken over.
+// member has taken over. The error wraps ErrNotLeading if the tenure has ended or is about to end.
 func (t *Tenure) Transfer(name string) error {
+	if t.r.raft.State() != raft.Leader {
+		return fmt.Errorf("transfer: %w", ErrNotLeading)
+	}
 	to := ""
 	if name != "" {
 		m, err := t.find(name)
@@ -193,7 +196,13 @@ func (t *Tenure) Transfer(name string) error {
 	if err != nil {
 		return fmt.Errorf("transfer: %w", err)
 	}
-	if err := t.r.raft.LeadershipTransferToServer(raft.ServerID(m.ID), joinAddress(m.ID, m.Address)).Error(); err != nil {
+	err = t.r.raft.LeadershipTransferToServer(raft.ServerID(m.ID), joinAddress(m.ID, m.Address)).Error()
+	for _, gone := range []error{raft.ErrNotLeader, raft.ErrLeadershipLost, raft.ErrLeadershipTransferInProgress} {
+		if errors.Is(err, gone) {
+			return fmt.Errorf("transfer: %w: %w", ErrNotLeading, err)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("transfer: %w", err)
 	}
 	return nil

@@ -475,3 +475,16 @@ func TestFollowersDisks(t *testing.T) {
 		g.disks[f.address].hold(false)
 	}
 }
+
+// TestTransferTwice transfers with a tenure that has ended: the caller learns that nothing is to do.
+func TestTransferTwice(t *testing.T) {
+	g := startGroup(t, 3)
+	_, lead := g.leader()
+	if err := lead.Transfer(""); err != nil {
+		t.Fatal(err)
+	}
+	<-lead.Lost()
+	if err := lead.Transfer(""); !errors.Is(err, ErrNotLeading) {
+		t.Errorf("a second transfer: %v", err)
+	}
+}

@@ -168,10 +168,16 @@ func (c *CoordinatorConfig) leadWhenever(ctx context.Context, p *ports, d *doors
 		case lost(t):
 			c.Log.Warn("another coordinator leads now", "leader", r.Leader())
 		default:
+			// Writes also fail during a transfer, shortly before the tenure is lost.
+			handOver := t.Transfer("")
+			if errors.Is(handOver, replica.ErrNotLeading) {
+				c.Log.Info("leading ends", "err", err)
+				break
+			}
 			c.Log.Error("leading failed; another coordinator takes over", "err", err)
 			damaged := errors.Is(err, replica.ErrDamaged)
-			if err := t.Transfer(""); err != nil && !damaged {
-				return fmt.Errorf("coordinator: %w", err)
+			if handOver != nil && !damaged {
+				return fmt.Errorf("coordinator: %w", handOver)
 			}
 			if damaged {
 				return err
