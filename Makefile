@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench chaos catalog
+.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos catalog
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -81,3 +81,8 @@ WORKS ?= all
 
 bench: ## measure beside hand-written Go and DuckDB (WORKS="w1 w3" for some; see bench/README.md)
 	go run ./bench/cmd/bench $(WORKS)
+
+REPLICAS ?= enqueue pause join followers
+
+replicas: ## measure three coordinators beside one (REPLICAS="pause" for less; see bench/README.md)
+	go run ./bench/cmd/replicas $(REPLICAS)
