@@ -10,6 +10,7 @@ import (
 // TestDiskFull runs a job on a disk that is too small, and again when the disk has been enlarged:
 // it continues.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("fills a file system in memory")
 	}

@@ -20,7 +20,7 @@ import (
 func build(t *testing.T, pkg string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	if out, err := exec.Command("go", "build", "-o", bin, "github.com/layshaft/layshaft/"+pkg).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", bin, "github.com/layshaft/layshaft/"+pkg).CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
 	return bin
@@ -67,11 +67,12 @@ func contents(t *testing.T, dir string) string {
 // and over. Every result must be that of an undisturbed run, to the byte, every record must be
 // counted once, and work that was committed must not be done again.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	kills := 30
 	if testing.Short() {
 		kills = 4
 	}
-	bin, input := build(t, "examples/wordcount"), text(t, 8, 4<<20)
+	bin, input := build(t, "examples/wordcount"), text(t, 8, 1<<20)
 	work := t.TempDir()
 	state, out := filepath.Join(work, "state"), filepath.Join(work, "out")
 	args := func() []string {

@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 // programs builds all programs of the tests, once.
 var programs = sync.OnceValue(func() error {
 	const module = "github.com/layshaft/layshaft/"
-	out, err := exec.Command("go", "build", "-o", binDir+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags=-w", "-o", binDir+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}

@@ -30,6 +30,7 @@ var killedReports = map[string]string{
 // operator runs. The answer must be that of an undisturbed run, to the byte, and a file that COPY
 // writes is whole or absent.
 func TestKillReport(t *testing.T) {
+	t.Parallel()
 	bin := build(t, "cmd/layshaft")
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(11, 0))

@@ -31,7 +31,7 @@ func TestScript(t *testing.T) {
 	}
 	bin := t.TempDir()
 	const module = "github.com/layshaft/layshaft/"
-	if out, err := exec.Command("go", "build", "-o", bin+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", bin+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	for _, v := range os.Environ() { // flags of the programs have defaults there

@@ -22,6 +22,7 @@ import (
 // budgets. A coordinator that is restored from it continues with them, and gives new tasks IDs that
 // were never given.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	healed := filepath.Join(t.TempDir(), "healed")
 	c.worker(t, "-concurrency", "4", "-healed", healed)

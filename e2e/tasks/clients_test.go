@@ -73,6 +73,7 @@ gearadmin -h $1 -p $2 --show-jobs | grep -q '^H:' && echo known 1`, "-", host, p
 // Clients and workers in other languages work against the coordinator unchanged: with each other,
 // and with those in Go. What they hand over in the background survives a kill of the coordinator.
 func TestClientsOfOthers(t *testing.T) {
+	t.Parallel()
 	for _, o := range outsiders {
 		t.Run(o.name, func(t *testing.T) {
 			outside.Need(t, o.needs...)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/e2e/internal/proc"
 	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
@@ -18,6 +20,7 @@ import (
 // A coordinator without free file descriptors names the reason to clients of both ports and, once,
 // in its log. Clients that are connected work on, and new ones do once others have left.
 func TestFewFiles(t *testing.T) {
+	t.Parallel()
 	// The last connection finds 1 or 2 descriptors. It must not need more than that.
 	for _, limit := range []int{64, 65} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) { testFewFiles(t, limit) })
@@ -26,12 +29,10 @@ func TestFewFiles(t *testing.T) {
 
 func testFewFiles(t *testing.T, limit int) {
 	c := &cluster{address: porttest.Free(t), gearman: porttest.Free(t), dir: t.TempDir()}
-	binary, begun := binDir, time.Now()
-	t.Cleanup(func() { binDir = binary })
-	binDir = "/bin"
-	c.coordinator = launch(t, "sh", "-c", fmt.Sprintf("ulimit -n %d; exec '%s' coordinator -data '%s' -listen %s -gearman %s -http none -gossip 127.0.0.1:0",
-		limit, filepath.Join(binary, "layshaft"), c.dir, c.address, c.gearman))
-	binDir = binary
+	begun := time.Now()
+	c.coordinator = proc.Start(t, patience, "layshaft coordinator", exec.Command("/bin/sh", "-c",
+		fmt.Sprintf("ulimit -n %d; exec '%s' coordinator -data '%s' -listen %s -gearman %s -http none -gossip 127.0.0.1:0",
+			limit, filepath.Join(binDir, "layshaft"), c.dir, c.address, c.gearman)))
 	client, err := tasks.Dial(tasks.Cluster{Address: c.address, Connect: patience, Patience: patience})
 	if err != nil {
 		t.Fatal(err)

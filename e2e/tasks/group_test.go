@@ -99,6 +99,7 @@ func (g *group) leader(t *testing.T) int {
 // One of three coordinators after the other is killed, the leader mostly, and started again, while
 // tasks are submitted and run.
 func TestKillLeader(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t)
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	g.storm(t, scale(6, 100), func() {
@@ -117,6 +118,7 @@ func TestKillLeader(t *testing.T) {
 // A coordinator that gets SIGTERM hands over; three times in a row the leader is replaced, as by an
 // upgrade of all.
 func TestHandOver(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t)
 	g.storm(t, scale(3, 30), func() {
 		i := g.leader(t)
@@ -130,6 +132,7 @@ func TestHandOver(t *testing.T) {
 
 // All coordinators are killed at once, as by a power cut, and start again.
 func TestKillAll(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t)
 	g.storm(t, scale(2, 20), func() {
 		for _, p := range g.processes {
@@ -144,6 +147,7 @@ func TestKillAll(t *testing.T) {
 // The leader stands still for longer than an election takes. Another one leads, clients and workers
 // go there although their connections do not break, and the first one follows when it wakes.
 func TestLeaderStandsStill(t *testing.T) {
+	t.Parallel()
 	g, n := newGroup(t), 0
 	g.storm(t, scale(2, 20), func() {
 		i := g.leader(t)
@@ -162,6 +166,7 @@ func TestLeaderStandsStill(t *testing.T) {
 // The disk of one coordinator after the other is destroyed, or its files are damaged, while tasks are
 // submitted and run. The coordinator comes back by itself as a new member.
 func TestDestroyDisks(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t)
 	i := 0
 	g.storm(t, scale(3, 12), func() {
@@ -231,6 +236,7 @@ func flipBytes(t *testing.T, pattern string) {
 // A single coordinator becomes one of three: its tasks, results and limits are at all of them, also
 // when its own disk is destroyed afterwards.
 func TestGrow(t *testing.T) {
+	t.Parallel()
 	g := prepareGroup(t)
 	single := launch(t, "layshaft", "coordinator", "-data", g.dirs[0], "-listen", g.peers[0], "-http", "none", "-gossip", "127.0.0.1:0")
 	var ids []tasks.ID

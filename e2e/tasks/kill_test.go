@@ -20,6 +20,7 @@ import (
 // followed by others. Those that were acknowledged end well, and each result is committed once:
 // what follows a task is one task, whatever ran how often.
 func TestKillCoordinator(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.storm(t, scale(12, 120), func() {
 		c.coordinator.Kill()

@@ -69,6 +69,7 @@ func (x *index) update(ctx context.Context, change struct {
 // Each committed change reaches its document and no rolled-back one does, while the coordinator,
 // which forwards, a second forwarder and the database are killed in turn.
 func TestOutbox(t *testing.T) {
+	t.Parallel()
 	db := pgtest.New(t)
 	db.Exec(t, "CREATE TABLE products (id int PRIMARY KEY, name text)")
 	run(t, "layshaft", "pg", "install", db.DSN())

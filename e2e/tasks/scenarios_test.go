@@ -292,6 +292,7 @@ func gearmanStatus(t *testing.T, address string) map[string]string {
 
 // Two tasks that kill their process become dead letters. Six tasks beside them do not.
 func TestPoison(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	over, supervised := make(chan struct{}), make(chan int)
 	go func() {
@@ -330,6 +331,7 @@ func TestPoison(t *testing.T) {
 // Workers that end by themselves and are started again by a supervisor, a hundred times under load,
 // lose no task and double no result.
 func TestRollingRestarts(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	const workers, lives, each = 4, 25, 10
 	ids := make([]tasks.ID, 0, workers*lives*each)

@@ -17,6 +17,7 @@ import (
 // A worker of pipelines runs commands for tasks in its own slots: one is reserved for high tasks, a
 // coordinator that is killed finds those that run in them, and SIGTERM lets them end.
 func TestFunctionsInSlots(t *testing.T) {
+	t.Parallel()
 	gossip, dir := porttest.Free(t), t.TempDir()
 	c := &cluster{address: porttest.Free(t), dir: t.TempDir()}
 	begin := func() {
@@ -99,6 +100,7 @@ func TestFunctionsInSlots(t *testing.T) {
 // A command in the only slot of a worker calls its own function with the command line, and gets the
 // result, also through task wait.
 func TestCommandCallsItself(t *testing.T) {
+	t.Parallel()
 	gossip := porttest.Free(t)
 	c := &cluster{address: porttest.Free(t), dir: t.TempDir()}
 	c.coordinator = launch(t, "layshaft", "coordinator", "-data", c.dir, "-listen", c.address, "-http", "none", "-gossip", gossip)
