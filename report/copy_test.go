@@ -116,6 +116,19 @@ func TestCopyPartitions(t *testing.T) {
 	}
 }
 
+// TestCopyOfNothing reads a directory to which COPY wrote no rows. No file has the columns.
+func TestCopyOfNothing(t *testing.T) {
+	files(t, map[string]string{"in.csv": "a,b\n1,x\n"})
+	if _, err := answer(t, mapreduce.Local{}, "COPY (SELECT * FROM in.csv WHERE a > 1) TO 'out' (FORMAT parquet, PARTITION_BY a)"); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"out", "out/**"} {
+		if _, err := answer(t, mapreduce.Local{}, "SELECT * FROM '"+from+"'"); err == nil || !strings.Contains(err.Error(), "COPY wrote no rows there") {
+			t.Errorf("%s: %v", from, err)
+		}
+	}
+}
+
 // TestCopyOptions checks options and their errors.
 func TestCopyOptions(t *testing.T) {
 	files(t, map[string]string{"in.csv": "a,b\n1,x\n2,\n"})

@@ -341,6 +341,8 @@ func nothingFound(pattern string, why filesys.LeftOut) error {
 		return fmt.Errorf("%s: all its files lie below names that begin with . or _; spell such a name, or read them with -hidden", pattern)
 	case filesys.LeftOwn:
 		return fmt.Errorf("%s: all its files lie where the job writes; write to another place", pattern)
+	case filesys.LeftCopy:
+		return fmt.Errorf("%s: COPY wrote no rows there, so no file has the columns; read another output, or run COPY again when it has rows", pattern)
 	case filesys.LeftLink:
 		return fmt.Errorf("%s: it has only links that lead nowhere; correct the links", pattern)
 	}

@@ -70,6 +70,7 @@ const (
 	LeftLink   LeftOut = "link"   // a link that leads nowhere, in a circle, or out of the tree
 	LeftTwice  LeftOut = "twice"  // another name of a file that is input
 	LeftOwn    LeftOut = "own"    // it lies where the job writes
+	LeftCopy   LeftOut = "copy"   // it lists what COPY of a report wrote, and is no data
 	LeftEmpty  LeftOut = "empty"  // it is empty, and its format demands a header
 )
 

@@ -117,7 +117,7 @@ const CopyManifest = "_layshaft_copy.json"
 func (in *Input) Admit(i *Info) LeftOut {
 	why := i.LeftOut
 	if why == LeftHidden && Base(i.Path) == CopyManifest {
-		return LeftOwn // it is no data, also with Hidden, and nobody misses it
+		return LeftCopy // also with Hidden; nobody misses it
 	}
 	if why == LeftHidden && in.Hidden {
 		why = ""
