@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/datadir"
@@ -23,6 +25,11 @@ type (
 		outputFlag
 		File string `arg:"" help:"The backup; - is standard input."`
 		Data string `required:"" placeholder:"DIR" help:"Directory to create; it must not exist, or be empty. Then start a coordinator with it, in place of the old one."`
+	}
+	recoverCmd struct {
+		outputFlag
+		Data   string `required:"" placeholder:"DIR" help:"Directory of the coordinator that is left. Its process must have ended."`
+		DryRun bool   `help:"Show what the directory has, and change nothing. Of several coordinators that are left, recover the one with the latest term, and then the latest entry."`
 	}
 	certInitCmd struct {
 		outputFlag
@@ -80,6 +87,29 @@ func (c *restoreCmd) Run() error {
 	}
 	return c.print(map[string]string{"data": c.Data}, func(w io.Writer) {
 		row(w, fmt.Sprintf("%s is ready; start it with: layshaft coordinator -data %s", c.Data, c.Data))
+	})
+}
+
+// Run makes a coordinator the only one of its group.
+func (c *recoverCmd) Run(ctx context.Context) error {
+	r, err := datadir.Recover(ctx, c.Data, datadir.Options{}, c.DryRun)
+	if err != nil {
+		return err
+	}
+	others := append([]string{}, r.Others...)
+	v := map[string]any{"id": r.ID, "address": r.Address, "others": others, "term": r.Term, "entry": r.Last, "recovered": !c.DryRun}
+	return c.print(v, func(w io.Writer) {
+		lost := strings.Join(others, " and ")
+		if c.DryRun {
+			row(w, fmt.Sprintf("coordinator %s at %s of a group with %s: term %d, entry %d", r.ID, r.Address, cmp.Or(lost, "no others"), r.Term, r.Last))
+			return
+		}
+		row(w, fmt.Sprintf("coordinator %s at %s is the only one of its group, with everything up to entry %d of term %d", r.ID, r.Address, r.Last, r.Term))
+		if lost != "" {
+			row(w, fmt.Sprintf("lost: what %s confirmed without it, in the last moments before they were lost", lost))
+			row(w, fmt.Sprintf("next: start it with the same -peers; remove the directories of %s, start them, and run layshaft coordinator members add for each", lost))
+			row(w, "never start the others with their former directories: they would be a second cluster of the same name")
+		}
 	})
 }
 

@@ -17,13 +17,14 @@ type cli struct {
 		Run     coordinatorCmd `cmd:"" default:"withargs" help:"Run the coordinator of a cluster, until SIGTERM. This is what \"layshaft coordinator\" does."`
 		Backup  backupCmd      `cmd:"" help:"Back up the data of a running coordinator into a file."`
 		Restore restoreCmd     `cmd:"" help:"Create a data directory from a backup."`
+		Recover recoverCmd     `cmd:"" help:"Continue with one of several coordinators after the majority is lost for good."`
 		Members struct {
 			List     memberListCmd     `cmd:"" default:"withargs" help:"List the coordinators. This is what \"layshaft coordinator members\" does."`
 			Add      memberAddCmd      `cmd:"" help:"Make a running coordinator with an empty directory a member. Returns when it has the state of the others."`
 			Remove   memberRemoveCmd   `cmd:"" help:"Remove a coordinator, such as one that was destroyed."`
 			Transfer memberTransferCmd `cmd:"" help:"Make another coordinator lead."`
 		} `cmd:"" help:"List, add and remove the coordinators of a cluster with several."`
-	} `cmd:"" help:"Run, back up or restore a coordinator."`
+	} `cmd:"" help:"Run, back up, restore or recover a coordinator."`
 	Worker struct {
 		Run   workerCmd      `cmd:"" default:"withargs" help:"Run a worker, until SIGTERM drains it. This is what \"layshaft worker\" does."`
 		List  workerListCmd  `cmd:"" help:"List the workers of a cluster."`

@@ -17,6 +17,7 @@ var examples = map[string]string{
 	"coordinator backup":         "layshaft coordinator backup cluster.backup",
 	"coordinator members add":    "layshaft coordinator members add c4:7070   (start it first, with an empty directory and -peers)",
 	"coordinator members remove": "layshaft coordinator members remove c3:7070   (layshaft coordinator members shows IDs and addresses)",
+	"coordinator recover":        "layshaft coordinator recover -data /var/lib/layshaft   (on the machine of the coordinator that is left)",
 	"coordinator restore":        "layshaft coordinator restore cluster.backup -data /var/lib/layshaft",
 	"worker":                     "layshaft worker -join 127.0.0.1:7946 -data /var/lib/layshaft-worker",
 	"worker drain":               "layshaft worker drain host-ab12cd   (layshaft worker list shows the names)",

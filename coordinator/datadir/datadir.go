@@ -103,7 +103,7 @@ func (d *Data) open(opt Options) (err error) {
 		}
 	}
 	if fileExists(filepath.Join(d.Dir, "replica")) {
-		return fmt.Errorf("data directory %s: it belongs to one of several coordinators; start it with -peers", d.Dir)
+		return fmt.Errorf("data directory %s: it belongs to one of several coordinators; start it with -peers (the own address alone, if it is the last one), or restore a backup of the group into a new directory for a coordinator without -peers", d.Dir)
 	}
 	if d.Code, err = OpenCodeStore(filepath.Join(d.Dir, "code")); err != nil {
 		return err

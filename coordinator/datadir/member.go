@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,6 +53,26 @@ func OpenMember(dir string, opt Options) (_ *Member, err error) {
 		return nil, errors.Join(fmt.Errorf("data directory %s: %w", dir, err), m.unlock())
 	}
 	return m, nil
+}
+
+// Recover makes the coordinator with a directory the only one of its group; see replica.Recover.
+func Recover(ctx context.Context, dir string, opt Options, dry bool) (out replica.Recovered, err error) {
+	if !fileExists(filepath.Join(dir, "replica")) {
+		return out, fmt.Errorf("data directory %s: it is not the directory of one of several coordinators", dir)
+	}
+	m, err := OpenMember(dir, opt)
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	out, err = replica.Recover(ctx, replica.Config{Dir: m.ReplicaDir(), Reserve: opt.Reserve, Log: opt.Log}, dry)
+	switch {
+	case errors.Is(err, replica.ErrNoGroup) && m.Aside() != "":
+		err = fmt.Errorf("%w; its files were damaged and are kept in %s: recover another coordinator, or restore a backup", err, m.Aside())
+	case errors.Is(err, replica.ErrDamaged):
+		err = fmt.Errorf("%w; recover another coordinator, or restore a backup", err)
+	}
+	return out, err
 }
 
 // HasState reports whether the directory has the state of a single coordinator that no group has

@@ -103,11 +103,13 @@ func (t *Tenure) Add(ctx context.Context, address string) (Member, error) {
 	return Member{ID: who.ID, Address: address, Voter: true}, nil
 }
 
-// awaitCurrent waits until the member at an address has nearly everything.
+// awaitCurrent waits until the member at an address has all entries as of now, and nearly all that
+// were added meanwhile.
 func (t *Tenure) awaitCurrent(ctx context.Context, address string) error {
+	now := t.r.raft.LastIndex()
 	for {
 		who, err := t.r.streams.ask(ctx, address)
-		if err == nil && t.r.raft.LastIndex() <= who.Applied+Lag/4 {
+		if err == nil && who.Applied >= now && t.r.raft.LastIndex() <= who.Applied+Lag/4 {
 			return nil
 		}
 		select {

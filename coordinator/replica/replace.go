@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -25,8 +26,10 @@ import (
 func (t *Tenure) Maintain(ctx context.Context) error {
 	tick := time.NewTicker(surveyWait)
 	defer tick.Stop()
+	before := uint64(math.MaxUint64) // the last entry at the last look
 	for logged := ""; ; {
-		err := t.maintain(ctx)
+		last, err := t.maintain(ctx, before)
+		before = last
 		if err != nil && ctx.Err() == nil && err.Error() != logged {
 			logged = err.Error()
 			t.r.log.Warn("a coordinator with a lost directory is not replaced yet", "err", err)
@@ -41,11 +44,11 @@ func (t *Tenure) Maintain(ctx context.Context) error {
 	}
 }
 
-// maintain looks once at all members.
-func (t *Tenure) maintain(ctx context.Context) error {
+// maintain looks once at all members. It returns the index of the last entry.
+func (t *Tenure) maintain(ctx context.Context, before uint64) (last uint64, err error) {
 	all, last, err := t.r.Survey(ctx)
 	if err != nil {
-		return err
+		return before, err
 	}
 	for _, s := range all {
 		switch {
@@ -53,14 +56,14 @@ func (t *Tenure) maintain(ctx context.Context) error {
 			err = t.addSuccessor(all, s)
 		case !s.Voter && s.other != nil && slices.ContainsFunc(all, func(m Surveyed) bool { return m.ID == s.other.ID }):
 			err = t.remove(s.Member) // the former member is back
-		case !s.Voter && s.Err == nil && last <= s.Applied+Lag/4:
+		case !s.Voter && s.Err == nil && s.Applied >= before && last <= s.Applied+Lag/4:
 			err = t.promote(all, s.Member)
 		}
 		if err != nil {
-			return err
+			return last, err
 		}
 	}
-	return nil
+	return last, nil
 }
 
 // addSuccessor adds the member that answers at the address of a lost one.

@@ -406,8 +406,14 @@ func (r *Replica) identify() identity {
 		who.Joins = *found
 	}
 	if run != nil {
-		who.Group = len(run.GetConfiguration().Configuration().Servers) > 0
+		servers := run.GetConfiguration().Configuration().Servers
+		who.Group = len(servers) > 0
 		who.Leader, who.Applied = r.Leader(), run.AppliedIndex()
+		if run.State() == raft.Leader {
+			for _, s := range servers {
+				who.Members = append(who.Members, string(s.ID))
+			}
+		}
 	}
 	return who
 }

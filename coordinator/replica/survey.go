@@ -114,6 +114,26 @@ func (r *Replica) FindLeader(ctx context.Context) string {
 	return ""
 }
 
+// Removed asks the other members for the leader if this member hears from none. It returns the
+// address of a leader whose group this member was removed from, or "".
+func (r *Replica) Removed(ctx context.Context) string {
+	members, err := r.Members()
+	if err != nil || len(members) == 0 || r.Leader() != "" {
+		return ""
+	}
+	leader := r.FindLeader(ctx)
+	if leader == "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, surveyWait)
+	defer cancel()
+	who, err := r.streams.ask(ctx, leader)
+	if err != nil || len(who.Members) == 0 || slices.Contains(who.Members, r.id) {
+		return ""
+	}
+	return leader
+}
+
 // Position is the place of a member in the log.
 type Position struct{ Term, Applied uint64 }
 
@@ -131,6 +151,8 @@ func (r *Replica) Position() Position {
 // cluster of this member. Peers that cannot be reached are left out.
 func (r *Replica) CheckPeers(ctx context.Context) (wrong []string) {
 	own := r.Cluster()
+	members, _ := r.Members()
+	leads := slices.ContainsFunc(members, func(m Member) bool { return m.Leader && m.ID == r.id })
 	for _, p := range r.cfg.Peers {
 		who, err := r.streams.ask(ctx, p)
 		switch {
@@ -140,6 +162,8 @@ func (r *Replica) CheckPeers(ctx context.Context) (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("%s: %v", p, err))
 		case err == nil && own != "" && who.Cluster != "" && who.Cluster != own:
 			wrong = append(wrong, fmt.Sprintf("%s belongs to the cluster %s, and this coordinator to %s", p, who.Cluster, own))
+		case err == nil && leads && who.Group && !slices.ContainsFunc(members, func(m Member) bool { return m.ID == who.ID }):
+			wrong = append(wrong, fmt.Sprintf("%s is no member and has a former directory of the group: end it, or remove its directory and run layshaft coordinator members add %s", p, p))
 		}
 	}
 	return wrong

@@ -178,13 +178,13 @@ func TestDestroyDisks(t *testing.T) {
 		}
 		g.startMember(t, i)
 		g.processes[i].AwaitMatch(t, "the other coordinators have a group")
-		g.awaitVoters(t, i)
+		g.awaitMember(t, i, len(g.peers))
 		i = (i + 1) % len(g.processes)
 	})
 }
 
-// awaitVoters waits until all coordinators are ready and count, coordinator i with its new ID.
-func (g *group) awaitVoters(t *testing.T, i int) {
+// awaitMember waits until n coordinators are ready and count, coordinator i with its new ID.
+func (g *group) awaitMember(t *testing.T, i, n int) {
 	t.Helper()
 	id := g.processes[i].AwaitMatch(t, `this one is not in it".* id=(\w+)`)
 	for deadline := time.Now().Add(patience); ; {
@@ -198,7 +198,7 @@ func (g *group) awaitVoters(t *testing.T, i int) {
 				ready++
 			}
 		}
-		if len(all) == len(g.peers) && ready == len(all) {
+		if len(all) == n && ready == n {
 			return
 		}
 		if time.Now().After(deadline) {

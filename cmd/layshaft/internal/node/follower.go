@@ -121,6 +121,29 @@ func (c *CoordinatorConfig) watchPeers(ctx context.Context, r *replica.Replica) 
 	}
 }
 
+// removedEvery is the pause between two looks whether this member was removed.
+const removedEvery = 2 * time.Second
+
+// watchRemoval logs that this member was removed from the group. It forwards to the leader until
+// its process ends.
+func (c *CoordinatorConfig) watchRemoval(ctx context.Context, r *replica.Replica) error {
+	tick := time.NewTicker(removedEvery)
+	defer tick.Stop()
+	for was := false; ; {
+		leader := r.Removed(ctx)
+		if leader != "" && !was && ctx.Err() == nil {
+			c.Log.Warn("this coordinator was removed from the group and only forwards to the leader; end its process", "leader", leader,
+				"again", "to add it again, remove its directory, start it and run layshaft coordinator members add")
+		}
+		was = leader != ""
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // warnOfCount logs that a number of coordinators is unwise.
 func (c *CoordinatorConfig) warnOfCount() {
 	if text := report.CountWarning(len(c.Peers)); text != "" && len(c.Peers) > 1 {

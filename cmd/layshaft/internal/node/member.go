@@ -81,6 +81,7 @@ func (c *CoordinatorConfig) takePart(ctx context.Context, p *ports, l *served, d
 	family.Go(func() error { return c.joinGossip(within, p, r) })
 	family.Go(func() error { return cutAfterChange(within, doors, r) })
 	family.Go(func() error { return c.watchPeers(within, r) })
+	family.Go(func() error { return c.watchRemoval(within, r) })
 	asFollower := &members{r: r, address: p.advertise}
 	family.Go(func() error { return c.standby(p, asFollower).Run(within, doors.standby) })
 	if doors.page != nil {
