@@ -90,3 +90,16 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		n    int
+		want string
+	}{{"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"日本語", 6, "日本語"}, {"日本語", 5, "日本…"}, {"e\u0301e\u0301", 2, "e\u0301e\u0301"}, {"abc", 0, "…"}} {
+		got, width := plain.Cut(c.text, c.n)
+		if got != c.want || width != plain.Width(got) {
+			t.Errorf("Cut(%q, %d) = %q of width %d, want %q of width %d", c.text, c.n, got, width, c.want, plain.Width(c.want))
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -236,8 +237,8 @@ func (c *chart) writeBars(out *bufio.Writer) {
 	lo, hi, labels := 0.0, 0.0, 0
 	for i := range points {
 		lo, hi = min(lo, points[i].y[0]), max(hi, points[i].y[0])
-		points[i].label, _ = cutText(cleaned(points[i].label), 28)
-		labels = max(labels, textWidth(points[i].label))
+		points[i].label, _ = plain.Cut(cleaned(points[i].label), 28)
+		labels = max(labels, plain.Width(points[i].label))
 	}
 	if !isDrawable(lo, hi) {
 		return
@@ -270,7 +271,7 @@ func (c *chart) writeBars(out *bufio.Writer) {
 func begin(out *bufio.Writer, caption string, names []string, width, height float64) {
 	fmt.Fprintf(out, "<figure><figcaption>%s", escaped(cleaned(caption)))
 	for i, name := range names {
-		name, _ = cutText(cleaned(name), 40)
+		name, _ = plain.Cut(cleaned(name), 40)
 		fmt.Fprintf(out, ` <i class="c%d"></i>%s`, i+1, escaped(name))
 	}
 	fmt.Fprintf(out, "</figcaption>\n<svg viewBox=\"0 0 %s %s\" role=\"img\" aria-label=\"%s\">\n", coord(width), coord(height), escaped(cleaned(caption)))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -98,8 +99,8 @@ say "hi", <b>      │    9 │    0.00 │  -0.25
 	// all lines are as wide as the rule
 	lines := strings.Split(strings.Trim(render(t, "table", Options{}, products()), "\n"), "\n")
 	for _, l := range lines[:len(lines)-1] {
-		if textWidth(l) != textWidth(lines[1]) {
-			t.Errorf("line of width %d, want %d: %q", textWidth(l), textWidth(lines[1]), l)
+		if plain.Width(l) != plain.Width(lines[1]) {
+			t.Errorf("line of width %d, want %d: %q", plain.Width(l), plain.Width(lines[1]), l)
 		}
 	}
 }
@@ -112,7 +113,7 @@ func TestTableFits(t *testing.T) {
 		for _, most := range []int{0, 12} {
 			out := render(t, "table", Options{Width: width, MaxColumn: most}, r)
 			for l := range strings.Lines(out) {
-				if w := textWidth(strings.TrimSuffix(l, "\n")); w > width {
+				if w := plain.Width(strings.TrimSuffix(l, "\n")); w > width {
 					t.Fatalf("width %d: a line of %d columns:\n%s", width, w, out)
 				}
 			}
@@ -135,7 +136,7 @@ func TestManyColumns(t *testing.T) {
 	for _, width := range []int{80, 100_000} {
 		out := render(t, "table", Options{Width: width}, r)
 		first, _, _ := strings.Cut(out, "\n")
-		if w := textWidth(first); w > width || width == 100_000 && w < width-2 {
+		if w := plain.Width(first); w > width || width == 100_000 && w < width-2 {
 			t.Errorf("width %d: the first line has %d columns", width, w)
 		}
 	}

@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
-	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/width"
 
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -95,11 +92,11 @@ func (t *table) End() error {
 func (t *table) start() error {
 	t.widths = make([]int, len(t.columns))
 	for c, head := range t.heads {
-		t.widths[c] = textWidth(head)
+		t.widths[c] = plain.Width(head)
 	}
 	for _, row := range t.rows {
 		for c, s := range row {
-			t.widths[c] = max(t.widths[c], textWidth(s))
+			t.widths[c] = max(t.widths[c], plain.Width(s))
 		}
 	}
 	t.fit()
@@ -140,7 +137,7 @@ func (t *table) fit() {
 		}
 	}
 	total := func(limit int) int {
-		sum := max(0, len(t.widths)-1) * textWidth(separator)
+		sum := max(0, len(t.widths)-1) * plain.Width(separator)
 		for c, w := range t.widths {
 			if cut(c) {
 				w = min(w, limit)
@@ -188,10 +185,10 @@ func (t *table) line(row []string) error {
 
 // cell writes a value with the width of its column. The last one of a line has no spaces behind it.
 func (t *table) cell(s string, c int, last bool) {
-	w := textWidth(s)
+	w := plain.Width(s)
 	right := isRight(t.columns[c].Type)
 	if w > t.widths[c] && !right && t.options.Width+t.options.MaxColumn > 0 {
-		s, w = cutText(s, t.widths[c])
+		s, w = plain.Cut(s, t.widths[c])
 	}
 	pad := max(0, t.widths[c]-w)
 	if right {
@@ -215,20 +212,20 @@ func spaces(out *bufio.Writer, n int) {
 func (t *table) record(row []string) error {
 	names := 0
 	for _, head := range t.heads {
-		names = max(names, textWidth(head))
+		names = max(names, plain.Width(head))
 	}
 	names = min(names, max(minColumn, t.options.Width/2))
 	title := fmt.Sprintf("── row %d ", t.n)
 	t.out.WriteString(title + strings.Repeat("─", max(2, min(t.options.Width, names+24)-utf8.RuneCountInString(title))) + "\n")
 	for c, s := range row {
-		head, w := cutText(t.heads[c], names)
+		head, w := plain.Cut(t.heads[c], names)
 		t.out.WriteString(head)
 		spaces(t.out, names-w)
 		if room := max(minColumn, t.options.Width-names-3); !isRight(t.columns[c].Type) {
 			if t.options.MaxColumn > 0 {
 				room = min(room, t.options.MaxColumn)
 			}
-			s, _ = cutText(s, room)
+			s, _ = plain.Cut(s, room)
 		}
 		t.out.WriteString(separator + s + "\n")
 	}
@@ -247,48 +244,3 @@ func cleaned(s string) string {
 }
 
 var lineEnds = strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ")
-
-// textWidth returns how many columns of a terminal s takes.
-func textWidth(s string) int {
-	n := 0
-	for i := 0; i < len(s); {
-		if s[i] < utf8.RuneSelf {
-			n++
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		n += runeWidth(r)
-		i += size
-	}
-	return n
-}
-
-// runeWidth returns the columns of one character: none for marks that combine with the character
-// before, two for wide ones.
-func runeWidth(r rune) int {
-	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
-		return 0
-	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	return 1
-}
-
-// cutText shortens s to at most n columns; its last character is then …. It returns the width.
-func cutText(s string, n int) (string, int) {
-	if w := textWidth(s); w <= n {
-		return s, w
-	}
-	w := 0
-	for i, r := range s {
-		rw := runeWidth(r)
-		if w+rw > n-1 {
-			return s[:i] + "…", w + 1
-		}
-		w += rw
-	}
-	return s, w
-}
