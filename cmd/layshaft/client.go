@@ -24,7 +24,7 @@ func (f *clientFlags) dial() (*client.Client, error) {
 	if _, err := addresses.Parse(f.Cluster); err != nil {
 		return nil, usageError{fmt.Errorf("-cluster: %w", err)}
 	}
-	cfg := client.Config{Address: f.Cluster, Connect: f.Timeout, Away: printWaiting}
+	cfg := client.Config{Address: f.Cluster, Connect: f.Timeout, Away: f.waiting}
 	if files := f.files(); files != (security.Files{}) {
 		tls, err := security.Load(files, warnings())
 		if err != nil {

@@ -42,6 +42,7 @@ type cli struct {
 	Report  reportCmd  `cmd:"" help:"Answer a SELECT over files, on this machine or on a cluster."`
 	Task    taskCmd    `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
 	Status  statusCmd  `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
+	Top     topCmd     `cmd:"" help:"Watch jobs, functions and workers on one live screen, until q."`
 	State   struct {
 		List stateListCmd `cmd:"" help:"List the jobs in a -state directory of programs, the latest first."`
 		Drop stateDropCmd `cmd:"" help:"Remove jobs from a -state directory."`
@@ -190,6 +191,8 @@ type clientFlags struct {
 	clusterFlags
 	Timeout time.Duration `default:"10s" help:"How long to try to reach the coordinator."`
 	outputFlag
+	// onWait is called with what a command waits for; nil prints it.
+	onWait func(why string)
 }
 
 // outputFlag chooses the output format.

@@ -148,7 +148,7 @@ type (
 
 // cluster returns the cluster named by the flags.
 func (f *clientFlags) cluster() tasks.Cluster {
-	return tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files()), Connect: f.Timeout, Patience: f.Timeout, OnWait: printWaiting, Log: warnings()}
+	return tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files()), Connect: f.Timeout, Patience: f.Timeout, OnWait: f.waiting, Log: warnings()}
 }
 
 // client calls use with a client.
@@ -233,6 +233,15 @@ func printUpdate(u tasks.Update) {
 	case tasks.KindFollowed:
 		fmt.Fprintf(os.Stderr, "task %s follows\n", u.Next)
 	}
+}
+
+// waiting tells what the command waits for.
+func (f *clientFlags) waiting(why string) {
+	if f.onWait != nil {
+		f.onWait(why)
+		return
+	}
+	printWaiting(why)
 }
 
 // printWaiting prints what a command waits for.
