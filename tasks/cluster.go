@@ -81,8 +81,11 @@ func Flags(fs *flag.FlagSet) *Cluster {
 const defaultAddress = "127.0.0.1:7070"
 
 const (
-	// The pause before the next attempt to connect grows from minPause to maxPause.
-	minPause, maxPause = 50 * time.Millisecond, 2 * time.Second
+	// The pause before the next attempt to connect grows from minPause to maxPause. Another
+	// coordinator takes over within about 20 ms.
+	minPause, maxPause = 10 * time.Millisecond, 2 * time.Second
+	// deadlineSlack is how much earlier than a client the coordinator may report a deadline.
+	deadlineSlack = 50 * time.Millisecond
 	// patientFor is how long a request waits for the coordinator before OnWait.
 	patientFor = time.Second
 	// answered is the duration from which a broken attempt counts as having reached the
@@ -164,7 +167,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 		}
 		if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Canceled {
 			// The coordinator has the same deadline and may report it a moment earlier.
-			if end, ok := ctx.Deadline(); ok && time.Until(end) < minPause {
+			if end, ok := ctx.Deadline(); ok && time.Until(end) < deadlineSlack {
 				<-ctx.Done()
 			}
 		}

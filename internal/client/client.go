@@ -63,7 +63,7 @@ const (
 	// callWait is the time limit of a call with little data.
 	callWait = 30 * time.Second
 	// The pause before a call is tried again grows from minRetry to maxRetry.
-	minRetry, maxRetry = 50 * time.Millisecond, time.Second
+	minRetry, maxRetry = 10 * time.Millisecond, time.Second
 	// awayAfter is how long tries fail before Config.Away is called.
 	awayAfter = 700 * time.Millisecond
 )

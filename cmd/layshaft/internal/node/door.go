@@ -31,6 +31,8 @@ const helloWait = 10 * time.Second
 // Two kinds of connections stay here: those of the pages, whose server forwards single requests,
 // and those of gRPC while there is no leader.
 type doors struct {
+	// elected reports whether this member leads, or is about to: its servers follow.
+	elected func() bool
 	// leader returns the address of the leader's main port, or "".
 	leader func() string
 	// find returns the address of the main port of a leader that this member does not hear from, or
@@ -59,18 +61,20 @@ type door struct {
 	mu sync.Mutex
 	// inside takes the connections; nil while this process does not lead.
 	inside *inside
+	// opened is closed when inside is set.
+	opened chan struct{}
 	// forwarded are the connections that end with the next change of the leader.
 	forwarded map[net.Conn]struct{}
 }
 
 func newDoors(main net.Listener) *doors {
-	return &doors{byKind: map[byte]*door{}, members: newInside(main.Addr()), standby: newInside(main.Addr())}
+	return &doors{elected: func() bool { return false }, byKind: map[byte]*door{}, members: newInside(main.Addr()), standby: newInside(main.Addr())}
 }
 
 // add adds a port. Nil adds none.
 func (d *doors) add(kind byte, l net.Listener) {
 	if l != nil {
-		d.byKind[kind] = &door{Listener: l, kind: kind, forwarded: map[net.Conn]struct{}{}}
+		d.byKind[kind] = &door{Listener: l, kind: kind, opened: make(chan struct{}), forwarded: map[net.Conn]struct{}{}}
 		if kind == forwardHTTP {
 			d.page = newInside(l.Addr())
 		}
@@ -140,7 +144,7 @@ func (d *doors) receive(ctx context.Context, x *door, c net.Conn) {
 	case string(first[:len(memberHello)]) != memberHello:
 	case kind == memberStream && (d.admit == nil || d.admit(c) == nil) && d.members.put(c):
 		return
-	case to != nil && to.lead(c): // what another member has forwarded goes no further
+	case to != nil && d.awaitLead(ctx, to) && to.lead(c): // forwarded connections go no further
 		return
 	}
 	_ = c.Close()
@@ -177,9 +181,9 @@ const (
 	// standbyAfter is the same time for gRPC. Its clients give up a connection after 3 s.
 	standbyAfter = 2 * time.Second
 	// leaderLook is the pause between two tries to reach the leader.
-	leaderLook = 100 * time.Millisecond
+	leaderLook = 20 * time.Millisecond
 	// findEvery is after how many of these tries without a leader the others are asked.
-	findEvery = 5
+	findEvery = 25
 	// forwardDial limits the dial of the leader.
 	forwardDial = time.Second
 )
@@ -258,6 +262,9 @@ func (d *doors) dialLeader(ctx context.Context, x *door) (net.Conn, error) {
 	for tries := 0; ; tries++ {
 		changed := d.changed()
 		address := d.leader()
+		if address == "" && d.awaitLead(ctx, x) {
+			return nil, err
+		}
 		if address == "" && tries%findEvery == findEvery-1 && d.find != nil && !x.leads() {
 			address = d.find(ctx)
 		}
@@ -308,6 +315,26 @@ func (x *door) leads() bool {
 	return x.inside != nil
 }
 
+// awaitLead blocks while this member leads and its servers are not there yet. It returns false if
+// this member does not lead.
+func (d *doors) awaitLead(ctx context.Context, x *door) bool {
+	for {
+		changed := d.changed()
+		x.mu.Lock()
+		leads, opened := x.inside != nil, x.opened
+		x.mu.Unlock()
+		if leads || !d.elected() {
+			return leads
+		}
+		select {
+		case <-opened:
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // forward copies between two connections until one ends, and closes both.
 func (x *door) forward(in, out net.Conn) {
 	x.mu.Lock()
@@ -352,10 +379,13 @@ func (d *doors) open() *served {
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			if x.inside == l {
-				x.inside = nil
+				x.inside, x.opened = nil, make(chan struct{})
 			}
 		}
 		x.mu.Lock()
+		if x.inside == nil {
+			close(x.opened)
+		}
 		x.inside = l
 		x.mu.Unlock()
 		x.cut()

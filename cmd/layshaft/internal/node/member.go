@@ -54,6 +54,7 @@ func (c *CoordinatorConfig) takePart(ctx context.Context, p *ports, l *served, d
 		return refusePeers(err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	doors.elected = func() bool { return r.Leader() == p.advertise }
 	doors.leader, doors.changed = func() string {
 		if at := r.Leader(); at != p.advertise {
 			return at
@@ -159,19 +160,30 @@ func (c *CoordinatorConfig) leadWhenever(ctx context.Context, p *ports, d *doors
 		if err != nil {
 			return nil // ctx or the replica has ended
 		}
-		err = c.lead(ctx, p, d, dir, r, t)
-		switch {
-		case ctx.Err() != nil:
+		// At the end of this process another member takes over first: until then, this one serves.
+		within, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		handedOver := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(handedOver)
+			defer cancel()
 			if err := t.Transfer(""); err != nil {
 				c.Log.Debug("no other coordinator takes over", "err", err)
 			}
+		})
+		err = c.lead(within, p, d, dir, r, t)
+		if !stop() {
+			<-handedOver
+		}
+		cancel()
+		switch {
+		case ctx.Err() != nil:
 			return nil
 		case lost(t):
 			c.Log.Warn("another coordinator leads now", "leader", r.Leader())
 		default:
 			// Writes also fail during a transfer, shortly before the tenure is lost.
 			handOver := t.Transfer("")
-			if errors.Is(handOver, replica.ErrNotLeading) {
+			if errors.Is(handOver, replica.ErrNotLeading) && !errors.Is(err, replica.ErrDamaged) {
 				c.Log.Info("leading ends", "err", err)
 				break
 			}
