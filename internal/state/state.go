@@ -22,6 +22,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -133,11 +134,53 @@ func Open(dir, name string, format Format, opt Options) (_ *DB, err error) {
 		}
 		return nil, errors.Join(err, db.unlock())
 	}
+	if err := db.mergeTables(); err != nil {
+		opt.Log.Warn("tables of the store stay many", "dir", dir, "err", err)
+	}
 	if opt.Reserve > 0 {
 		db.guard.adjustBallast(0)
 		db.watch.Go(db.guard.loop)
 	}
 	return db, nil
+}
+
+const (
+	// manyTables is how many small tables mergeTables tolerates.
+	manyTables = 8
+	// smallStore is the size of a store that is merged quickly.
+	smallStore = 64 << 20
+)
+
+// mergeTables merges the tables of a small store. Each Close leaves a table. Badger merges tables
+// only if their keys overlap, and keys of a journal only grow. So a store would get a file per
+// restart. mergeTables writes the first and the last key again: the next table spans all others.
+// The Open after the next Close merges them.
+func (db *DB) mergeTables() error {
+	tables, size := 0, int64(0)
+	for _, l := range db.Levels() {
+		tables, size = tables+l.NumTables, size+l.Size
+	}
+	if tables <= manyTables || size > smallStore || db.Check(size) != nil {
+		return nil
+	}
+	if err := db.Flatten(1); err != nil {
+		return err
+	}
+	return db.Update(func(txn *badger.Txn) error {
+		for _, last := range []bool{false, true} {
+			it := txn.NewIterator(badger.IteratorOptions{Reverse: last})
+			it.Rewind()
+			var err error
+			if it.Valid() {
+				err = it.Item().Value(func(v []byte) error { return txn.Set(it.Item().KeyCopy(nil), bytes.Clone(v)) })
+			}
+			it.Close()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Check returns an error that wraps ErrDiskFull if writing n more bytes, anywhere on the disk,
