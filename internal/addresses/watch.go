@@ -16,9 +16,9 @@ import (
 // is too long, so a Conn with several addresses pings its coordinator itself.
 const (
 	// pingEvery is the pause after an answered ping, pingWait the time limit of a ping. maxMissed
-	// pings without an answer close the connection.
-	pingEvery = 3 * time.Second
-	pingWait  = 2 * time.Second
+	// pings without an answer close the connection, after 2.6 s at most.
+	pingEvery = 800 * time.Millisecond
+	pingWait  = 900 * time.Millisecond
 	maxMissed = 2
 	// stoppedFor is how much later than its time limit a ping ends if this process itself did not
 	// run.

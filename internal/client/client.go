@@ -149,7 +149,6 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 		if time.Since(failing) >= awayAfter && c.cfg.Away != nil && !c.away.Swap(true) {
 			c.cfg.Away(fmt.Sprintf("%v; this tries for up to %v", c.conn.Unreachable(err), limit))
 		}
-		c.conn.Skip() // a coordinator that answers so knows no leader; another one may
 		if err := pause.Wait(ctx); err != nil {
 			return err
 		}
