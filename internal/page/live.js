@@ -19,6 +19,7 @@
     for (const a of to.attributes) {
       if (a.name !== 'open' && from.getAttribute(a.name) !== a.value) from.setAttribute(a.name, a.value);
     }
+    if (from.hasAttribute('data-keep')) return; // another script draws it
     const old = [...from.childNodes];
     const now = [...to.childNodes];
     now.forEach((n, i) => {
@@ -27,6 +28,16 @@
       else old[i].replaceWith(document.importNode(n, true));
     });
     old.slice(now.length).forEach((n) => n.remove());
+  }
+
+  // localise writes times in the zone of the reader; the exact one is in the title.
+  function localise(part) {
+    for (const t of part.querySelectorAll('time[datetime]')) {
+      const at = new Date(t.dateTime);
+      const today = at.toDateString() === new Date().toDateString();
+      t.textContent = today ? at.toLocaleTimeString() : at.toLocaleString();
+      t.title = t.dateTime;
+    }
   }
 
   function say(text, stale) {
@@ -44,6 +55,7 @@
       const next = new DOMParser().parseFromString(text, 'text/html');
       const main = next.querySelector('main');
       if (!main) throw new Error(answer.statusText);
+      localise(next);
       morph(document.querySelector('main'), main);
       morph(document.querySelector('footer time'), next.querySelector('footer time'));
       say('live, as of', false);
@@ -58,6 +70,7 @@
 
   const again = () => setTimeout(async () => { await look(); again(); }, wait);
   document.addEventListener('visibilitychange', look);
+  localise(document);
   say('live, as of', false);
   again();
 })();

@@ -22,7 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 )
 
-//go:embed layout.html style.css live.js
+//go:embed layout.html parts.html style.css live.js timeline.js
 var files embed.FS
 
 // Frame is the data of a page around its content.
@@ -33,6 +33,8 @@ type Frame struct {
 	Nav     []Link    // links to all pages
 	At      time.Time // time of the data in the content
 	Content any       // data for the template "content"
+	// Scripts are the assets that this page needs beside live.js.
+	Scripts []string
 	// Notice is a sentence above the content of every page, for the operator; empty means none.
 	Notice string
 }
@@ -45,7 +47,7 @@ type Link struct {
 
 // Funcs are the functions available in templates.
 var Funcs = template.FuncMap{
-	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": ShellQuote, "bar": NewBar, "line": Line, "time": Time, "pct": pct, "args": args, "asset": asset,
+	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": ShellQuote, "bar": NewBar, "line": Line, "time": timeOf, "iso": iso, "pct": pct, "args": args, "asset": asset,
 	"slots": Slots, "add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return max(a-b, 0) },
 	"firstn": firstNames, "over": func(s []string) int { return max(len(s)-shownNames, 0) },
 }
@@ -53,12 +55,20 @@ var Funcs = template.FuncMap{
 // Parse returns a page with the templates in the files of fs that match patterns. One of the
 // templates must define "content".
 func Parse(fs embed.FS, patterns ...string) (*template.Template, error) {
-	t, err := template.New("layout.html").Funcs(Funcs).ParseFS(files, "layout.html")
+	t, err := template.New("layout.html").Funcs(Funcs).ParseFS(files, "layout.html", "parts.html")
 	if err != nil {
 		return nil, err
 	}
 	return t.ParseFS(fs, patterns...)
 }
+
+// AddParts adds the common templates, such as "bar", to a page with a layout of its own.
+func AddParts(t *template.Template) (*template.Template, error) {
+	return t.ParseFS(files, "parts.html")
+}
+
+// Asset returns the content of an embedded file, such as style.css.
+func Asset(name string) ([]byte, error) { return files.ReadFile(name) }
 
 // Render returns the HTML of a page. Unprintable bytes in the texts of f are escaped.
 func Render(t *template.Template, f *Frame) ([]byte, error) {
@@ -114,7 +124,7 @@ func isRebound(r *http.Request) bool {
 
 // Assets adds the style and the script to a mux.
 func Assets(mux *http.ServeMux) {
-	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"} {
+	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "timeline.js": "text/javascript; charset=utf-8"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) {
 			b, _ := files.ReadFile(name) // embedded, so it cannot fail
 			w.Header().Set("Content-Type", kind)
@@ -198,6 +208,29 @@ func Dur(d time.Duration) string {
 
 // Time formats a time for machines. For people, templates use Dur.
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// timeOf is Time for templates.
+func timeOf(v any) (string, error) {
+	switch v := v.(type) {
+	case time.Time:
+		return Time(v), nil
+	case *time.Time:
+		return Time(*v), nil
+	}
+	return "", fmt.Errorf("time: %T is not a time", v)
+}
+
+// iso returns a time for the attribute datetime.
+func iso(v any) (string, error) {
+	const form = "2006-01-02T15:04:05.000Z"
+	switch v := v.(type) {
+	case time.Time:
+		return v.UTC().Format(form), nil
+	case *time.Time:
+		return v.UTC().Format(form), nil
+	}
+	return "", fmt.Errorf("iso: %T is not a time", v)
+}
 
 // ShellQuote quotes a word for a POSIX shell.
 func ShellQuote(word string) string {

@@ -3,6 +3,8 @@ package report
 import (
 	"strings"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/job"
 )
 
 // JobView is the JSON form of a job, on the command line (-o json) and at /api/status.
@@ -22,6 +24,8 @@ type JobView struct {
 	Interactive bool     `json:"interactive"`
 	Detached    bool     `json:"detached"`
 	Tags        []string `json:"tags,omitempty"`
+	// Released means that the outputs of an ended job were deleted.
+	Released bool `json:"released"`
 	// Submitted and Ended are nil if unknown, or before the end.
 	Submitted *time.Time `json:"submitted,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"`
@@ -59,6 +63,7 @@ type StageView struct {
 	FailedAttempts int    `json:"failed_attempts"`
 	LastFailure    string `json:"last_failure,omitempty"` // error of an attempt, while tasks remain
 	Lost           int    `json:"lost_outputs"`           // committed outputs that were lost
+	Bad            int64  `json:"bad_records"`            // records that were set aside
 	// Read includes running attempts; Wrote counts committed attempts only.
 	ReadRecords  int64 `json:"read_records"`
 	ReadBytes    int64 `json:"read_bytes"`
@@ -86,7 +91,7 @@ const (
 // ViewJob returns the JSON form of a job.
 func ViewJob(r *Job) JobView {
 	v := JobView{Job: string(r.ID), Name: r.Name, Outcome: r.Outcome.String(), Reason: r.Reason, Owner: r.Options.Owner,
-		Priority: r.Options.Priority, Interactive: r.Options.Interactive, Detached: r.Options.Detached, Tags: r.Options.Tags,
+		Priority: r.Options.Priority, Interactive: r.Options.Interactive, Detached: r.Options.Detached, Tags: r.Options.Tags, Released: r.Released,
 		Submitted: timeOrNil(r.Options.Submitted), Ended: timeOrNil(r.Ended), Stages: []StageView{}}
 	if r.Failure != nil {
 		v.Failure, v.Detail = r.Failure.Error(), r.Failure.Detail
@@ -102,7 +107,7 @@ func ViewJob(r *Job) JobView {
 func viewStage(st *Stage) StageView {
 	l := &st.Sum.Locality
 	v := StageView{Stage: st.Name, Attempts: st.Attempts + st.Done + st.Lost + st.FailedAttempts, FailedAttempts: st.FailedAttempts,
-		LastFailure: st.LastFailure, Lost: st.Lost,
+		LastFailure: st.LastFailure, Lost: st.Lost, Bad: st.Sum.Counters[job.Bad],
 		ReadRecords: st.Sum.Counters[recordsCounter] + st.Progress.Records, ReadBytes: st.Sum.Counters[bytesCounter] + st.Progress.Bytes,
 		WroteRecords: st.Sum.Records, WroteBytes: st.Sum.Bytes, Counters: map[string]int64{},
 		Local: Place{l.Local, l.LocalBytes}, Zone: Place{l.Zone, l.ZoneBytes}, Remote: Place{l.Remote, l.RemoteBytes}}
