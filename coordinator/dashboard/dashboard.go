@@ -28,6 +28,7 @@ import (
 	"github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/runpage"
 	"github.com/layshaft/layshaft/internal/tally"
 )
 
@@ -61,7 +62,7 @@ type Config struct {
 type Dashboard struct {
 	cfg     Config
 	pages   map[string]*template.Template
-	history history
+	samples sampler
 	audit   *auditor
 
 	// mu guards the fields below. It is held while a page is made.
@@ -106,6 +107,11 @@ func New(cfg Config) (*Dashboard, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dashboard: %w", err)
 		}
+		if name == "job" {
+			if t, err = runpage.Add(t); err != nil {
+				return nil, fmt.Errorf("dashboard: %w", err)
+			}
+		}
 		d.pages[name] = t
 	}
 	return d, nil
@@ -117,7 +123,7 @@ func (d *Dashboard) Run(ctx context.Context) {
 	var both errgroup.Group
 	both.Go(func() error { d.audit.run(ctx); return nil })
 	both.Go(func() error {
-		d.history.run(ctx, func() sample { return takeSample(d.cfg.Coordinator, d.cfg.Tasks) })
+		d.samples.run(ctx, func() sample { return takeSample(d.cfg.Coordinator, d.cfg.Tasks) })
 		return nil
 	})
 	_ = both.Wait()
@@ -144,6 +150,7 @@ func (d *Dashboard) Handler() http.Handler {
 		id := r.PathValue("id")
 		d.show(w, "/jobs/"+url.PathEscape(id), func() view { return d.job(id) })
 	})
+	d.jobFiles(mux)
 	mux.HandleFunc("GET /workers", func(w http.ResponseWriter, r *http.Request) {
 		n := number(r)
 		d.show(w, fmt.Sprintf("/workers?page=%d", n), func() view { return d.workers(n) })
@@ -179,6 +186,7 @@ type view struct {
 	page, title, section string
 	status               int // zero means 200
 	content              any
+	scripts              []string // of this page
 }
 
 func missing(what string) view {
@@ -206,7 +214,7 @@ func (d *Dashboard) make(address string, look func() view) (renderedPage, error)
 		return m, nil
 	}
 	v := look()
-	f := page.Frame{Title: v.title, Name: "cluster " + d.cfg.Cluster, Version: d.cfg.Version, At: now, Content: v.content}
+	f := page.Frame{Title: v.title, Name: "cluster " + d.cfg.Cluster, Version: d.cfg.Version, At: now, Content: v.content, Scripts: v.scripts}
 	if d.cfg.Notice != nil {
 		f.Notice = d.cfg.Notice()
 	}

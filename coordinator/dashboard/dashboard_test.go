@@ -369,7 +369,7 @@ func TestAudit(t *testing.T) {
 
 func TestRates(t *testing.T) {
 	t.Parallel()
-	var h history
+	var h sampler
 	at := time.Unix(1e9, 0)
 	for i := range 2 * samples {
 		h.add(sample{at: at.Add(time.Duration(i) * 2 * time.Second), ended: 10 * i})

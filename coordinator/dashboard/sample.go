@@ -9,8 +9,8 @@ import (
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 )
 
-// history keeps some numbers of the last minutes, with one sample every few seconds.
-type history struct {
+// sampler keeps some numbers of the last minutes, with one sample every few seconds.
+type sampler struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
 	samples []sample // the oldest first
@@ -28,7 +28,7 @@ const (
 	samples     = 150
 )
 
-func (h *history) add(s sample) {
+func (h *sampler) add(s sample) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.samples) == samples {
@@ -38,7 +38,7 @@ func (h *history) add(s sample) {
 }
 
 // rates returns how much a number grew per second between samples.
-func (h *history) rates(of func(s *sample) int) []float64 {
+func (h *sampler) rates(of func(s *sample) int) []float64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []float64
@@ -73,7 +73,7 @@ func takeSample(c *coordinator.Coordinator, t *taskserver.Server) sample {
 	return s
 }
 
-func (h *history) run(ctx context.Context, take func() sample) {
+func (h *sampler) run(ctx context.Context, take func() sample) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	h.add(take())

@@ -236,8 +236,8 @@ func (d *Dashboard) overview() view {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("outbox of database %s: %s", x.Database, lateness(&x)), URL: "/", Command: "layshaft pg status " + page.ShellQuote(x.Database)})
 		}
 	}
-	o.Attempts = d.history.rates(func(s *sample) int { return s.attempts })
-	o.Ended = d.history.rates(func(s *sample) int { return s.ended })
+	o.Attempts = d.samples.rates(func(s *sample) int { return s.attempts })
+	o.Ended = d.samples.rates(func(s *sample) int { return s.ended })
 	o.AttemptRate, o.EndedRate = last(o.Attempts), last(o.Ended)
 	o.Window = time.Duration(len(o.Ended)) * sampleEvery
 	return view{page: "overview", title: "Overview", section: "Overview", content: &o}
@@ -282,84 +282,6 @@ func (d *Dashboard) jobs(state string, n int) view {
 	}
 	return view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
 }
-
-// jobView is the content of a job's page.
-type jobView struct {
-	jobRow
-	Stages   []stageRow
-	Counters []counter
-	Attempts []sched.RunningAttempt
-	More     int // attempts that are not shown
-	Troubles []sched.Trouble
-	Ended    bool
-}
-
-type stageRow struct {
-	report.Stage
-	Number             int
-	Kind               string
-	Reads              []int // stages
-	Bar                page.Bar
-	InRecords, InBytes int64
-	Ratio              string // how much less comes out, of a stage that merges
-	Bad                int64  // records that were set aside
-}
-
-type counter struct {
-	Name string
-	N    int64
-}
-
-// The engine's own counters; see package mapreduce.
-const (
-	recordsCounter = ".records"
-	bytesCounter   = ".bytes"
-	badCounter     = ".bad"
-)
-
-func (d *Dashboard) job(id string) view {
-	c := d.cfg.Coordinator
-	r, ok := d.cfg.Server.Report(job.ID(id))
-	if !ok {
-		return missing(fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", id))
-	}
-	v := jobView{jobRow: rowOf(r), Troubles: c.Troubles(r.ID), Ended: r.Outcome.IsEnd()}
-	slices.Reverse(v.Troubles)
-	spec, _ := c.Spec(r.ID)
-	sums, running := map[string]int64{}, 0
-	for k := range r.Stages {
-		st := r.Stages[k]
-		s := stageRow{Stage: st, Number: k, InRecords: st.Sum.Counters[recordsCounter] + st.Progress.Records, InBytes: st.Sum.Counters[bytesCounter] + st.Progress.Bytes, Bad: st.Sum.Counters[badCounter],
-			Bar: page.NewBar(st.Done, st.Running, st.Failed, st.Cancelled, st.Waiting)}
-		if k < len(spec.Stages) {
-			s.Kind = sched.KindOf(&spec.Stages[k]).String()
-			for _, e := range spec.Stages[k].Inputs {
-				if !slices.Contains(s.Reads, e.From) {
-					s.Reads = append(s.Reads, e.From)
-				}
-			}
-		}
-		if s.Kind == "combine" && st.Sum.Bytes > 0 && s.InBytes > st.Sum.Bytes {
-			s.Ratio = fmt.Sprintf("%.1f times less", float64(s.InBytes)/float64(st.Sum.Bytes))
-		}
-		for name, n := range st.Sum.Counters {
-			if !strings.HasPrefix(name, ".") {
-				sums[name] += n
-			}
-		}
-		running += st.Attempts
-		v.Stages = append(v.Stages, s)
-	}
-	for _, name := range slices.Sorted(maps.Keys(sums)) {
-		v.Counters = append(v.Counters, counter{name, sums[name]})
-	}
-	v.Attempts = c.Attempts(r.ID, perPage)
-	v.More = max(running-len(v.Attempts), 0)
-	return view{page: "job", title: "Job " + id, section: "Jobs", content: &v}
-}
-
-// Since is how long an attempt has run.
-func (*jobView) Since(t time.Time) time.Duration { return time.Since(t) }
 
 // workersView is the content of /workers.
 type workersView struct {
