@@ -82,6 +82,9 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 }
 
 func (t *TargetFlags) settings(plan string) (settings, error) {
+	if t == nil {
+		return settings{}, errors.New("the *TargetFlags is nil; take it from mapreduce.Flags")
+	}
 	idle, why := clusterFlags, "detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT"
 	if t.cluster.Address != "" {
 		idle, why = localFlags, "state, workers, slots, memory, budget and verify are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster"

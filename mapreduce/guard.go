@@ -49,12 +49,12 @@ func (w guardedWriter[T]) Close() (part []byte, err error) {
 
 // guardedSplits calls Splits of a source in the client.
 func guardedSplits[T any](s Source[T], ctx context.Context, target int64) (splits []job.Split, err error) {
-	err = guard(s, "Splits", func() (err error) { splits, err = jobSplits(s.Splits(ctx, target)); return err })
+	err = guard(nil, "Splits", func() (err error) { splits, err = jobSplits(s.Splits(ctx, target)); return err })
 	return splits, err
 }
 
 // guard calls a method of a user's source or sink outside of an attempt. A panic becomes an error
-// with the place.
+// with the place. The caller adds the name if of is nil.
 func guard(of fmt.Stringer, method string, f func() error) (err error) {
 	panicked := true
 	err = call.Method(func() error {
@@ -62,6 +62,9 @@ func guard(of fmt.Stringer, method string, f func() error) (err error) {
 		panicked = false
 		return err
 	})
+	if panicked && of == nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
 	if panicked {
 		return fmt.Errorf("%s: %s: %w", of, method, err)
 	}

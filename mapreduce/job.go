@@ -90,6 +90,10 @@ func (j *Job) Close() error { return j.engine.stop() }
 func Rows[T any](j *Job, name string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
+		if j == nil {
+			yield(zero, errors.New("Rows: the job is nil; Start has returned an error instead of it"))
+			return
+		}
 		codec, err := record.For[T]()
 		if err != nil {
 			yield(zero, err)

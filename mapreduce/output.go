@@ -23,6 +23,9 @@ func Nothing(p *Plan) Dataset[None] {
 
 // Output gives a dataset a name, so that Rows can read it beside the plan's own rows.
 func Output[T any](p *Plan, name string, d Dataset[T]) {
+	if p == nil {
+		panic(noPlan{PlanError{Op: "Output", At: caller(), Err: errors.New("its plan is nil; use the plan that Define passes to its function")}})
+	}
 	if name == "" {
 		d.n.refuse(fmt.Errorf("an output needs a name; the empty name belongs to the plan's own rows"))
 	}

@@ -25,6 +25,9 @@ import (
 // may run twice.
 func Do[Out any](ctx context.Context, c *Client, function string, in any, options ...Option) (out Out, err error) {
 	s, err := taskSpec(function, 0, options)
+	if err == nil {
+		err = c.check()
+	}
 	if err == nil && s.lossy {
 		err = fmt.Errorf("%w: Lossy is not for Do, whose tasks are never durable", ErrInvalid)
 	}
@@ -76,6 +79,9 @@ type Result[Out any] struct {
 func Scatter[Out, In any](ctx context.Context, c *Client, function string, inputs []In, options ...Option) iter.Seq[Result[Out]] {
 	return func(yield func(Result[Out]) bool) {
 		s, err := taskSpec(function, 0, options)
+		if err == nil {
+			err = c.check()
+		}
 		if err == nil && (s.lossy || s.unique != "" || s.joined != nil) {
 			err = fmt.Errorf("%w: Lossy, Unique and Joined are not for Scatter", ErrInvalid)
 		}
@@ -114,6 +120,9 @@ func Scatter[Out, In any](ctx context.Context, c *Client, function string, input
 // The error wraps [ErrInvalid], [ErrFull], [ErrUnavailable] or the cause of ctx.
 func Enqueue(ctx context.Context, c *Client, function string, in any, options ...Option) (ID, error) {
 	s, err := backgroundSpec(function, options)
+	if err == nil {
+		err = c.check()
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -138,6 +147,9 @@ func EnqueueAll[In any](ctx context.Context, c *Client, function string, inputs 
 	s, err := backgroundSpec(function, options)
 	if err == nil && s.unique != "" {
 		err = fmt.Errorf("%w: Unique is not for EnqueueAll: all would be one task", ErrInvalid)
+	}
+	if err == nil {
+		err = c.check()
 	}
 	if err != nil {
 		return nil, err
@@ -166,6 +178,9 @@ type taskName struct {
 
 func attach[Out any](ctx context.Context, c *Client, name taskName, options []Option) (out Out, err error) {
 	s, err := specOf(0, options)
+	if err == nil {
+		err = c.check()
+	}
 	if err == nil && name.id == 0 && (name.function == "" || name.unique == "") {
 		err = fmt.Errorf("%w: a task to attach to needs an ID, or a function and a unique key", ErrInvalid)
 	}

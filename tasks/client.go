@@ -28,6 +28,14 @@ type Client struct {
 	shared, background sharedStreams
 }
 
+// check returns an error if the client is nil.
+func (c *Client) check() error {
+	if c == nil {
+		return fmt.Errorf("%w: the client is nil; take it from tasks.Dial", ErrInvalid)
+	}
+	return nil
+}
+
 // Dial returns a client. The client connects on first use. The error reports an invalid field of
 // cluster or unreadable certificates.
 func Dial(cluster Cluster) (*Client, error) {

@@ -26,6 +26,9 @@ type Group struct {
 // Then the group just ends. Errors are those of [Enqueue].
 func OpenGroup(ctx context.Context, c *Client, options ...Option) (*Group, error) {
 	s, err := specOf(defaultKeep, options)
+	if err == nil {
+		err = c.check()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ package memio
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -75,6 +76,9 @@ type indexes struct {
 func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
 	if s.n < 0 || s.pieces < 0 {
 		return nil, fmt.Errorf("%s: %d values in %d splits; neither may be negative", s, s.n, s.pieces)
+	}
+	if s.make == nil && s.n > int64(len(s.values)) {
+		return nil, errors.New("its function is nil")
 	}
 	size := int64(max(1, unsafe.Sizeof(*new(T))))
 	pieces := int64(s.pieces)
@@ -161,6 +165,9 @@ type seq[T any] struct{ f func() iter.Seq[T] }
 func (s seq[T]) String() string { return fmt.Sprintf("memio.Seq(%v)", reflect.TypeFor[T]()) }
 
 func (s seq[T]) Splits(context.Context, int64) ([]mapreduce.Split, error) {
+	if s.f == nil {
+		return nil, errors.New("its function is nil")
+	}
 	return []mapreduce.Split{{Label: s.String(), Note: "an iterator, cannot be cut"}}, nil
 }
 
