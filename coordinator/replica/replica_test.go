@@ -41,7 +41,7 @@ type member struct {
 	changed chan struct{}
 }
 
-// change returns a channel that is closed after the next change of the databases.
+// change returns a channel that is closed after the next decided change.
 func (m *member) change() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -181,6 +181,9 @@ func await(t *testing.T, m *member, key, want string) {
 	late := time.After(time.Minute)
 	for {
 		changed := m.change()
+		if err := m.d.flush(); err != nil {
+			t.Fatal(err)
+		}
 		if get(m.Replica, key) == want {
 			return
 		}
