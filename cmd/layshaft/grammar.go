@@ -124,6 +124,10 @@ type coordinatorCmd struct {
 	KeepCode       time.Duration `group:"Scheduling" default:"24h" help:"How long an unused program is kept; 0s removes it soon."`
 	MaxCode        bytesize.Size `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Largest program that a client may send."`
 
+	Statsd       string        `group:"Metrics" placeholder:"HOST:PORT" help:"Send metrics to this statsd server by UDP, such as 127.0.0.1:8125, and the counters of each job when it ends. Prometheus gets the metrics at /metrics. Default: none."`
+	StatsdEvery  time.Duration `group:"Metrics" default:"10s" help:"Interval between two sends of metrics."`
+	StatsdPrefix string        `group:"Metrics" default:"layshaft" placeholder:"NAME" help:"First words of the names of these metrics, with dots between."`
+
 	gearmanFlags
 	outboxFlags
 	KeepDead   time.Duration `group:"Tasks" default:"2160h" help:"How long dead letters are kept: background tasks that have failed finally. 0s means no limit."`

@@ -23,6 +23,7 @@ import (
 	"github.com/layshaft/layshaft/cmd/layshaft/internal/node"
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/coordinator/datadir"
+	"github.com/layshaft/layshaft/coordinator/statsd"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/child"
@@ -155,11 +156,17 @@ type flagCheck struct {
 
 // check validates flags beyond the grammar.
 func (c *coordinatorCmd) check() error {
+	if c.Statsd != "" {
+		if err := statsd.Check(c.Statsd, c.StatsdPrefix); err != nil {
+			return usageError{err}
+		}
+	}
 	return checkFlags(
 		flagCheck{c.Lease < time.Second, "lease", c.Lease, "is below 1s; heartbeats could not keep it"},
 		flagCheck{c.LocalityWait < 0, "locality-wait", c.LocalityWait, "is negative; 0s means no wait"},
 		flagCheck{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task needs at least one attempt"},
 		flagCheck{!(c.StragglerRatio >= 1 || c.StragglerRatio == 0), "straggler-ratio", c.StragglerRatio, "must be 1 or more, or 0 for never: below 1 every attempt would be a straggler"},
+		flagCheck{c.StatsdEvery < time.Second, "statsd-every", c.StatsdEvery, "must be 1s or more"},
 		flagCheck{c.BackupEvery < time.Second, "backup-every", c.BackupEvery, "must be 1s or more"},
 		flagCheck{c.BackupKeep < 1, "backup-keep", c.BackupKeep, "must be 1 or more"},
 		flagCheck{c.BlockFor < 0, "block-for", c.BlockFor, "is negative; 0s means that no worker is blocked"},
@@ -293,6 +300,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	return node.RunCoordinator(c.untilEOF(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		Peers: c.Peers, ElectionTimeout: c.ElectionTimeout,
+		Statsd: c.Statsd, StatsdEvery: c.StatsdEvery, StatsdPrefix: c.StatsdPrefix,
 		BackupTo: c.BackupTo, BackupEvery: c.BackupEvery, BackupKeep: c.BackupKeep,
 		Outboxes: c.Outbox, Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: gearman,
 		Tasks: taskserver.Config{Memory: int64(c.TaskMemory), KeepDead: cmp.Or(c.KeepDead, -1), MaxDead: c.MaxDead},

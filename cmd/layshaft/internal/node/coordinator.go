@@ -21,6 +21,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/httpapi"
 	"github.com/layshaft/layshaft/coordinator/jobserver"
 	"github.com/layshaft/layshaft/coordinator/recorder"
+	"github.com/layshaft/layshaft/coordinator/statsd"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/gossip"
 	"github.com/layshaft/layshaft/internal/outbox"
@@ -57,6 +58,11 @@ type CoordinatorConfig struct {
 	// ElectionTimeout is the time without a message of the leader after which the other
 	// coordinators elect another one. Zero means 500 ms.
 	ElectionTimeout time.Duration
+	// Statsd is the address of a statsd server for metrics; empty means none. StatsdEvery is the
+	// interval, and StatsdPrefix begins the names. See package statsd.
+	Statsd       string
+	StatsdEvery  time.Duration
+	StatsdPrefix string
 	// BackupTo is the directory for scheduled backups; empty means none. BackupEvery is their
 	// interval, and BackupKeep how many are kept. See datadir.Schedule.
 	BackupTo    string
@@ -240,6 +246,12 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 		}
 		if l.http != nil {
 			family.Go(func() error { board.Run(within); return nil })
+		}
+		if c.Statsd != "" {
+			family.Go(func() error {
+				statsd.Push(within, statsd.Config{Address: c.Statsd, Every: c.StatsdEvery, Prefix: c.StatsdPrefix, Metrics: append(metrics, board), Jobs: coord.Jobs, Job: coord.Status, Log: c.Log})
+				return nil
+			})
 		}
 		return during.ready(within)
 	})

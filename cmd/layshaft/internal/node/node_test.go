@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -385,5 +386,26 @@ func TestRefusals(t *testing.T) {
 		if err := RunCoordinator(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("want an error with %q, got %v", tt.want, err)
 		}
+	}
+}
+
+// A coordinator sends its metrics to a statsd server, at the latest when it ends.
+func TestStatsd(t *testing.T) {
+	t.Parallel()
+	server, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	cfg := CoordinatorConfig{Common: local(), Statsd: server.LocalAddr().String(), StatsdEvery: time.Hour, StatsdPrefix: "shop"}
+	startCoordinator(t, cfg)
+	_ = server.SetReadDeadline(time.Now().Add(30 * time.Second))
+	packet := make([]byte, 1<<16)
+	n, err := server.Read(packet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(packet[:n]); !strings.Contains(got, "\nshop.audit_findings:0|g\n") {
+		t.Errorf("packet %q", got)
 	}
 }
