@@ -58,6 +58,8 @@ const (
 	recentBytes = 4 << 20
 	// maxSynced is the approximate limit of the bytes for one sync.
 	maxSynced = 4 << 20
+	// segmentBytes is the size of the files on the disk. Only whole files are removed.
+	segmentBytes = 16 << 20
 	// entryBytes is the approximate size of an entry without its data.
 	entryBytes = 128
 )
@@ -81,7 +83,7 @@ func openDiskLog(dir string, log hclog.Logger) (_ *diskLog, err error) {
 		return nil, err
 	}
 	l := &diskLog{settings: &metadb.BoltMetaDB{}}
-	if l.WAL, err = wal.Open(dir, wal.WithLogger(log), wal.WithMetaStore(l.settings)); err != nil {
+	if l.WAL, err = wal.Open(dir, wal.WithLogger(log), wal.WithMetaStore(l.settings), wal.WithSegmentSize(segmentBytes)); err != nil {
 		return nil, errors.Join(fmt.Errorf("log: %w", state.WrapDamaged(err)), l.settings.Close())
 	}
 	return l, nil

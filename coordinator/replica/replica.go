@@ -500,9 +500,12 @@ func (r *Replica) tryForm(ctx context.Context) (first *raft.Configuration, waiti
 
 const (
 	// A snapshot is due after this much has been applied.
-	snapshotBytes, snapshotEntries = 64 << 20, 16_384
-	// After a snapshot, the log keeps entries for members that are behind: at least minTrailing.
-	minTrailing = 1024
+	snapshotBytes, snapshotEntries = 32 << 20, 16_384
+	// After a snapshot, the log keeps entries for members that are behind: minTrailing, or
+	// trailingBytes if these are fewer.
+	minTrailing, trailingBytes = 1024, 16 << 20
+	// followedBytes is how far the log grows for a member that gets a dump.
+	followedBytes = 1 << 30
 )
 
 // grown notes n applied bytes.
@@ -523,8 +526,15 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		r.grownBytes.Store(0)
-		r.grownEntries.Store(0)
+		if r.grownBytes.Load() < followedBytes && r.snaps.followed() {
+			continue // the next entry asks again
+		}
+		size, n := r.grownBytes.Swap(0), r.grownEntries.Swap(0)
+		c := r.raft.ReloadableConfig()
+		c.TrailingLogs = uint64(min(minTrailing, trailingBytes/(size/max(n, 1)+1)))
+		if err := r.raft.ReloadConfig(c); err != nil {
+			r.log.Warn("the log of decisions keeps all entries", "err", err)
+		}
 		if err := r.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
 			r.log.Warn("the log of decisions keeps growing", "err", err)
 		}

@@ -75,7 +75,7 @@ func startGroup(t *testing.T, n int) *group {
 }
 
 func (g *group) start(l net.Listener, dir string, peers []string) *member {
-	r, err := Open(Config{Dir: dir, Address: l.Addr().String(), Peers: peers, Listener: l, Reserve: -1, Dial: dialTCP})
+	r, err := Open(Config{Dir: dir, Address: l.Addr().String(), Peers: peers, Listener: l, Reserve: -1, Timeout: time.Second, Dial: dialTCP})
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -1,12 +1,16 @@
 package replica
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -26,6 +30,11 @@ import (
 type snapshots struct {
 	dir string
 	d   *databases
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	dumps   int       // being sent
+	dumpEnd time.Time // of the last one
 }
 
 // meta is the content of the file snapshot.
@@ -125,7 +134,38 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		w.CloseWithError(x.writeTo(w))
 		_ = x.Close()
 	}()
-	return &m.SnapshotMeta, r, nil
+	s.mu.Lock()
+	s.dumps++
+	s.mu.Unlock()
+	return &m.SnapshotMeta, &sentDump{PipeReader: r, s: s}, nil
+}
+
+// sentDump is a dump for another member.
+type sentDump struct {
+	*io.PipeReader
+	s    *snapshots
+	once sync.Once
+}
+
+func (x *sentDump) Close() error {
+	x.once.Do(func() {
+		x.s.mu.Lock()
+		defer x.s.mu.Unlock()
+		x.s.dumps--
+		x.s.dumpEnd = time.Now()
+	})
+	return x.PipeReader.Close()
+}
+
+// dumpGrace is the time in which a member that has got a dump reads the entries since then.
+const dumpGrace = 30 * time.Second
+
+// followed reports whether another member needs the log since the newest snapshot: it gets a dump,
+// or has just got one.
+func (s *snapshots) followed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dumps > 0 || time.Since(s.dumpEnd) < dumpGrace
 }
 
 // incoming is the dump of another member. After Restore has read it, Close removes it.
@@ -158,6 +198,9 @@ type sink struct {
 	s *snapshots
 	m meta
 	f *os.File // nil for a snapshot of this member
+	// sum is the checksum of everything but end, the last 4 bytes.
+	sum hash.Hash32
+	end []byte
 }
 
 // ID implements raft.SnapshotSink.
@@ -169,9 +212,15 @@ func (k *sink) Write(b []byte) (n int, err error) {
 		if k.f, err = os.OpenFile(k.s.path("arriving"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 			return 0, err
 		}
+		k.sum = crc32.New(castagnoli)
 	}
 	n, err = k.f.Write(b)
 	k.m.Size += int64(n)
+	k.end = append(k.end, b[:n]...)
+	if rest := len(k.end) - 4; rest > 0 {
+		_, _ = k.sum.Write(k.end[:rest])
+		k.end = k.end[:copy(k.end, k.end[rest:])]
+	}
 	return n, err
 }
 
@@ -181,9 +230,9 @@ func (k *sink) Close() error {
 		return k.s.save(&k.m)
 	}
 	k.m.Incoming = true
-	_, err := k.f.Seek(0, io.SeekStart)
-	if err == nil {
-		err = readDump(k.f, func(Store, []byte, []byte) error { return nil })
+	var err error
+	if len(k.end) < 4 || binary.BigEndian.Uint32(k.end) != k.sum.Sum32() {
+		err = fmt.Errorf("dump of another coordinator: its checksum does not match: %w", errMalformed)
 	}
 	err = errors.Join(err, k.f.Sync(), k.f.Close())
 	if err == nil {

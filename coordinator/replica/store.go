@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/ristretto/v2/z"
 	"github.com/hashicorp/raft"
 
 	"github.com/layshaft/layshaft/internal/state"
@@ -248,21 +250,29 @@ func (d *databases) openDump() (*dump, error) {
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	var scratch []byte
-	err = x.each(func(s Store, k, v []byte) error {
-		scratch = appendPair(scratch[:0], s, k, v)
-		x.size += int64(len(scratch) + len(k) + len(v))
-		return nil
-	})
-	if err != nil {
-		return nil, errors.Join(err, x.Close())
-	}
+	x.measure()
 	return x, nil
 }
 
-func appendPair(b []byte, s Store, k, v []byte) []byte {
-	b = binary.AppendUvarint(append(b, byte(s)), uint64(len(k)))
-	return binary.AppendUvarint(b, uint64(len(v)))
+// measure computes the size of the dump. Badger has the sizes of values in its tables, and all
+// values are small enough for them.
+func (x *dump) measure() {
+	var scratch []byte
+	for s := Jobs; s < stores; s++ {
+		it := x.txn[s].NewIterator(badger.IteratorOptions{})
+		for it.Rewind(); it.Valid(); it.Next() {
+			k, n := it.Item().Key(), int(it.Item().ValueSize())
+			scratch = appendPair(scratch[:0], s, len(k), n)
+			x.size += int64(len(scratch) + len(k) + n)
+		}
+		it.Close()
+	}
+}
+
+// appendPair appends the start of a pair.
+func appendPair(b []byte, s Store, key, value int) []byte {
+	b = binary.AppendUvarint(append(b, byte(s)), uint64(key))
+	return binary.AppendUvarint(b, uint64(value))
 }
 
 // each calls fn with every key and value, which it must not keep.
@@ -290,7 +300,7 @@ func (x *dump) writeTo(w io.Writer) error {
 	var head []byte
 	if err == nil {
 		err = x.each(func(s Store, k, v []byte) error {
-			head = append(appendPair(head[:0], s, k, v), k...)
+			head = append(appendPair(head[:0], s, len(k), len(v)), k...)
 			_, err := both.Write(head)
 			if err == nil {
 				_, err = both.Write(v)
@@ -393,20 +403,62 @@ func (d *databases) replace(in io.Reader) error {
 	d.applying.Lock()
 	defer d.applying.Unlock()
 	d.takeWaiting()
-	var w [stores]*writer
-	for s := Jobs; s < stores; s++ {
-		if err := d.db[s].DropAll(); err != nil {
-			return fmt.Errorf("restore %s: %w", names[s], err)
-		}
-		w[s] = &writer{db: d.db[s], txn: d.db[s].NewTransaction(true)}
+	var w [stores]*streamWriter
+	var err error
+	for s := Jobs; s < stores && err == nil; s++ {
+		w[s] = newStreamWriter(d.db[s])
+		defer w[s].close()
+		err = w[s].Prepare()
 	}
-	err := readDump(in, func(s Store, k, v []byte) error {
-		return w[s].do(len(k)+len(v), func() error { return w[s].txn.Set(k, v) })
-	})
-	for s := Jobs; s < stores; s++ {
-		err = errors.Join(err, w[s].txn.Commit())
+	if err == nil {
+		err = readDump(in, func(s Store, k, v []byte) error { return w[s].set(k, v) })
+	}
+	for s := Jobs; s < stores && err == nil; s++ {
+		err = w[s].flush()
 		d.db[s].NoteWrite()
 		err = errors.Join(err, d.db[s].SyncAll())
 	}
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return nil
+}
+
+// streamWriter replaces the content of a database. It writes pairs, sorted by key, to tables of
+// Badger's last level at once.
+type streamWriter struct {
+	*badger.StreamWriter
+	buf  *z.Buffer
+	done bool
+}
+
+// streamBytes is the size of the buffer of a streamWriter.
+const streamBytes = 4 << 20
+
+func newStreamWriter(db *state.DB) *streamWriter {
+	return &streamWriter{StreamWriter: db.NewStreamWriter(), buf: z.NewBuffer(streamBytes, "replica")}
+}
+
+func (w *streamWriter) set(k, v []byte) error {
+	badger.KVToBuffer(&pb.KV{Key: k, Value: v, Version: 1, StreamId: 1}, w.buf)
+	if w.buf.LenNoPadding() < streamBytes*3/4 {
+		return nil
+	}
+	err := w.Write(w.buf)
+	w.buf.Reset()
 	return err
+}
+
+// flush completes the database.
+func (w *streamWriter) flush() error {
+	w.done = true
+	return errors.Join(w.Write(w.buf), w.Flush())
+}
+
+// close releases the memory. Without flush before, the database has a part of the pairs.
+func (w *streamWriter) close() {
+	if !w.done {
+		w.Cancel()
+	}
+	_ = w.buf.Release()
 }
