@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos catalog
+.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group catalog
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -54,6 +54,9 @@ COORDINATORS ?= 1
 
 chaos: ## 500 faults from outside on a cluster under load (FAULTS=100 for fewer, COORDINATORS=3)
 	cd e2e/chaos && go test -count=1 -timeout 2h -v -faults $(FAULTS) -coordinators $(COORDINATORS) .
+
+group: ## three coordinators at length: kills, one-way cuts, full disks, and upgrades (FORMER=COMMIT)
+	LAYSHAFT_E2E_HEAVY=1 go test -count=1 -timeout 1h -v -run '^Test(KillLeader|HandOver|KillAll|LeaderStandsStill|DestroyDisks|OneWayCuts|GroupDiskFull|Recover|Shrink|Upgrade)$$' ./e2e/tasks
 
 PRODUCTS ?= 1000000
 

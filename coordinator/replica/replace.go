@@ -22,7 +22,8 @@ import (
 // Each step needs a majority of the other members. The next leader continues where this one ended.
 
 // Maintain replaces members with lost directories, until the tenure or ctx ends. It also lets
-// members count that were added and have caught up.
+// members count that were added and have caught up. When the disk of this member is full, it hands
+// over to a member with room.
 func (t *Tenure) Maintain(ctx context.Context) error {
 	tick := time.NewTicker(surveyWait)
 	defer tick.Stop()
@@ -32,7 +33,7 @@ func (t *Tenure) Maintain(ctx context.Context) error {
 		before = last
 		if err != nil && ctx.Err() == nil && err.Error() != logged {
 			logged = err.Error()
-			t.r.log.Warn("a coordinator with a lost directory is not replaced yet", "err", err)
+			t.r.log.Warn("the group cannot be repaired yet", "err", err)
 		}
 		select {
 		case <-tick.C:
@@ -49,6 +50,14 @@ func (t *Tenure) maintain(ctx context.Context, before uint64) (last uint64, err 
 	all, last, err := t.r.Survey(ctx)
 	if err != nil {
 		return before, err
+	}
+	if t.r.isFull(0) {
+		if to := slices.IndexFunc(all, func(s Surveyed) bool {
+			return s.Voter && s.ID != t.r.id && s.Err == nil && !s.Full && last <= s.Applied+Lag/4
+		}); to >= 0 {
+			t.r.log.Warn("the disk is full; another coordinator takes over", "to", all[to].Address)
+			return last, t.Transfer(all[to].ID)
+		}
 	}
 	for _, s := range all {
 		switch {

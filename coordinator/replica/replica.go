@@ -401,7 +401,7 @@ func (r *Replica) identify() identity {
 	r.mu.Lock()
 	run := r.raft
 	r.mu.Unlock()
-	who := identity{ID: r.id, HasState: r.cfg.HasState, HTTP: r.cfg.HTTP, Cluster: cmp.Or(r.Cluster(), r.cfg.Single), Aside: r.cfg.Aside}
+	who := identity{ID: r.id, HasState: r.cfg.HasState, HTTP: r.cfg.HTTP, Cluster: cmp.Or(r.Cluster(), r.cfg.Single), Aside: r.cfg.Aside, Full: r.isFull(roomToLead)}
 	if found := r.joins.Load(); found != nil {
 		who.Joins = *found
 	}
@@ -417,6 +417,12 @@ func (r *Replica) identify() identity {
 	}
 	return who
 }
+
+// roomToLead is how many bytes above the reserve a member must have to be made the leader.
+const roomToLead = 16 << 20
+
+// isFull reports whether n more bytes would use the reserve of the disk.
+func (r *Replica) isFull(n int64) bool { return errors.Is(r.d.db[Jobs].Check(n), state.ErrDiskFull) }
 
 // formEvery is the pause between two tries to reach all peers.
 const formEvery = 200 * time.Millisecond

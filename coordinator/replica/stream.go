@@ -44,6 +44,8 @@ type identity struct {
 	// Joins is the name of the cluster that the member has found at its peers when it began with an
 	// empty directory, or "".
 	Joins string `json:",omitempty"`
+	// Full means that the disk of the member has little room.
+	Full bool `json:",omitempty"`
 	// Members are the IDs of the members, if this one leads.
 	Members []string `json:",omitempty"`
 	// Aside is the path of a former directory whose files were damaged, or "".

@@ -25,6 +25,8 @@ type Surveyed struct {
 	Applied uint64
 	// Aside is the path of its former directory whose files were damaged, or "".
 	Aside string
+	// Full means that its disk has little room.
+	Full bool
 	// Err is the reason why it did not answer.
 	Err error
 	// other is the identity of another member that answers at its address, or nil.
@@ -52,7 +54,7 @@ func (r *Replica) Survey(ctx context.Context) (out []Surveyed, last uint64, err 
 					return
 				}
 			}
-			s.Follows, s.Applied, s.Aside = who.Leader, who.Applied, who.Aside
+			s.Follows, s.Applied, s.Aside, s.Full = who.Leader, who.Applied, who.Aside, who.Full
 		})
 	}
 	asked.Wait()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/e2e/internal/proc"
 	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/tasks"
@@ -27,6 +29,9 @@ type group struct {
 	*cluster
 	peers, dirs, gearmans []string
 	processes             []*process
+	namespaces            []string // of the network, for each coordinator; empty without
+	bin                   []string // directories of the programs of the coordinators; empty is binDir
+	flags                 []string // more flags of the coordinators
 }
 
 // newGroup starts three coordinators and waits until one leads.
@@ -40,11 +45,18 @@ func newGroup(t *testing.T) *group {
 // prepareGroup chooses addresses and directories of three coordinators.
 func prepareGroup(t *testing.T) *group {
 	t.Helper()
+	return prepareGroupAt(t, func(*group, *testing.T) {})
+}
+
+// prepareGroupAt is prepareGroup with a function that may change the addresses.
+func prepareGroupAt(t *testing.T, place func(*group, *testing.T)) *group {
+	t.Helper()
 	g := &group{cluster: &cluster{dir: t.TempDir()}}
 	for i := range 3 {
 		g.peers, g.gearmans = append(g.peers, porttest.Free(t)), append(g.gearmans, porttest.Free(t))
 		g.dirs = append(g.dirs, filepath.Join(g.dir, fmt.Sprint(i)))
 	}
+	place(g, t)
 	g.address, g.gearman = strings.Join(g.peers, ","), g.gearmans[0]
 	g.processes = make([]*process, len(g.peers))
 	client, err := tasks.Dial(tasks.Cluster{Address: g.address, Connect: patience, Patience: patience})
@@ -72,8 +84,16 @@ func (g *group) startAll(t *testing.T) {
 // startMember starts a coordinator, again after its end.
 func (g *group) startMember(t *testing.T, i int) {
 	t.Helper()
-	g.processes[i] = launch(t, "layshaft", "coordinator", "-data", g.dirs[i], "-listen", g.peers[i], "-gearman", g.gearmans[i], "-http", "none",
-		"-gossip", "127.0.0.1:0", "-peers", g.address)
+	bin := binDir
+	if g.bin != nil {
+		bin = g.bin[i]
+	}
+	line := append([]string{filepath.Join(bin, "layshaft"), "coordinator", "-data", g.dirs[i], "-listen", g.peers[i], "-gearman", g.gearmans[i], "-http", "none",
+		"-gossip", "127.0.0.1:0", "-peers", g.address}, g.flags...)
+	if g.namespaces != nil {
+		line = append(append([]string{"ip", "netns", "exec", g.namespaces[i]}, line...), "-insecure")
+	}
+	g.processes[i] = proc.Start(t, patience, fmt.Sprint("coordinator ", i), exec.Command(line[0], line[1:]...))
 }
 
 var leads = regexp.MustCompile(`"this coordinator leads" term=(\d+)`)
@@ -183,10 +203,14 @@ func TestDestroyDisks(t *testing.T) {
 	})
 }
 
-// awaitMember waits until n coordinators are ready and count, coordinator i with its new ID.
+// awaitMember waits until n coordinators are ready and count, coordinator i with its new ID unless i
+// is negative.
 func (g *group) awaitMember(t *testing.T, i, n int) {
 	t.Helper()
-	id := g.processes[i].AwaitMatch(t, `this one is not in it".* id=(\w+)`)
+	id := ""
+	if i >= 0 {
+		id = g.processes[i].AwaitMatch(t, `this one is not in it".* id=(\w+)`)
+	}
 	for deadline := time.Now().Add(patience); ; {
 		var all []report.Coordinator
 		if err := json.Unmarshal([]byte(run(t, "layshaft", "coordinator", "members", "-o", "json", "-cluster", g.address)), &all); err != nil {
@@ -194,7 +218,7 @@ func (g *group) awaitMember(t *testing.T, i, n int) {
 		}
 		ready := 0
 		for _, m := range all {
-			if m.State == report.Current && m.Voter && (m.Address != g.peers[i] || m.ID == id) {
+			if m.State == report.Current && m.Voter && (i < 0 || m.Address != g.peers[i] || m.ID == id) {
 				ready++
 			}
 		}
