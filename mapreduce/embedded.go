@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/recorder"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
@@ -36,10 +37,11 @@ import (
 // direct calls. They use the same cores, block store, codec and journal as a cluster.
 type embedded struct {
 	coord   *coordinator.Coordinator
-	journal io.Closer   // nil without State
-	dir     *jobdir.Dir // of State; nil without it
-	shared  *shared     // of all attempts
-	outcome string      // for dir
+	journal io.Closer          // nil without State
+	dir     *jobdir.Dir        // of State; nil without it
+	shared  *shared            // of all attempts
+	outcome string             // for dir
+	runs    *recorder.Recorder // nil if nobody wants the record
 	workers []*worker.Worker
 	temp    string       // directory to remove at the end; empty with State
 	unlock  func() error // unlocks temp
@@ -336,6 +338,9 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 			return fmt.Errorf("state %s: %w", t.State, err)
 		}
 		cfg.Journal, e.journal = j, j
+	}
+	if e.record(t, log); e.runs != nil {
+		cfg.Recorder = e.runs
 	}
 	if e.coord, err = coordinator.New(cfg); err != nil {
 		return err

@@ -18,6 +18,8 @@ type engine interface {
 	wait(ctx context.Context) error
 	// status returns the status of the job; ok is false while it is unknown.
 	status() (st report.Job, ok bool)
+	// history returns the record of the attempts, if Reporting asks for it.
+	history(ctx context.Context) (*report.Run, error)
 	// changed returns a channel that is closed when an attempt commits or the job ends. Call it
 	// before you look at status or commits.
 	changed() <-chan struct{}
@@ -97,6 +99,11 @@ func (j *Job) watch(ctx context.Context) {
 	}
 	if err == nil && j.target.Counters {
 		j.printCounters()
+	}
+	if e := j.writeRunFiles(context.WithoutCancel(ctx)); e != nil && err == nil {
+		err = e
+	} else if e != nil {
+		fmt.Fprintf(j.target.Err, "layshaft: %v\n", e)
 	}
 	// An interrupted run with State can continue later, so its output stays.
 	if err != nil && (!j.interrupted || j.target.State == "") {

@@ -30,7 +30,7 @@ type TargetFlags struct {
 var (
 	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
-	reportingFlags = []string{"cluster", "progress", "explain", "explain-items", "explain-item-time", "counters", "quarantine", "hidden"}
+	reportingFlags = []string{"cluster", "progress", "explain", "explain-items", "explain-item-time", "counters", "report", "trace", "quarantine", "hidden"}
 )
 
 // Flags registers the flags of a target with fs, and returns the target. Use it after fs is parsed.
@@ -63,6 +63,8 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.Int64Var(&r.Items, "explain-items", 0, "with -explain: estimate the time for `NUMBER` records of -explain-item-time each (LAYSHAFT_EXPLAIN_ITEMS)")
 	fs.DurationVar(&r.ItemTime, "explain-item-time", 0, "with -explain: processor `TIME` that one record costs, such as 13.4us (LAYSHAFT_EXPLAIN_ITEM_TIME)")
 	fs.BoolVar(&r.Counters, "counters", false, "print counters at the end (LAYSHAFT_COUNTERS)")
+	fs.StringVar(&r.Report, "report", "", "write the page of the job to `FILE` at its end: stages, attempts, spread, failures, as one HTML file (LAYSHAFT_REPORT)")
+	fs.StringVar(&r.Trace, "trace", "", "write the attempts to `FILE` as a trace for ui.perfetto.dev (LAYSHAFT_TRACE)")
 	fs.StringVar(&r.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default beside the output, else in the state directory or the user's cache directory)")
 	for _, name := range slices.Concat(localFlags, clusterFlags, reportingFlags) {
 		env := "LAYSHAFT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")

@@ -40,6 +40,7 @@ func (idle) stop() error                           { return nil }
 
 func (idle) setAside(context.Context) ([]worker.SetAside, error) { return nil, nil }
 
+func (idle) history(context.Context) (*report.Run, error)                 { return nil, errIdle }
 func (idle) manifest(job.Producer) (*job.Manifest, error)                 { return nil, errIdle }
 func (idle) open(job.Producer, int) ([]job.RunReader, error)              { return nil, errIdle }
 func (idle) findOutput(p job.Producer) (job.Producer, error)              { return p, errIdle }

@@ -106,6 +106,10 @@ type Reporting struct {
 	ItemTime time.Duration
 	// Counters prints the counters at the end.
 	Counters bool
+	// Report is a file for the page of the job: stages, attempts, spread and failures, as one HTML
+	// file. Trace is a file for the attempts as a trace, for ui.perfetto.dev. Both are written at
+	// the end of the job, also if it fails. Empty means none.
+	Report, Trace string
 	// Quarantine is the file for bad records. A run that fails writes it, too, with records of
 	// failed attempts, up to 16 MiB from each worker. Empty means a file beside the output of the
 	// first sink on this machine, OUTPUT-quarantine.jsonl. Without such a sink it is

@@ -14,13 +14,16 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/runpage"
 )
 
 // historyCmd shows recorded jobs.
 type historyCmd struct {
 	outputFlag
-	Path string `arg:"" name:"dir|file" help:"Data directory of a coordinator, or a file."`
-	ID   string `arg:"" optional:"" help:"ID of a job in the directory, or a prefix of it. Default: list the jobs."`
+	Path  string `arg:"" name:"dir|file" help:"Data directory of a coordinator, or a file."`
+	HTML  string `name:"html" placeholder:"FILE" help:"Write the page of the job to FILE, as one file for a browser; - writes it to standard output."`
+	Trace bool   `help:"Write the trace of all attempts to standard output, for ui.perfetto.dev or chrome://tracing."`
+	ID    string `arg:"" optional:"" help:"ID of a job in the directory, or a prefix of it. Default: list the jobs."`
 }
 
 // Run shows the jobs of a directory, or one job.
@@ -65,6 +68,12 @@ func (c *historyCmd) Run() error {
 		return usageError{errors.New("several jobs begin with " + c.ID + "; give more of the ID")}
 	}
 	v := report.ViewRun(found[0], nil, nil, time.Now())
+	switch {
+	case c.HTML != "":
+		return writeReport(c.HTML, found[0], v)
+	case c.Trace:
+		return runpage.WriteTrace(os.Stdout, found[0])
+	}
 	return c.print(v, func(w io.Writer) { writeRun(w, v) })
 }
 

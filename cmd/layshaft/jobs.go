@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/runpage"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 )
@@ -34,9 +37,14 @@ type (
 		clientFlags
 		ID string `arg:"" help:"ID of the job, or a prefix of it."`
 	}
+	jobTraceCmd struct {
+		clientFlags
+		ID string `arg:"" help:"ID of the job, or a prefix of it."`
+	}
 	jobReportCmd struct {
 		clientFlags
 		ID      string `arg:"" help:"ID of the job, or a prefix of it."`
+		HTML    string `name:"html" placeholder:"FILE" help:"Write the page of the job to FILE, as one file for a browser; - writes it to standard output."`
 		History string `placeholder:"FILE" help:"Write the record of all attempts to FILE, for \"layshaft history\"."`
 	}
 )
@@ -167,6 +175,33 @@ func writeHead(w io.Writer, v *report.JobView) {
 	}
 }
 
+// Run writes the trace of a job.
+func (c *jobTraceCmd) Run(ctx context.Context) error {
+	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
+		encoded, err := client.History(ctx, st.ID)
+		if err != nil {
+			return err
+		}
+		run, err := history.Decode(encoded)
+		if err != nil {
+			return err
+		}
+		return runpage.WriteTrace(os.Stdout, run)
+	})
+}
+
+// writeReport writes the page of a job to a file, or to standard output.
+func writeReport(to string, run *report.Run, v *report.RunView) error {
+	if to == "-" {
+		return runpage.WriteHTML(os.Stdout, run, v, version(), time.Now())
+	}
+	var b bytes.Buffer
+	if err := runpage.WriteHTML(&b, run, v, version(), time.Now()); err != nil {
+		return err
+	}
+	return state.Replace(to, b.Bytes(), 0o600)
+}
+
 // Run shows what happened in a job.
 func (c *jobReportCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
@@ -181,10 +216,16 @@ func (c *jobReportCmd) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		if c.History != "" {
-			return state.Replace(c.History, encoded, 0o600)
-		}
 		v := report.ViewRun(run, &st, nil, time.Now())
+		if c.History != "" {
+			err = state.Replace(c.History, encoded, 0o600)
+		}
+		if c.HTML != "" && err == nil {
+			err = writeReport(c.HTML, run, v)
+		}
+		if err != nil || c.History != "" || c.HTML != "" {
+			return err
+		}
 		return c.print(v, func(w io.Writer) { writeRun(w, v) })
 	})
 }

@@ -25,6 +25,7 @@ var examples = map[string]string{
 	"job cancel":                 "layshaft job cancel report-1a2b   (layshaft job list shows the IDs)",
 	"job wait":                   "layshaft job wait report-1a2b   (layshaft job list shows the IDs)",
 	"history":                    "layshaft history /var/lib/layshaft   (lists the jobs; add the ID of one)",
+	"job trace":                  "layshaft job trace report-1a2b > run.json   (layshaft job list shows the IDs)",
 	"job report":                 "layshaft job report report-1a2b   (layshaft job list shows the IDs)",
 	"task do":                    "layshaft task do resize <photo.png   (or -input TEXT)",
 	"task submit":                "layshaft task submit resize <photo.png   (or -input TEXT)",

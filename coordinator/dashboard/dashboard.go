@@ -102,7 +102,7 @@ func New(cfg Config) (*Dashboard, error) {
 		cfg.Coordinators = func() report.Coordinators { return report.Coordinators{} }
 	}
 	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[string]renderedPage{}}
-	for _, name := range []string{"overview", "jobs", "job", "workers", "functions", "function", "task", "missing"} {
+	for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "functions", "function", "task", "missing"} {
 		t, err := page.Parse(html, "html/parts.html", "html/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("dashboard: %w", err)
@@ -149,6 +149,10 @@ func (d *Dashboard) Handler() http.Handler {
 	mux.HandleFunc("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
 		d.show(w, "/jobs/"+url.PathEscape(id), func() view { return d.job(id) })
+	})
+	mux.HandleFunc("GET /jobs/{id}/compare/{other}", func(w http.ResponseWriter, r *http.Request) {
+		id, other := r.PathValue("id"), r.PathValue("other")
+		d.show(w, "/jobs/"+url.PathEscape(id)+"/compare/"+url.PathEscape(other), func() view { return d.compare(id, other) })
 	})
 	d.jobFiles(mux)
 	mux.HandleFunc("GET /workers", func(w http.ResponseWriter, r *http.Request) {

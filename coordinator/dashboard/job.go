@@ -80,6 +80,49 @@ func (d *Dashboard) others(st *report.Job) (out []runpage.Other) {
 	return out
 }
 
+// compareView is the content of the page that compares two runs.
+type compareView struct {
+	*report.Comparison
+	Rows []compareRow
+}
+
+type compareRow struct {
+	report.StageCompare
+	Bar page.Bar // Busy after, against the larger one
+}
+
+// compare is the page that compares a job with an earlier one.
+func (d *Dashboard) compare(id, other string) view {
+	now := time.Now()
+	var views [2]*report.RunView
+	for i, x := range []string{other, id} {
+		r, st, running, ok := d.run(job.ID(x))
+		if !ok {
+			return missing(fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", x))
+		}
+		views[i] = report.ViewRun(r, &st, running, now)
+	}
+	v := &compareView{Comparison: report.Compare(views[0], views[1])}
+	for _, s := range v.Comparison.Stages {
+		most := max(s.BusyBefore, s.BusyAfter, 1e-9)
+		b := page.Slots(int(1000*s.BusyAfter/most), 1000)
+		b.Label = fmt.Sprintf("%.0f %% of the longer one", 100*s.BusyAfter/most)
+		v.Rows = append(v.Rows, compareRow{s, b})
+	}
+	return view{page: "compare", title: "Job " + id + ", compared", section: "Jobs", content: v}
+}
+
+// ChangeText is the change with its sign.
+func (r *compareRow) ChangeText() string {
+	if r.BusyBefore == 0 || r.BusyAfter == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%+.0f %%", 100*r.Change)
+}
+
+// Slower reports whether the stage got slower by far.
+func (r *compareRow) Slower() bool { return r.Change > 0.2 && r.BusyAfter-r.BusyBefore > 0.1 }
+
 // jobFiles serves what belongs to the page of a job.
 func (d *Dashboard) jobFiles(mux *http.ServeMux) {
 	serve := func(pattern, kind, ending string, write func(w io.Writer, r *http.Request, run *report.Run, st *report.Job, running []report.Attempt) error) {

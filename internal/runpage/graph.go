@@ -158,7 +158,7 @@ func (b *box) draw(out *strings.Builder) {
 	y := b.y + boxHead
 	for _, l := range b.lines {
 		y += lineHeight
-		place := fit(l[1], 15)
+		place := fitEnd(l[1], 17)
 		text("op", b.x+12, y-4, fit(l[0], 31-len([]rune(place))))
 		text("right at", b.x+boxWidth-12, y-4, place)
 	}
@@ -198,6 +198,15 @@ func arrow(out *strings.Builder, v *report.RunView, from, to *box, in report.Inp
 		y = (y0 + y1) / 2
 	}
 	fmt.Fprintf(out, `<text class="flow" x="%d" y="%d">%s</text><text class="flow" x="%d" y="%d">%s</text></g>`, x, y-6, esc(label), x, y+15, esc(fit(size, 19)))
+}
+
+// fitEnd shortens a text to its last n characters: the line of a place is at its end.
+func fitEnd(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return "…" + string(r[len(r)-n+1:])
 }
 
 // fit shortens a text to n characters.
