@@ -82,6 +82,7 @@ type DB struct {
 	watch  sync.WaitGroup
 	unlock func() error // releases the lock on the directory
 	unmap  func()       // ends the guard of Badger's maps
+	sync   func() error // takes the place of syncs; nil for a store on disk
 }
 
 // Open opens the store of a format in folder name of dir, and creates both if necessary. The error
@@ -212,6 +213,9 @@ func (db *DB) NoteWrite() {
 // SyncAll makes all transactions durable in a store that was opened with NoSync. No transaction may
 // be in progress. Sync alone leaves out the logs of memtables that Badger is writing to tables.
 func (db *DB) SyncAll() error {
+	if db.sync != nil {
+		return db.sync()
+	}
 	dir := db.Opts().Dir
 	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	for _, path := range logs {
@@ -230,6 +234,9 @@ func (db *DB) SyncAll() error {
 // wraps ErrDiskFull if there is no room for that. The process then keeps the directory until its
 // end, and leaves its files as a killed process does.
 func (db *DB) Close() error {
+	if db.sync != nil {
+		return db.DB.Close()
+	}
 	err := db.guard.close()
 	db.watch.Wait()
 	if err != nil {

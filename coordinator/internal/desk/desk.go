@@ -263,6 +263,9 @@ func (d *Desk) Run(ctx context.Context) error {
 	written := make(chan error, 1)
 	go func() {
 		err := d.store.Run(writing)
+		if err != nil && writing.Err() != nil { // the last batches cannot be written
+			err = fmt.Errorf("%w: %w", ErrStopped, err)
+		}
 		if err != nil {
 			d.fail(err)
 		}

@@ -1,0 +1,58 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+// fullReplica is a replica that is never written, because its disk is full.
+type fullReplica struct{ db *state.DB }
+
+func (r fullReplica) DB() *state.DB { return r.db }
+
+func (r fullReplica) Flush() error { return nil }
+
+func (r fullReplica) Propose(iter.Seq2[[]byte, []byte]) (wait func() error) {
+	return func() error { return errors.New("written on a full disk") }
+}
+
+// A client whose task waits for room on the disk is to repeat it elsewhere when the desk ends.
+func TestStopWithFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		db, err := state.OpenMemory(state.Options{Reserve: 1 << 20, Free: func(string) (int64, error) {
+			if full.Load() {
+				return 0, nil
+			}
+			return 1 << 40, nil
+		}}, func() error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		d, err := Open(Config{Replica: fullReplica{db}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		full.Store(true)
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- d.Run(ctx) }()
+		answer := make(chan error, 1)
+		go func() { answer <- d.Durable(t.Context(), d.lastBatch) }()
+		time.Sleep(time.Minute)
+		stop()
+		if err := <-answer; !errors.Is(err, ErrStopped) {
+			t.Errorf("the caller gets %v, want %v", err, ErrStopped)
+		}
+		<-ran
+	})
+}
