@@ -27,46 +27,64 @@ var ErrDamaged = state.ErrDamaged
 //     sync: if the machine stops, the head may be older than the log, never newer.
 //   - Each setting is stored twice, the first time with a checksum.
 type checkedLog struct {
-	*diskLog
-	head state.Head
+	Log
+	head Head
 	// damaged is called with the first finding after Open.
 	damaged func(error)
 }
 
-// openChecked opens the log in dir and verifies it. snapshot is the newest snapshot, or nil.
-func openChecked(dir string, l *diskLog, snapshot *meta) (_ *checkedLog, err error) {
-	c := &checkedLog{diskLog: l, damaged: func(error) {}}
-	if c.head, err = state.OpenHead(dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("log: %w: %w", ErrDamaged, err), c.head.Close())
+// openChecked verifies the log of a disk. snapshot is the newest snapshot, or nil.
+func openChecked(disk Disk, l Log, snapshot *meta) (_ *checkedLog, err error) {
+	c := &checkedLog{Log: l, damaged: func(error) {}}
+	if c.head, err = disk.OpenHead(); err != nil {
+		return nil, fmt.Errorf("log: %w: %w", ErrDamaged, err)
 	}
 	if err := c.verify(snapshot); err != nil {
 		return nil, errors.Join(fmt.Errorf("log: %w", err), c.head.Close())
 	}
-	if !c.head.Exists() {
-		c.head.Seq, _ = l.LastIndex()
-		err = c.head.Create(dir)
+	if _, ok := c.head.Last(); !ok {
+		last, _ := l.LastIndex()
+		err = c.head.Create(last)
+	}
+	if err == nil && snapshot != nil {
+		err = c.dropBefore(snapshot.Index)
 	}
 	return c, err
+}
+
+// dropBefore drops the log if it ends before a snapshot: the process was killed between the arrival
+// of the snapshot and the change of the log. Raft continues behind the snapshot.
+func (c *checkedLog) dropBefore(index uint64) error {
+	first, err := c.Log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := c.Log.LastIndex()
+	if err != nil || last == 0 || last >= index {
+		return err
+	}
+	return c.DeleteRange(first, last)
 }
 
 // verify reads the whole log.
 func (c *checkedLog) verify(snapshot *meta) (err error) {
 	defer recoverDamage(&err)()
-	first, err := c.diskLog.FirstIndex()
+	first, err := c.Log.FirstIndex()
 	if err != nil {
 		return err
 	}
-	last, err := c.diskLog.LastIndex()
+	last, err := c.Log.LastIndex()
 	if err != nil {
 		return err
 	}
+	confirmed, _ := c.head.Last()
 	begin := uint64(0)
 	if snapshot != nil {
 		begin = snapshot.Index
 	}
 	switch {
-	case last < c.head.Seq:
-		return fmt.Errorf("%w: it ends with entry %d, and this coordinator has confirmed entry %d", ErrDamaged, last, c.head.Seq)
+	case last < confirmed:
+		return fmt.Errorf("%w: it ends with entry %d, and this coordinator has confirmed entry %d", ErrDamaged, last, confirmed)
 	case last > begin && first > begin+1:
 		return fmt.Errorf("%w: it begins with entry %d, and the snapshot ends with entry %d", ErrDamaged, first, begin)
 	}
@@ -116,7 +134,7 @@ func seal(e *raft.Log) error {
 
 // read reads and verifies an entry. Entries of older releases have no checksum.
 func (c *checkedLog) read(index uint64, e *raft.Log) error {
-	err := c.diskLog.GetLog(index, e)
+	err := c.Log.GetLog(index, e)
 	switch {
 	case err != nil:
 		return fmt.Errorf("entry %d: %w: %w", index, ErrDamaged, err)
@@ -129,11 +147,11 @@ func (c *checkedLog) read(index uint64, e *raft.Log) error {
 // GetLog implements raft.LogStore. Raft panics after most errors. So a damaged entry is reported,
 // which ends the member, and replaced by one that no member accepts.
 func (c *checkedLog) GetLog(index uint64, e *raft.Log) error {
-	first, err := c.diskLog.FirstIndex()
+	first, err := c.Log.FirstIndex()
 	if err != nil {
 		return err
 	}
-	last, err := c.diskLog.LastIndex()
+	last, err := c.Log.LastIndex()
 	if err != nil {
 		return err
 	}
@@ -157,19 +175,19 @@ func (c *checkedLog) StoreLogs(logs []*raft.Log) error {
 			return err
 		}
 	}
-	if err := c.diskLog.StoreLogs(logs); err != nil || len(logs) == 0 {
+	if err := c.Log.StoreLogs(logs); err != nil || len(logs) == 0 {
 		return err
 	}
-	return c.head.Write(logs[len(logs)-1].Index, [16]byte{})
+	return c.head.Write(logs[len(logs)-1].Index)
 }
 
 // DeleteRange implements raft.LogStore.
 func (c *checkedLog) DeleteRange(from, to uint64) error {
-	first, err := c.diskLog.FirstIndex()
+	first, err := c.Log.FirstIndex()
 	if err != nil {
 		return err
 	}
-	last, err := c.diskLog.LastIndex()
+	last, err := c.Log.LastIndex()
 	if err != nil {
 		return err
 	}
@@ -178,11 +196,11 @@ func (c *checkedLog) DeleteRange(from, to uint64) error {
 		if from > first {
 			left = from - 1
 		}
-		if err := errors.Join(c.head.Write(left, [16]byte{}), c.head.Sync()); err != nil {
+		if err := errors.Join(c.head.Write(left), c.head.Sync()); err != nil {
 			return err
 		}
 	}
-	return c.diskLog.DeleteRange(from, to)
+	return c.Log.DeleteRange(from, to)
 }
 
 // checkKey is the key of the first copy of a setting.
@@ -191,18 +209,18 @@ func checkKey(key []byte) []byte { return append([]byte("check/"), key...) }
 // Set implements raft.StableStore.
 func (c *checkedLog) Set(key, value []byte) error {
 	sum := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
-	if err := c.diskLog.Set(checkKey(key), binary.BigEndian.AppendUint32(bytes.Clone(value), sum)); err != nil {
+	if err := c.Log.Set(checkKey(key), binary.BigEndian.AppendUint32(bytes.Clone(value), sum)); err != nil {
 		return err
 	}
-	return c.diskLog.Set(key, value)
+	return c.Log.Set(key, value)
 }
 
 // pair returns the two copies of a setting. The first is nil if an older release has written it.
 func (c *checkedLog) pair(key []byte) (checked, plain []byte, err error) {
-	if plain, err = c.diskLog.Get(key); err != nil {
+	if plain, err = c.Log.Get(key); err != nil {
 		return nil, nil, err
 	}
-	if checked, err = c.diskLog.Get(checkKey(key)); err != nil || checked == nil {
+	if checked, err = c.Log.Get(checkKey(key)); err != nil || checked == nil {
 		return nil, plain, err
 	}
 	value := checked[:max(0, len(checked)-4)]
@@ -247,4 +265,4 @@ func (c *checkedLog) GetUint64(key []byte) (uint64, error) {
 }
 
 // Close closes the log.
-func (c *checkedLog) Close() error { return errors.Join(c.diskLog.Close(), c.head.Close()) }
+func (c *checkedLog) Close() error { return errors.Join(c.Log.Close(), c.head.Close()) }

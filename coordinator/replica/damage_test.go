@@ -113,13 +113,14 @@ func TestDamagedDirectory(t *testing.T) {
 	}
 }
 
-// readAll opens a log and returns what raft reads from it.
+// readAll opens the log of a member and returns what raft reads from it.
 func readAll(dir string) (term uint64, vote string, entries []raft.Log, err error) {
-	plain, err := openDiskLog(dir, hclog.NewNullLogger())
+	disk := directory(dir)
+	plain, err := disk.OpenLog(hclog.NewNullLogger())
 	if err != nil {
 		return 0, "", nil, err
 	}
-	l, err := openChecked(dir, plain, nil)
+	l, err := openChecked(disk, plain, nil)
 	if err != nil {
 		return 0, "", nil, errors.Join(err, plain.Close())
 	}
@@ -139,13 +140,13 @@ func readAll(dir string) (term uint64, vote string, entries []raft.Log, err erro
 
 // Every flipped byte of the log is found, or changes nothing.
 func TestFlippedBytesOfLog(t *testing.T) {
-	dir := filepath.Join(grownDir(t), "log")
+	dir := grownDir(t)
 	term, vote, entries, err := readAll(dir)
 	if err != nil || term == 0 || len(entries) < 300 {
 		t.Fatal(term, entries, err)
 	}
 	for _, pattern := range []string{"*.wal", "wal-meta.db"} {
-		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		files, err := filepath.Glob(filepath.Join(dir, "log", pattern))
 		if err != nil || len(files) != 1 {
 			t.Fatal(files, err)
 		}

@@ -15,7 +15,7 @@ import (
 
 func openTestDatabases(t *testing.T) *databases {
 	t.Helper()
-	d, err := openDatabases(t.TempDir(), state.Options{Reserve: -1, Log: slog.New(slog.DiscardHandler)})
+	d, err := openDatabases(directory(t.TempDir()), state.Options{Reserve: -1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestFlippedDump(t *testing.T) {
 		if i < len(b) {
 			b[i] ^= 4
 		}
-		snaps := &snapshots{dir: t.TempDir(), d: d}
+		snaps := &snapshots{disk: directory(t.TempDir()), d: d}
 		k, err := snaps.Create(1, 5, 1, raft.Configuration{}, 1, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -5,12 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/metadb"
-
-	"github.com/layshaft/layshaft/internal/state"
 )
 
 // raftLog is the log of raft. It stores entries in memory at once, and on the disk a little later.
@@ -27,12 +22,12 @@ import (
 // like an entry on its way: a crash may lose it, and nobody has relied on it. See section 10.2.1 of
 // Ongaro's thesis, "Consensus: Bridging Theory and Practice" (2014).
 type raftLog struct {
-	disk logStore
+	disk Log
 	// failed is called with the first write error.
 	failed func(error)
 
 	// writing is held during changes of disk. It is acquired before mu.
-	writing sync.Mutex
+	writing lock
 	// mu guards the fields below.
 	mu      sync.Mutex
 	changed sync.Cond // signalled when one of them changes; its lock is mu
@@ -42,13 +37,6 @@ type raftLog struct {
 	bytes    int // size of recent
 	stopped  bool
 	err      error
-}
-
-// logStore is the log on the disk.
-type logStore interface {
-	raft.LogStore
-	raft.StableStore
-	Close() error
 }
 
 var errLogStopped = errors.New("the log is closed")
@@ -64,33 +52,11 @@ const (
 	entryBytes = 128
 )
 
-func newLog(disk logStore) *raftLog {
-	l := &raftLog{disk: disk, failed: func(error) {}}
+func newLog(disk Log) *raftLog {
+	l := &raftLog{disk: disk, writing: newLock(), failed: func(error) {}}
 	l.changed.L = &l.mu
 	return l
 }
-
-// diskLog is the log on the disk. Its own Close leaves the database of settings open.
-type diskLog struct {
-	*wal.WAL
-	settings *metadb.BoltMetaDB
-}
-
-// openDiskLog opens the log in dir.
-func openDiskLog(dir string, log hclog.Logger) (_ *diskLog, err error) {
-	defer recoverDamage(&err)()
-	if err := state.MakeDir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	l := &diskLog{settings: &metadb.BoltMetaDB{}}
-	if l.WAL, err = wal.Open(dir, wal.WithLogger(log), wal.WithMetaStore(l.settings), wal.WithSegmentSize(segmentBytes)); err != nil {
-		return nil, errors.Join(fmt.Errorf("log: %w", state.WrapDamaged(err)), l.settings.Close())
-	}
-	return l, nil
-}
-
-// Close closes the log.
-func (l *diskLog) Close() error { return errors.Join(l.WAL.Close(), l.settings.Close()) }
 
 // run writes entries to the disk until stop, and then the rest. Only one run may be active.
 func (l *raftLog) run() {

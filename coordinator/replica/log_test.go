@@ -11,7 +11,7 @@ import (
 
 // heldDisk is a log that stores entries when it is released.
 type heldDisk struct {
-	logStore
+	Log
 	mu     sync.Mutex
 	free   sync.Cond
 	held   bool
@@ -19,8 +19,8 @@ type heldDisk struct {
 	stored int // calls of StoreLogs
 }
 
-func holdDisk(l logStore) *heldDisk {
-	d := &heldDisk{logStore: l}
+func holdDisk(l Log) *heldDisk {
+	d := &heldDisk{Log: l}
 	d.free.L = &d.mu
 	return d
 }
@@ -43,7 +43,7 @@ func (d *heldDisk) StoreLogs(entries []*raft.Log) error {
 	if err != nil {
 		return err
 	}
-	return d.logStore.StoreLogs(entries)
+	return d.Log.StoreLogs(entries)
 }
 
 // memoryDisk is a log in memory.

@@ -198,8 +198,10 @@ func (t *Tenure) Transfer(name string) error {
 	if err != nil {
 		return fmt.Errorf("transfer: %w", err)
 	}
-	err = t.r.raft.LeadershipTransferToServer(raft.ServerID(m.ID), joinAddress(m.ID, m.Address)).Error()
-	for _, gone := range []error{raft.ErrNotLeader, raft.ErrLeadershipLost, raft.ErrLeadershipTransferInProgress} {
+	err = t.r.ask(func() error {
+		return t.r.raft.LeadershipTransferToServer(raft.ServerID(m.ID), joinAddress(m.ID, m.Address)).Error()
+	})
+	for _, gone := range []error{raft.ErrRaftShutdown, raft.ErrNotLeader, raft.ErrLeadershipLost, raft.ErrLeadershipTransferInProgress} {
 		if errors.Is(err, gone) {
 			return fmt.Errorf("transfer: %w: %w", ErrNotLeading, err)
 		}

@@ -35,7 +35,7 @@ const reachWait = 2 * time.Second
 // With dry it changes nothing. The directory must not be in use. cfg needs Dir, and may have
 // Reserve and Log.
 func Recover(ctx context.Context, cfg Config, dry bool) (out Recovered, err error) {
-	if id, err := memberID(cfg.Dir); err != nil || id == "" {
+	if id, err := memberID(directory(cfg.Dir)); err != nil || id == "" {
 		return out, errors.Join(err, fmt.Errorf("%s: %w: it is not the directory of a member", cfg.Dir, ErrNoGroup))
 	}
 	closed := &unusedListener{}

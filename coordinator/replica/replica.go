@@ -29,7 +29,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -55,6 +54,8 @@ var (
 type Config struct {
 	// Dir is the directory; Open creates it.
 	Dir string
+	// Disk, if set, takes the place of the files in Dir.
+	Disk Disk
 	// Address is HOST:PORT of this member as seen by the others.
 	Address string
 	// Peers are the addresses of the first members, also that of this one.
@@ -76,6 +77,13 @@ type Config struct {
 	// Timeout is the time without a message of the leader after which the others elect another one.
 	// Zero means 500 ms.
 	Timeout time.Duration
+	// SnapshotEntries is the number of applied groups of entries after which a snapshot is due.
+	// Zero means 16,384. After a snapshot, the log keeps Trailing entries for members that are
+	// behind. Zero means 1,024.
+	SnapshotEntries, Trailing int
+	// Idle is the pause after which the leader tells the others what has been decided while nothing
+	// new happens. Zero means 5 ms.
+	Idle time.Duration
 	// Reserve is the number of bytes to keep free on the disk; see state.Options.
 	Reserve int64
 	// Log receives messages for the operator; nil means none.
@@ -92,9 +100,12 @@ type Replica struct {
 	wal     *raftLog
 	streams *streams
 	raft    *raft.Raft
-	// ended is closed when Run ends, and down when raft has ended.
-	ended, down chan struct{}
-	// joins is the name of the cluster that tryForm has found at the peers, or nil.
+	// ended is closed when Run ends.
+	ended chan struct{}
+	// hasState means that the log or the snapshot had something when Run began. It is set before
+	// the listener is used.
+	hasState bool
+	// joins is the name of the cluster that an empty member has found at the peers, or nil.
 	joins atomic.Pointer[string]
 	// grownBytes and grownEntries are what was applied since the last snapshot.
 	grownBytes, grownEntries atomic.Int64
@@ -107,6 +118,28 @@ type Replica struct {
 	changes int           // changes of leadership
 	changed chan struct{} // closed and replaced at each change
 	failure error
+	ending  bool           // nothing is asked any longer
+	asked   sync.WaitGroup // questions that raft has not answered
+}
+
+// ask calls question, which waits for an answer of raft. Raft answers nothing after its end, so its
+// end waits for answers, and later questions are refused.
+func (r *Replica) ask(question func() error) error {
+	if !r.mayAsk() {
+		return raft.ErrRaftShutdown
+	}
+	defer r.asked.Done()
+	return question()
+}
+
+// mayAsk registers a question, or returns false. The caller calls r.asked.Done after the answer.
+func (r *Replica) mayAsk() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ending {
+		r.asked.Add(1)
+	}
+	return !r.ending
 }
 
 // Open opens the directory of a member. The member takes part after Run has begun. The error wraps
@@ -118,55 +151,61 @@ func Open(cfg Config) (_ *Replica, err error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 500 * time.Millisecond
 	}
+	cfg.SnapshotEntries = cmp.Or(cfg.SnapshotEntries, snapshotEntries)
+	cfg.Trailing = cmp.Or(cfg.Trailing, minTrailing)
+	cfg.Idle = cmp.Or(cfg.Idle, 5*time.Millisecond)
 	if !slices.Contains(cfg.Peers, cfg.Address) {
 		return nil, fmt.Errorf("%w: %s lacks the address of this coordinator, %s; add it, or give -advertise the host that -peers names", ErrPeers, strings.Join(cfg.Peers, ","), cfg.Address)
 	}
-	r := &Replica{cfg: cfg, log: cfg.Log, ended: make(chan struct{}), down: make(chan struct{}), snapshotDue: make(chan struct{}, 1), changed: make(chan struct{})}
-	if err := state.MakeDir(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("replica: %w", err)
+	r := &Replica{cfg: cfg, log: cfg.Log, ended: make(chan struct{}), snapshotDue: make(chan struct{}, 1), changed: make(chan struct{})}
+	disk := cfg.Disk
+	if disk == nil {
+		if err := state.MakeDir(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("replica: %w", err)
+		}
+		disk = directory(cfg.Dir)
 	}
-	if r.id, err = memberID(cfg.Dir); err != nil {
+	if r.id, err = memberID(disk); err != nil {
 		return nil, fmt.Errorf("replica %s: %w", cfg.Dir, err)
 	}
 	known := r.id != ""
-	if r.d, err = openDatabases(cfg.Dir, state.Options{Reserve: cfg.Reserve, Log: cfg.Log}); err != nil {
-		return nil, err
+	if r.d, err = openDatabases(disk, state.Options{Reserve: cfg.Reserve, Log: cfg.Log}); err != nil {
+		return nil, fmt.Errorf("replica %s: %w", cfg.Dir, err)
 	}
 	r.d.grown, r.d.failed, r.d.ended = r.grown, r.fail, r.ended
-	r.snaps = &snapshots{dir: cfg.Dir, d: r.d}
-	var disk *checkedLog
+	r.snaps = &snapshots{disk: disk, d: r.d}
+	var log *checkedLog
 	if err = r.snaps.finish(); err == nil {
-		disk, err = r.openLog(known)
+		log, err = r.openLog(disk, known)
 	}
 	if err == nil && !known {
-		if r.id, err = newID(cfg.Dir, disk, r.snaps); err != nil {
-			err = errors.Join(err, disk.Close())
+		if r.id, err = newID(disk, log, r.snaps); err != nil {
+			err = errors.Join(err, log.Close())
 		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("replica %s: %w", cfg.Dir, err), r.d.close())
 	}
-	r.wal = newLog(disk)
+	r.wal = newLog(log)
 	r.wal.failed, r.d.awaitLog = r.fail, r.wal.await
 	r.streams = &streams{self: r.id, listener: cfg.Listener, dial: cfg.Dial, identify: r.identify, incoming: make(chan net.Conn), closed: make(chan struct{})}
 	return r, nil
 }
 
 // openLog opens and verifies the log. known means that the member is not new.
-func (r *Replica) openLog(known bool) (*checkedLog, error) {
-	dir := filepath.Join(r.cfg.Dir, "log")
-	if _, err := os.Stat(dir); known && errors.Is(err, os.ErrNotExist) {
+func (r *Replica) openLog(disk Disk, known bool) (*checkedLog, error) {
+	if has, err := disk.HasLog(); err == nil && known && !has {
 		return nil, fmt.Errorf("the log is missing: %w", ErrDamaged)
 	}
 	snapshot, err := r.snaps.load()
 	if err != nil {
 		return nil, err
 	}
-	l, err := openDiskLog(dir, r.hclog("log"))
+	l, err := disk.OpenLog(r.hclog("log"))
 	if err != nil {
 		return nil, err
 	}
-	c, err := openChecked(dir, l, snapshot)
+	c, err := openChecked(disk, l, snapshot)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -175,8 +214,8 @@ func (r *Replica) openLog(known bool) (*checkedLog, error) {
 }
 
 // memberID returns the ID in the file member, or "" if there is none.
-func memberID(dir string) (string, error) {
-	b, err := state.ReadFile(filepath.Join(dir, "member"))
+func memberID(disk Disk) (string, error) {
+	b, err := disk.ReadFile("member")
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
@@ -184,12 +223,12 @@ func memberID(dir string) (string, error) {
 }
 
 // newID makes the ID of a new member.
-func newID(dir string, log *checkedLog, snaps *snapshots) (string, error) {
+func newID(disk Disk, log *checkedLog, snaps *snapshots) (string, error) {
 	if has, err := raft.HasExistingState(log, log, snaps); err != nil || has {
 		return "", errors.Join(err, fmt.Errorf("the file member is missing: %w", ErrDamaged))
 	}
 	id := strings.ToLower(rand.Text()[:12])
-	return id, state.WriteFile(filepath.Join(dir, "member"), []byte(id+"\n"))
+	return id, disk.WriteFile("member", []byte(id+"\n"))
 }
 
 // ID returns the ID of this member.
@@ -217,13 +256,13 @@ func (r *Replica) raftConfig(notify chan<- bool) *raft.Config {
 	c.LocalID = raft.ServerID(r.id)
 	c.HeartbeatTimeout, c.ElectionTimeout = r.cfg.Timeout, r.cfg.Timeout
 	c.LeaderLeaseTimeout = r.cfg.Timeout / 2
-	c.CommitTimeout = 5 * time.Millisecond
+	c.CommitTimeout = r.cfg.Idle
 	c.BatchApplyCh = true
 	c.NoSnapshotRestoreOnStart = true
 	c.ShutdownOnRemove = false
 	// takeSnapshots decides when a snapshot is due.
 	c.SnapshotInterval, c.SnapshotThreshold = 24*time.Hour, 1<<62
-	c.TrailingLogs = minTrailing
+	c.TrailingLogs = uint64(r.cfg.Trailing)
 	c.NotifyCh = notify
 	c.Logger = r.hclog("raft")
 	return c
@@ -233,6 +272,10 @@ func (r *Replica) raftConfig(notify chan<- bool) *raft.Config {
 // group, which takes until all peers have started. It returns an error if the databases or the
 // listener fail. The caller closes the replica afterwards.
 func (r *Replica) Run(ctx context.Context) error {
+	var err error
+	if r.hasState, err = raft.HasExistingState(r.wal, r.wal.disk, r.snaps); err != nil {
+		return fmt.Errorf("replica: %w", err)
+	}
 	accepting := make(chan error, 1)
 	go func() { accepting <- r.streams.run() }()
 	defer func() {
@@ -253,11 +296,7 @@ func (r *Replica) Run(ctx context.Context) error {
 		MaxPool: 4, Timeout: 10 * time.Second, Logger: r.hclog("transport")}), r.wal)
 	defer transport.Close()
 	config := r.raftConfig(notify)
-	has, err := raft.HasExistingState(r.wal, r.wal.disk, r.snaps)
-	if err != nil {
-		return fmt.Errorf("replica: %w", err)
-	}
-	if !has {
+	if !r.hasState {
 		first, err := r.form(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -289,6 +328,9 @@ func (r *Replica) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	r.wg.Go(func() { r.watch(watching, notify, observed) })
 	r.wg.Go(func() { r.takeSnapshots(watching) })
+	if !r.hasState {
+		r.wg.Go(func() { r.learnCluster(watching) })
+	}
 	select {
 	case <-ctx.Done():
 	case err = <-accepting:
@@ -297,8 +339,11 @@ func (r *Replica) Run(ctx context.Context) error {
 		err = r.failure
 	}
 	close(r.ended)
+	r.mu.Lock()
+	r.ending = true
+	r.mu.Unlock()
+	r.asked.Wait()
 	stopped := run.Shutdown().Error()
-	close(r.down)
 	stopWatching()
 	r.wg.Wait()
 	r.endTenure()
@@ -401,13 +446,13 @@ func (r *Replica) identify() identity {
 	r.mu.Lock()
 	run := r.raft
 	r.mu.Unlock()
-	who := identity{ID: r.id, HasState: r.cfg.HasState, HTTP: r.cfg.HTTP, Cluster: cmp.Or(r.Cluster(), r.cfg.Single), Aside: r.cfg.Aside, Full: r.isFull(roomToLead)}
+	who := identity{ID: r.id, HasState: r.cfg.HasState, HTTP: r.cfg.HTTP, Cluster: cmp.Or(r.Cluster(), r.cfg.Single), Aside: r.cfg.Aside, Full: r.isFull(roomToLead), Group: r.hasState}
 	if found := r.joins.Load(); found != nil {
 		who.Joins = *found
 	}
 	if run != nil {
 		servers := run.GetConfiguration().Configuration().Servers
-		who.Group = len(servers) > 0
+		who.Group = who.Group || len(servers) > 0
 		who.Leader, who.Applied = r.Leader(), run.AppliedIndex()
 		if run.State() == raft.Leader {
 			for _, s := range servers {
@@ -444,6 +489,26 @@ func (r *Replica) form(ctx context.Context) (*raft.Configuration, error) {
 		case <-time.After(formEvery):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// learnCluster asks the peers for the name of their cluster until this member has it. A peer that
+// has just started may not know it yet.
+func (r *Replica) learnCluster(ctx context.Context) {
+	tick := time.NewTicker(surveyWait)
+	defer tick.Stop()
+	for r.Cluster() == "" {
+		for _, p := range r.cfg.Peers {
+			if who, err := r.streams.ask(ctx, p); err == nil && p != r.cfg.Address && who.Group && who.Cluster != "" {
+				r.joins.Store(&who.Cluster)
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -516,7 +581,7 @@ const (
 
 // grown notes n applied bytes.
 func (r *Replica) grown(n int) {
-	if r.grownBytes.Add(int64(n)) > snapshotBytes || r.grownEntries.Add(1) > snapshotEntries {
+	if r.grownBytes.Add(int64(n)) > snapshotBytes || r.grownEntries.Add(1) > int64(r.cfg.SnapshotEntries) {
 		select {
 		case r.snapshotDue <- struct{}{}:
 		default:
@@ -537,7 +602,7 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		}
 		size, n := r.grownBytes.Swap(0), r.grownEntries.Swap(0)
 		c := r.raft.ReloadableConfig()
-		c.TrailingLogs = uint64(min(minTrailing, trailingBytes/(size/max(n, 1)+1)))
+		c.TrailingLogs = uint64(min(int64(r.cfg.Trailing), trailingBytes/(size/max(n, 1)+1)))
 		if err := r.raft.ReloadConfig(c); err != nil {
 			r.log.Warn("the log of decisions keeps all entries", "err", err)
 		}
@@ -587,7 +652,7 @@ func (r *Replica) Lead(ctx context.Context) (*Tenure, error) {
 		r.mu.Unlock()
 		if run != nil && run.State() == raft.Leader {
 			term := run.CurrentTerm()
-			if err := run.Barrier(0).Error(); err == nil && run.CurrentTerm() == term && r.d.flush() == nil {
+			if err := r.ask(func() error { return run.Barrier(0).Error() }); err == nil && run.CurrentTerm() == term && r.d.flush() == nil {
 				if t := r.begin(term, changes); t != nil {
 					return t, nil
 				}
@@ -626,7 +691,6 @@ func (t *Tenure) Term() uint64 { return t.term }
 type Pending struct {
 	d    *databases
 	done chan error // gets the outcome
-	down <-chan struct{}
 }
 
 // Wait blocks until the batch has taken effect on this member and is in the log of a majority. The
@@ -644,8 +708,6 @@ func (p Pending) Decided(ctx context.Context) error {
 	var err error
 	select {
 	case err = <-p.done:
-	case <-p.down:
-		err = raft.ErrRaftShutdown
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -657,9 +719,14 @@ func (p Pending) Decided(ctx context.Context) error {
 
 // Propose proposes a batch. Batches of one goroutine take effect in the order of the calls.
 func (t *Tenure) Propose(b *Batch) Pending {
-	p := Pending{d: t.r.d, done: make(chan error, 1), down: t.r.down}
+	p := Pending{d: t.r.d, done: make(chan error, 1)}
+	if !t.r.mayAsk() {
+		p.done <- raft.ErrRaftShutdown
+		return p
+	}
 	future := t.r.raft.Apply(b.entry(t.term), 0)
-	go func() { // raft does not answer batches that arrive during its end
+	go func() {
+		defer t.r.asked.Done()
 		err := future.Error()
 		if err == nil {
 			err, _ = future.Response().(error)
@@ -677,7 +744,7 @@ func (t *Tenure) DB(s Store) *state.DB { return t.r.DB(s) }
 
 // Verify blocks until a majority has confirmed that this member leads.
 func (t *Tenure) Verify() error {
-	if err := t.r.raft.VerifyLeader().Error(); err != nil {
+	if err := t.r.ask(func() error { return t.r.raft.VerifyLeader().Error() }); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotLeading, err)
 	}
 	return nil

@@ -165,6 +165,7 @@ func set(t *testing.T, lead *Tenure, key, value string) {
 }
 
 func get(r *Replica, key string) (value string) {
+	_ = r.d.flush()
 	_ = r.DB(Tasks).View(func(txn *badger.Txn) error {
 		item, err := txn.Get([]byte(key))
 		if err != nil {

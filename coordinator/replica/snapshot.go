@@ -9,7 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -28,8 +27,8 @@ import (
 //	incoming  the dump that belongs to it, until the databases have its content
 //	arriving  a dump on its way
 type snapshots struct {
-	dir string
-	d   *databases
+	disk Disk
+	d    *databases
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -44,11 +43,9 @@ type meta struct {
 	Incoming bool
 }
 
-func (s *snapshots) path(name string) string { return filepath.Join(s.dir, name) }
-
 // load returns the newest snapshot, or nil.
 func (s *snapshots) load() (*meta, error) {
-	b, err := state.ReadFile(s.path("snapshot"))
+	b, err := s.disk.ReadFile("snapshot")
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -67,13 +64,13 @@ func (s *snapshots) save(m *meta) error {
 	if err != nil {
 		return err
 	}
-	return state.WriteFile(s.path("snapshot"), append(b, '\n'))
+	return s.disk.WriteFile("snapshot", append(b, '\n'))
 }
 
 // finish completes a snapshot from another member, if the process was killed before the databases
 // had its content.
 func (s *snapshots) finish() error {
-	if err := os.Remove(s.path("arriving")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := s.disk.Remove("arriving"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	m, err := s.load()
@@ -96,7 +93,7 @@ func (s *snapshots) restored(m *meta) error {
 	if err := s.save(m); err != nil {
 		return err
 	}
-	return os.Remove(s.path("incoming"))
+	return s.disk.Remove("incoming")
 }
 
 // List implements raft.SnapshotStore.
@@ -117,12 +114,12 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	case m == nil || m.ID != id:
 		return nil, nil, fmt.Errorf("snapshot %s: %w", id, os.ErrNotExist)
 	case m.Incoming:
-		f, err := os.Open(s.path("incoming"))
+		f, err := s.disk.Open("incoming")
 		if err != nil {
 			return nil, nil, err
 		}
 		s.d.replaced = false
-		return &m.SnapshotMeta, &incoming{File: f, s: s, m: m}, nil
+		return &m.SnapshotMeta, &incoming{ReadCloser: f, s: s, m: m}, nil
 	}
 	x, err := s.d.openDump()
 	if err != nil {
@@ -170,7 +167,7 @@ func (s *snapshots) followed() bool {
 
 // incoming is the dump of another member. After Restore has read it, Close removes it.
 type incoming struct {
-	*os.File
+	io.ReadCloser
 	s      *snapshots
 	m      *meta
 	closed bool
@@ -181,7 +178,7 @@ func (f *incoming) Close() error {
 		return nil
 	}
 	f.closed = true
-	if err := f.File.Close(); err != nil || !f.s.d.replaced {
+	if err := f.ReadCloser.Close(); err != nil || !f.s.d.replaced {
 		return err
 	}
 	return f.s.restored(f.m)
@@ -197,7 +194,7 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 type sink struct {
 	s *snapshots
 	m meta
-	f *os.File // nil for a snapshot of this member
+	f File // nil for a snapshot of this member
 	// sum is the checksum of everything but end, the last 4 bytes.
 	sum hash.Hash32
 	end []byte
@@ -209,7 +206,7 @@ func (k *sink) ID() string { return k.m.ID }
 // Write implements raft.SnapshotSink. Only snapshots of other members have content.
 func (k *sink) Write(b []byte) (n int, err error) {
 	if k.f == nil {
-		if k.f, err = os.OpenFile(k.s.path("arriving"), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+		if k.f, err = k.s.disk.Create("arriving"); err != nil {
 			return 0, err
 		}
 		k.sum = crc32.New(castagnoli)
@@ -236,10 +233,7 @@ func (k *sink) Close() error {
 	}
 	err = errors.Join(err, k.f.Sync(), k.f.Close())
 	if err == nil {
-		err = os.Rename(k.s.path("arriving"), k.s.path("incoming"))
-	}
-	if err == nil {
-		err = state.SyncDir(k.s.dir)
+		err = k.s.disk.Rename("arriving", "incoming")
 	}
 	if err == nil {
 		err = k.s.save(&k.m)
@@ -252,5 +246,5 @@ func (k *sink) Cancel() error {
 	if k.f == nil {
 		return nil
 	}
-	return errors.Join(k.f.Close(), os.Remove(k.s.path("arriving")))
+	return errors.Join(k.f.Close(), k.s.disk.Remove("arriving"))
 }

@@ -10,10 +10,6 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -51,7 +47,7 @@ type databases struct {
 
 	// applying is held during changes of Badger. Readers that need all databases as of one moment
 	// hold it. It is acquired before mu.
-	applying sync.Mutex
+	applying lock
 	// later and now wake runApply; both have capacity 1.
 	later, now chan struct{}
 
@@ -67,27 +63,16 @@ var formats = [stores]state.Format{Jobs: {Kind: "replicated jobs", Version: 1}, 
 
 var names = [stores]string{Jobs: "jobs", Tasks: "tasks"}
 
-// openDatabases opens the databases below dir.
-func openDatabases(dir string, opt state.Options) (d *databases, err error) {
-	d = &databases{log: opt.Log, later: make(chan struct{}, 1), now: make(chan struct{}, 1)}
+// openDatabases opens the databases on a disk.
+func openDatabases(disk Disk, opt state.Options) (d *databases, err error) {
+	d = &databases{log: opt.Log, applying: newLock(), later: make(chan struct{}, 1), now: make(chan struct{}, 1)}
 	opt.NoSync = true
 	for s := Jobs; s < stores; s++ {
-		if d.db[s], err = state.Open(filepath.Join(dir, names[s]), "badger", formats[s], opt); err != nil {
-			if errors.Is(err, state.ErrFormat) && !anyFormat(filepath.Join(dir, names[s]), formats[s].Kind) {
-				err = state.WrapDamaged(err)
-			}
-			return nil, errors.Join(fmt.Errorf("replica %s: %s: %w", dir, names[s], err), d.close())
+		if d.db[s], err = disk.OpenStore(names[s], formats[s], opt); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", names[s], err), d.close())
 		}
 	}
 	return d, nil
-}
-
-// anyFormat reports whether the format of a directory is of some release.
-func anyFormat(dir, kind string) bool {
-	b, err := os.ReadFile(filepath.Join(dir, state.FormatName))
-	version, ours := strings.CutPrefix(strings.TrimSuffix(string(b), "\n"), "layshaft "+kind+" ")
-	_, number := strconv.ParseUint(version, 10, 32)
-	return err == nil && ours && number == nil
 }
 
 func (d *databases) close() (err error) {

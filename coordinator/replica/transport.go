@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -30,7 +31,12 @@ func (t *transport) receive() {
 		select {
 		case rpc := <-t.NetworkTransport.Consumer():
 			if req, ok := rpc.Command.(*raft.AppendEntriesRequest); ok && len(req.Entries) > 0 {
-				rpc = t.confirmLater(rpc, req.Entries[len(req.Entries)-1].Index)
+				last := req.Entries[len(req.Entries)-1]
+				if last.Term > req.Term {
+					rpc.Respond(nil, errFormerTerm)
+					continue
+				}
+				rpc = t.confirmLater(rpc, last.Index)
 			}
 			select {
 			case t.received <- rpc:
@@ -71,6 +77,11 @@ func (t *transport) confirmLater(rpc raft.RPC, last uint64) raft.RPC {
 	})
 	return rpc
 }
+
+// errFormerTerm refuses entries that are newer than the term of their message. A leader that leads
+// again may still have a goroutine of its former term, which sends what the log has by now. The
+// receiver would store entries of a term that it does not know.
+var errFormerTerm = errors.New("the sender led in a former term")
 
 // Consumer implements raft.Transport.
 func (t *transport) Consumer() <-chan raft.RPC { return t.received }
