@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group catalog
+.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group sim catalog
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -57,6 +57,11 @@ chaos: ## 500 faults from outside on a cluster under load (FAULTS=100 for fewer,
 
 group: ## three coordinators at length: kills, one-way cuts, full disks, and upgrades (FORMER=COMMIT)
 	LAYSHAFT_E2E_HEAVY=1 go test -count=1 -timeout 1h -v -run '^Test(KillLeader|HandOver|KillAll|LeaderStandsStill|DestroyDisks|OneWayCuts|GroupDiskFull|Recover|Shrink|Upgrade)$$' ./e2e/tasks
+
+SEEDS ?= 2000
+
+sim: ## 2,000 simulated groups of coordinators under faults (SEEDS=100000 for more)
+	go test -count=1 -timeout 24h -v -run '^TestSimulation$$' ./coordinator/replica/simulation -seeds $(SEEDS)
 
 PRODUCTS ?= 1000000
 

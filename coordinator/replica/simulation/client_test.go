@@ -1,0 +1,182 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// client makes requests, one after another, and repeats each until it has an answer.
+type client struct {
+	c    *cluster
+	n    int
+	rng  *rand.Rand
+	to   string
+	seen []task // tasks of accepted submits
+	ops  []porcupine.Operation
+}
+
+// task is an accepted task.
+type task struct {
+	unique string
+	id     uint64
+}
+
+func newClient(c *cluster, n int, seed uint64) *client {
+	return &client{c: c, n: n, rng: rand.New(rand.NewPCG(seed, 200+uint64(n))), to: c.peers[n%len(c.peers)]}
+}
+
+// uniques is the number of unique keys.
+const uniques = 3
+
+// run makes requests until ctx ends or it has made all.
+func (k *client) run(ctx context.Context, requests int) {
+	for i := 0; i < requests && ctx.Err() == nil; i++ {
+		if sleep(ctx, time.Duration(k.rng.Int64N(int64(400*time.Millisecond)))) != nil {
+			return
+		}
+		choice := k.rng.IntN(10)
+		switch {
+		case choice < 4 || len(k.seen) == 0:
+			k.enqueue(ctx, fmt.Sprintf("u%d", k.rng.IntN(uniques)))
+		case choice < 9:
+			k.status(ctx, k.seen[k.rng.IntN(len(k.seen))])
+		default:
+			k.cancel(ctx, k.seen[len(k.seen)-1])
+		}
+	}
+}
+
+// forever is the end of a request without an answer.
+const forever = math.MaxInt64
+
+// begin notes a request. The returned function notes its answer.
+func (k *client) begin(in input) (end func(out output)) {
+	h := k.c.log
+	h.note("c%d: %v", k.n, in)
+	at := len(k.ops)
+	k.ops = append(k.ops, porcupine.Operation{ClientId: k.n, Input: in, Call: int64(time.Since(h.begin)), Output: output{lost: true}, Return: forever})
+	return func(out output) {
+		k.ops[at].Output, k.ops[at].Return = out, int64(time.Since(h.begin))
+		h.note("c%d: %v: %v", k.n, in, out)
+	}
+}
+
+// try repeats a request until it has an answer. repeated means that an earlier try may have had an
+// effect. It returns the number of such tries, and an error of the request itself, or ctx.
+func (k *client) try(ctx context.Context, request func(ctx context.Context, s *server, repeated bool) error) (lost int, err error) {
+	for {
+		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err = k.c.call(limited, k.rng, k.to, func(ctx context.Context, s *server) error { return request(ctx, s, lost > 0) })
+		cancel()
+		var elsewhere errElsewhere
+		switch {
+		case err == nil:
+			return lost, nil
+		case ctx.Err() != nil:
+			return lost, ctx.Err()
+		case errors.As(err, &elsewhere):
+			k.to = elsewhere.leader
+		case errors.Is(err, errConnection), errors.Is(err, wire.ErrStopped), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+			lost++
+			k.to = ""
+		case status.Code(err) == codes.ResourceExhausted: // refused
+		default:
+			return lost, err
+		}
+		if k.to == "" {
+			k.to = k.c.peers[k.rng.IntN(len(k.c.peers))]
+		}
+		if err := sleep(ctx, 20*time.Millisecond+time.Duration(k.rng.Int64N(int64(200*time.Millisecond)))); err != nil {
+			return lost, err
+		}
+	}
+}
+
+func (k *client) enqueue(ctx context.Context, unique string) {
+	token := k.rng.Uint64() | 1
+	in := input{op: opEnqueue, unique: unique, text: fmt.Sprintf("%s/%d.%d", unique, k.n, len(k.ops))}
+	end := k.begin(in)
+	var a *layshaftv1.Accepted
+	lost, err := k.try(ctx, func(ctx context.Context, s *server, repeated bool) error {
+		out, err := s.tasks.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte(in.text), Unique: unique, Token: token, Resubmitted: repeated,
+			Policy: &layshaftv1.TaskPolicy{Attempts: 65535, KeepNanos: int64(time.Hour)}}}})
+		if err != nil {
+			return err
+		}
+		if a = out.GetAccepted()[0]; a.GetRefused() != "" {
+			return status.Error(codes.ResourceExhausted, a.GetRefused())
+		}
+		return nil
+	})
+	if err != nil {
+		k.unexpected(ctx, in, err)
+		return
+	}
+	end(output{id: a.GetTask(), joined: a.GetJoined(), repeated: lost > 0})
+	k.seen = append(k.seen, task{unique, a.GetTask()})
+}
+
+func (k *client) unexpected(ctx context.Context, in input, err error) {
+	if ctx.Err() == nil {
+		k.c.problem("c%d: %v: %v", k.n, in, err)
+	}
+}
+
+func (k *client) status(ctx context.Context, t task) {
+	in := input{op: opStatus, unique: t.unique, id: t.id}
+	end := k.begin(in)
+	var info *layshaftv1.TaskInfo
+	_, err := k.try(ctx, func(ctx context.Context, s *server, _ bool) error {
+		out, err := s.tasks.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, Bodies: true})
+		info = out.GetTask()
+		return err
+	})
+	switch {
+	case status.Code(err) == codes.NotFound:
+		end(output{state: stateUnknown})
+	case err != nil:
+		k.unexpected(ctx, in, err)
+	default:
+		end(output{state: stateOf(info), text: string(info.GetResult())})
+	}
+}
+
+func (k *client) cancel(ctx context.Context, t task) {
+	in := input{op: opCancel, unique: t.unique, id: t.id}
+	end := k.begin(in)
+	var done bool
+	lost, err := k.try(ctx, func(ctx context.Context, s *server, _ bool) error {
+		out, err := s.tasks.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: []uint64{t.id}})
+		done = len(out.GetTasks()) > 0
+		return err
+	})
+	if err != nil {
+		k.unexpected(ctx, in, err)
+		return
+	}
+	end(output{done: done, repeated: lost > 0})
+}
+
+func stateOf(info *layshaftv1.TaskInfo) phase {
+	switch info.GetState() {
+	case layshaftv1.TaskState_TASK_STATE_DONE:
+		return stateDone
+	case layshaftv1.TaskState_TASK_STATE_CANCELLED:
+		return stateCancelled
+	case layshaftv1.TaskState_TASK_STATE_FAILED:
+		return stateFailed
+	}
+	return stateLive
+}

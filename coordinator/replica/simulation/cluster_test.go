@@ -1,0 +1,396 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/layshaft/layshaft/coordinator"
+	"github.com/layshaft/layshaft/coordinator/replica"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
+)
+
+// cluster is a group of coordinators.
+type cluster struct {
+	net   *network
+	log   *history
+	peers []string
+	nodes []*node
+	// breakage is the fault in the code that this run is to find; see breakages.
+	breakage string
+
+	over atomic.Bool // no process starts any longer
+	led  atomic.Bool // the group has been formed
+
+	// mu guards the fields below.
+	mu       sync.Mutex
+	problems []string
+	ended    sync.WaitGroup // processes
+}
+
+// node is a machine. At most one process runs on it.
+type node struct {
+	c       *cluster
+	address string
+	rng     *rand.Rand
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	disk    *disk
+	process *process
+	// damaged means that a byte of the log has been flipped, and aside that a damaged directory has
+	// been set aside.
+	damaged bool
+	aside   string
+	// resumed is closed when the machine goes on after a pause; nil while it runs.
+	resumed chan struct{}
+}
+
+// process is a coordinator.
+type process struct {
+	n    *node
+	r    *replica.Replica
+	ends context.CancelFunc
+	// dead is closed when the process has been killed, or has ended.
+	dead chan struct{}
+	once sync.Once
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	serves *server
+}
+
+// server is what a leader serves.
+type server struct {
+	term  uint64
+	t     *replica.Tenure
+	tasks *taskserver.Server
+	jobs  *coordinator.Coordinator
+}
+
+func newCluster(seed uint64, members int, log *history) *cluster {
+	source := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
+	c := &cluster{net: newNetwork(seed), log: log}
+	for i := range members {
+		c.peers = append(c.peers, fmt.Sprintf("m%d:7070", i+1))
+	}
+	for i, a := range c.peers {
+		n := &node{c: c, address: a, rng: source(100 + uint64(i))}
+		n.disk = newDisk(n.rng)
+		c.nodes = append(c.nodes, n)
+	}
+	return c
+}
+
+// problem notes a broken promise.
+func (c *cluster) problem(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+	c.log.note("PROBLEM "+format, args...)
+}
+
+// start starts a process with the disk of the node.
+func (n *node) start() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process != nil || n.c.over.Load() {
+		return
+	}
+	e := n.c.net.listen(n.address)
+	r, err := replica.Open(replica.Config{Dir: n.address, Disk: n.disk, Aside: n.aside, Address: n.address, Peers: n.c.peers, Listener: e, Dial: e.dial,
+		Reserve: reserve, SnapshotEntries: 24, Trailing: 8, Idle: 50 * time.Millisecond, Log: slog.New(n.c.log.handler(n.address))})
+	if err != nil {
+		n.c.log.note("%s cannot be opened: %v", n.address, err)
+		_ = e.Close()
+		n.c.ended.Go(func() { n.replaceBroken(nil, err) })
+		return
+	}
+	ctx, ends := context.WithCancel(context.Background())
+	p := &process{n: n, r: r, ends: ends, dead: make(chan struct{})}
+	n.process = p
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	n.c.ended.Go(func() {
+		led := make(chan struct{})
+		go func() {
+			defer close(led)
+			p.leadWhenever(ctx)
+		}()
+		err := <-ran
+		ends()
+		<-led
+		err = errors.Join(err, r.Close())
+		killed := isClosed(p.dead)
+		p.die()
+		if !killed && err != nil {
+			n.replaceBroken(p, err)
+		}
+	})
+}
+
+func (p *process) die() { p.once.Do(func() { close(p.dead) }) }
+
+// replaceBroken does what package node does when a member has ended with an error: it begins anew
+// with an empty directory if files are damaged.
+func (n *node) replaceBroken(p *process, err error) {
+	n.c.log.note("%s ended: %v", n.address, err)
+	n.mu.Lock()
+	if n.process == p {
+		n.process = nil
+		n.disk = n.disk.crash(false)
+	}
+	explained := n.damaged
+	anew := errors.Is(err, replica.ErrDamaged) && explained
+	if anew {
+		n.disk, n.damaged, n.aside = newDisk(n.rng), false, "aside"
+	}
+	n.mu.Unlock()
+	if text := err.Error(); !anew && !strings.Contains(text, "disk full") && !strings.Contains(text, "no space left") {
+		n.c.problem("%s ended: %v", n.address, err)
+	}
+	if anew {
+		n.start()
+	}
+}
+
+// kill ends the process at once. With power, unsynced writes are lost, and other machines notice
+// nothing.
+func (n *node) kill(power bool) {
+	n.mu.Lock()
+	p := n.process
+	n.process = nil
+	if p == nil {
+		n.mu.Unlock()
+		return
+	}
+	n.killed(p, power)
+	n.mu.Unlock()
+}
+
+// killed does the work of kill. The caller holds n.mu.
+func (n *node) killed(p *process, power bool) {
+	n.c.log.note("%s killed, power %v", n.address, power)
+	p.die()
+	n.c.net.mu.Lock()
+	e := n.c.net.hosts[n.address]
+	n.c.net.mu.Unlock()
+	e.kill(power)
+	n.disk = n.disk.crash(power)
+	p.ends()
+}
+
+// killAtSync kills the process before the effect of a later sync.
+func (n *node) killAtSync(after int, restart func()) {
+	n.mu.Lock()
+	p := n.process
+	d := n.disk
+	n.mu.Unlock()
+	if p == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.syncAt = d.syncs + after
+	d.onSync = func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.process == p && n.disk == d {
+			n.process = nil
+			n.killed(p, true)
+			restart()
+		}
+	}
+}
+
+// running returns the process of a node, or nil. It waits while the machine is paused.
+func (n *node) running(ctx context.Context) *process {
+	for {
+		n.mu.Lock()
+		p, resumed := n.process, n.resumed
+		n.mu.Unlock()
+		if resumed == nil {
+			return p
+		}
+		select {
+		case <-resumed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// leadWhenever is the loop of package node.
+func (p *process) leadWhenever(ctx context.Context) {
+	for {
+		t, err := p.r.Lead(ctx)
+		if err != nil {
+			return
+		}
+		err = p.lead(ctx, t)
+		p.n.c.log.note("%s leads no longer in term %d: %v", p.n.address, t.Term(), err)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case isClosed(t.Lost()):
+		default:
+			if err := t.Transfer(""); err != nil && !errors.Is(err, replica.ErrNotLeading) {
+				p.n.c.problem("%s ended: %v", p.n.address, err)
+				p.ends()
+				return
+			}
+		}
+	}
+}
+
+// cluster is the name of the cluster.
+const clusterName = "simulated"
+
+// lead coordinates during a tenure, as package node does, without its network.
+func (p *process) lead(ctx context.Context, t *replica.Tenure) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {})
+	defer stop()
+	go func() {
+		select {
+		case <-t.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	name, err := t.Cluster()
+	if err == nil && name == "" {
+		err = t.SetCluster(clusterName)
+	}
+	if err != nil {
+		return err
+	}
+	journal, err := replica.OpenJournal(t)
+	if err != nil {
+		return err
+	}
+	log := slog.New(p.n.c.log.handler(p.n.address))
+	jobs, err := coordinator.New(coordinator.Config{Journal: journal, Succeeds: true, Log: log, SnapshotEvery: 20})
+	if err != nil {
+		return err
+	}
+	tasks, err := taskserver.Open(taskserver.Config{Replica: t.TaskStore(), Cluster: clusterName, Identity: func(context.Context) string { return "someone" }, Log: log})
+	if err != nil {
+		return err
+	}
+	defer tasks.Close()
+	decided, ran := make(chan error, 1), make(chan error, 1)
+	deciding, stopDeciding := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDeciding()
+	go func() { decided <- jobs.Run(deciding) }()
+	go func() { ran <- tasks.Run(ctx) }()
+	maintained := make(chan error, 1)
+	go func() { maintained <- t.Maintain(ctx) }()
+	p.n.c.led.Store(true)
+	p.n.c.log.note("%s leads in term %d", p.n.address, t.Term())
+	s := &server{term: t.Term(), t: t, tasks: tasks, jobs: jobs}
+	p.mu.Lock()
+	p.serves = s
+	p.mu.Unlock()
+	var running error
+	select {
+	case running = <-ran:
+	case err = <-decided:
+		decided <- err
+		cancel()
+		running = <-ran
+	}
+	p.mu.Lock()
+	p.serves = nil
+	p.mu.Unlock()
+	stopDeciding()
+	cancel()
+	return errors.Join(running, <-decided, <-maintained)
+}
+
+// errElsewhere is the answer of a member that does not lead.
+type errElsewhere struct{ leader string }
+
+func (e errElsewhere) Error() string { return "the leader is " + e.leader }
+
+var errConnection = errors.New("connection broken")
+
+// call runs a request of a client at a member. It returns errElsewhere if the member does not lead,
+// and errConnection if the request or the answer is lost.
+func (c *cluster) call(ctx context.Context, rng *rand.Rand, to string, request func(ctx context.Context, s *server) error) error {
+	n := c.node(to)
+	there, back, lost := trip(rng), trip(rng), rng.IntN(50) == 0
+	if err := sleep(ctx, there); err != nil {
+		return err
+	}
+	p := n.running(ctx)
+	if p == nil {
+		return errConnection
+	}
+	p.mu.Lock()
+	s := p.serves
+	p.mu.Unlock()
+	if s == nil {
+		return errElsewhere{p.r.Leader()}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answer := make(chan error, 1)
+	c.ended.Go(func() { answer <- request(ctx, s) })
+	var err error
+	select {
+	case err = <-answer:
+	case <-p.dead:
+		return errConnection
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if n.running(ctx) != p || isClosed(p.dead) || lost {
+		return errConnection
+	}
+	if err := sleep(ctx, back); err != nil {
+		return err
+	}
+	return err
+}
+
+// trip returns the time of a message between a client and a member.
+func trip(rng *rand.Rand) time.Duration {
+	return 100*time.Microsecond + time.Duration(rng.Int64N(int64(2*time.Millisecond)))
+}
+
+func (c *cluster) node(address string) *node {
+	for _, n := range c.nodes {
+		if n.address == address {
+			return n
+		}
+	}
+	return c.nodes[0]
+}
+
+// leader returns the node that leads with the latest term, or nil.
+func (c *cluster) leader() *node {
+	var best *node
+	term := uint64(0)
+	for _, n := range c.nodes {
+		n.mu.Lock()
+		p := n.process
+		n.mu.Unlock()
+		if p == nil {
+			continue
+		}
+		p.mu.Lock()
+		if s := p.serves; s != nil && s.term > term {
+			best, term = n, s.term
+		}
+		p.mu.Unlock()
+	}
+	return best
+}

@@ -1,0 +1,188 @@
+package simulation
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// The model of the queue: tasks of one unique key. At most one of them lives; an ended task keeps
+// its end. An enqueue joins the task that lives, or makes one.
+
+type operation byte
+
+const (
+	opEnqueue operation = iota
+	opStatus
+	opCancel
+	opEnd // a worker reports a result
+)
+
+type input struct {
+	op     operation
+	unique string
+	id     uint64
+	text   string // input of the task, or result of opEnd
+}
+
+func (in input) String() string {
+	switch in.op {
+	case opEnqueue:
+		return fmt.Sprintf("enqueue %s", in.text)
+	case opStatus:
+		return fmt.Sprintf("status of %x (%s)", in.id, in.unique)
+	case opCancel:
+		return fmt.Sprintf("cancel %x (%s)", in.id, in.unique)
+	}
+	return fmt.Sprintf("end of %x (%s) with %s", in.id, in.unique, in.text)
+}
+
+type phase byte
+
+const (
+	stateUnknown phase = iota
+	stateLive
+	stateDone
+	stateCancelled
+	stateFailed
+)
+
+func (s phase) String() string {
+	return [...]string{"unknown", "live", "done", "cancelled", "failed"}[s]
+}
+
+type output struct {
+	lost     bool // no answer
+	repeated bool // an earlier try may have had the effect
+	id       uint64
+	joined   bool
+	done     bool
+	state    phase
+	text     string
+}
+
+func (o output) String() string {
+	switch {
+	case o.lost:
+		return "no answer"
+	case o.id != 0:
+		return fmt.Sprintf("%x, joined %v, repeated %v", o.id, o.joined, o.repeated)
+	case o.state != stateUnknown:
+		return fmt.Sprintf("%v %s", o.state, o.text)
+	}
+	return fmt.Sprintf("done %v, repeated %v", o.done, o.repeated)
+}
+
+// maxEnded is the number of ended tasks of a key that the model keeps.
+const maxEnded = 24
+
+// key is the state of the model.
+type key struct {
+	live  uint64 // zero means none
+	count int
+	ended [maxEnded]ended // in order of their ends
+}
+
+type ended struct {
+	id    uint64
+	state phase
+	text  string
+}
+
+// unnamed is the ID of a live task whose submitter got no answer.
+const unnamed = 1
+
+// is reports whether the live task may have an ID.
+func (k key) is(id uint64) bool { return k.live == id || k.live == unnamed && k.find(id) == nil }
+
+func (k *key) find(id uint64) *ended {
+	for i := range k.ended[:k.count] {
+		if k.ended[i].id == id {
+			return &k.ended[i]
+		}
+	}
+	return nil
+}
+
+func (k key) end(id uint64, s phase, text string) key {
+	k.ended[k.count] = ended{id, s, text}
+	k.count++
+	k.live = 0
+	return k
+}
+
+// step returns the states that may follow.
+func (k key) step(in input, out output) (next []any) {
+	switch in.op {
+	case opEnqueue:
+		join, fresh := k, k
+		join.live, fresh.live = out.id, out.id
+		if out.lost {
+			if fresh.live = unnamed; k.live == 0 {
+				return []any{k, fresh}
+			}
+			return []any{k}
+		}
+		if k.live != 0 && k.is(out.id) && (out.joined || out.repeated) {
+			next = append(next, join)
+		}
+		if k.live == 0 && k.find(out.id) == nil && (!out.joined || out.repeated) {
+			next = append(next, fresh)
+		}
+	case opStatus:
+		if out.lost {
+			return []any{k}
+		}
+		e := k.find(in.id)
+		switch {
+		case out.state == stateLive && k.live != 0 && k.is(in.id):
+			k.live = in.id
+			next = append(next, k)
+		case e != nil && e.state == out.state && e.text == out.text:
+			next = append(next, k)
+		}
+	case opCancel:
+		live := k.live != 0 && k.is(in.id)
+		if live && (out.lost || out.done || out.repeated) {
+			next = append(next, k.end(in.id, stateCancelled, ""))
+		}
+		if out.lost || !out.done && (k.live != in.id || out.repeated) {
+			next = append(next, k)
+		}
+	case opEnd:
+		if k.live != 0 && k.is(in.id) {
+			next = append(next, k.end(in.id, stateDone, in.text))
+		}
+		next = append(next, k)
+	}
+	return next
+}
+
+var model = (&porcupine.NondeterministicModel{
+	Partition: func(all []porcupine.Operation) (parts [][]porcupine.Operation) {
+		by := map[string]int{}
+		for _, o := range all {
+			u := o.Input.(input).unique
+			if _, ok := by[u]; !ok {
+				by[u] = len(parts)
+				parts = append(parts, nil)
+			}
+			parts[by[u]] = append(parts[by[u]], o)
+		}
+		return parts
+	},
+	Init:              func() []any { return []any{key{}} },
+	Step:              func(s, in, out any) []any { return s.(key).step(in.(input), out.(output)) },
+	Equal:             func(a, b any) bool { return a.(key) == b.(key) },
+	DescribeOperation: func(in, out any) string { return fmt.Sprintf("%v: %v", in, out) },
+	DescribeState: func(s any) string {
+		var all []string
+		for _, s := range s.([]any) {
+			k := s.(key)
+			all = append(all, fmt.Sprintf("live %x, ended %v", k.live, k.ended[:k.count]))
+		}
+		slices.Sort(all)
+		return fmt.Sprint(all)
+	},
+}).ToModel()
