@@ -121,6 +121,8 @@ type Server struct {
 	present  map[string]*workerStream
 	progress progress
 	plans    map[job.ID]*plan
+	// strangers are the workers that logStranger has logged.
+	strangers map[string]bool
 	// clients are those of unfinished jobs that are not detached.
 	clients map[job.ID]*attendance
 }

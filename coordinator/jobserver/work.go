@@ -155,6 +155,27 @@ func addAttempts(to []job.Attempt, attempts []*layshaftv1.Attempt) ([]job.Attemp
 	return to, nil
 }
 
+// maxStrangers is how many workers of other clusters logStranger tells apart.
+const maxStrangers = 1000
+
+// logStranger logs a worker of another cluster, once. A person who starts a coordinator with a new
+// directory looks here for the workers.
+func (s *Server) logStranger(name, cluster string) {
+	s.mu.Lock()
+	known := s.strangers[name] || len(s.strangers) >= maxStrangers
+	if s.strangers == nil {
+		s.strangers = map[string]bool{}
+	}
+	if !known {
+		s.strangers[name] = true
+	}
+	s.mu.Unlock()
+	if !known {
+		s.log.Warn("a worker of another cluster waits here", "worker", name, "its", cluster, "this", s.cfg.Data.Cluster,
+			"next", "if the coordinator's former data was lost, restore a backup, and the worker continues; without one, start the worker with an empty data directory")
+	}
+}
+
 // join adds a worker, or refuses it. It ends the worker's former stream. certificate is the
 // identity in the caller's certificate, or "".
 func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, outputs, running []job.Attempt, certificate string) error {
@@ -164,6 +185,7 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, outputs, running
 	}
 	switch {
 	case hello.GetCluster() != "" && hello.GetCluster() != cluster:
+		s.logStranger(name, hello.GetCluster())
 		return fmt.Errorf("%w: worker %s belongs to cluster %s, this is %s; join its own coordinator, or give it an empty data directory",
 			wire.ErrOtherCluster, name, hello.GetCluster(), cluster)
 	case hello.GetEpoch() > epoch:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"path"
 	"strings"
@@ -284,14 +285,20 @@ func TestWorkerIDBelongsToCertificate(t *testing.T) {
 
 func TestWorkerRefused(t *testing.T) {
 	coordtest.Bubble(t, func(t *testing.T) {
-		n := &network{}
-		n.serve(t, coordinator.Config{}, Config{})
+		n, log := &network{}, &strings.Builder{}
+		n.serve(t, coordinator.Config{}, Config{Log: slog.New(slog.NewTextHandler(log, nil))})
+		defer func() {
+			if text := log.String(); strings.Count(text, "a worker of another cluster waits here") != 1 || !strings.Contains(text, "restore a backup") {
+				t.Errorf("log of the coordinator: %s", text)
+			}
+		}()
 		for _, tt := range []struct {
 			change func(h *layshaftv1.Hello)
 			is     error
 			want   string
 		}{
 			{func(h *layshaftv1.Hello) { h.Cluster = "other" }, wire.ErrOtherCluster, "belongs to cluster other, this is c1"},
+			{func(h *layshaftv1.Hello) { h.Cluster = "other" }, wire.ErrOtherCluster, "give it an empty data directory"},
 			{func(h *layshaftv1.Hello) { h.Epoch = 9 }, wire.ErrStaleEpoch, "epoch 9"},
 			{func(h *layshaftv1.Hello) { h.Protocol++ }, wire.ErrOtherProtocol,
 				"worker w1 speaks version 2, this coordinator speaks version 1; install the release of the other side for the coordinator"},
