@@ -20,7 +20,7 @@ import (
 
 // group is a group of members in this process.
 type group struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	peers   []string
 	members []*member
@@ -49,7 +49,7 @@ func (m *member) change() <-chan struct{} {
 }
 
 // startGroup starts n members that form a group.
-func startGroup(t *testing.T, n int) *group {
+func startGroup(t testing.TB, n int) *group {
 	g := &group{t: t, dir: t.TempDir()}
 	var listeners []net.Listener
 	for range n {
@@ -104,7 +104,7 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 }
 
 // end stops a member.
-func (m *member) end(t *testing.T) {
+func (m *member) end(t testing.TB) {
 	if m.stop == nil {
 		return
 	}
