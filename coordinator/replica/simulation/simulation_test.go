@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 // TestSimulation runs clients and workers against several coordinators under faults.
 func TestSimulation(t *testing.T) {
 	first, n := *firstFlag, *seedsFlag
+	if testing.Short() {
+		n = min(n, 30)
+	}
 	if *seedFlag >= 0 {
 		first, n = uint64(*seedFlag), 1
 	}
