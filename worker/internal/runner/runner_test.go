@@ -24,13 +24,21 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
+// block never returns. Without cgo the runtime ends a process in which all goroutines wait and no
+// timer runs.
+func block() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
 // The test binary is also the child: if TEST_CHILD is set, it selects a role instead of the tests.
 func TestMain(m *testing.M) {
 	switch mode, set := os.LookupEnv("TEST_CHILD"); {
 	case !set:
 		goleak.VerifyTestMain(m)
 	case mode == "silent":
-		select {}
+		block()
 	case mode == "forgot":
 		fmt.Fprintln(os.Stderr, "usage: program FILE")
 		os.Exit(3)
@@ -80,7 +88,7 @@ func work() {
 		runtime.Gosched()
 	}
 	fmt.Println(out.blocks[0])
-	select {}
+	block()
 }
 
 // programs has one stage for each tested behaviour of user code.
