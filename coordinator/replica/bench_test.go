@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"testing"
 )
@@ -26,6 +28,36 @@ func BenchmarkJournal(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkPropose replicates batches of tasks, 4 at a time, to three members in one process, each
+// with its own log and database on the disk. It is what a task costs without clients and the desk.
+func BenchmarkPropose(b *testing.B) {
+	for _, c := range []struct{ tasks, size int }{{20, 400}, {64, 400}, {16, 16 << 10}} {
+		b.Run(fmt.Sprintf("%dx%d", c.tasks, c.size), func(b *testing.B) {
+			g := startGroup(b, 3)
+			_, lead := g.leader()
+			body := make([]byte, c.size)
+			_, _ = rand.Read(body)
+			id := uint64(0)
+			var open []Pending
+			for b.Loop() {
+				x := NewBatch(Tasks)
+				for range c.tasks {
+					id++
+					x.Set(binary.BigEndian.AppendUint64([]byte{'t'}, id), body)
+				}
+				if open = append(open, lead.Propose(x)); len(open) < 4 {
+					continue
+				}
+				if err := open[0].Decided(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				open = open[1:]
+			}
+			b.ReportMetric(float64(c.tasks)*float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
 		})
 	}
 }
