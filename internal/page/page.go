@@ -22,7 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 )
 
-//go:embed layout.html parts.html style.css live.js timeline.js
+//go:embed layout.html parts.html style.css live.js timeline.js icon.svg
 var files embed.FS
 
 // Frame is the data of a page around its content.
@@ -124,7 +124,8 @@ func isRebound(r *http.Request) bool {
 
 // Assets adds the style and the script to a mux.
 func Assets(mux *http.ServeMux) {
-	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "timeline.js": "text/javascript; charset=utf-8"} {
+	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "timeline.js": "text/javascript; charset=utf-8",
+		"icon.svg": "image/svg+xml"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) {
 			b, _ := files.ReadFile(name) // embedded, so it cannot fail
 			w.Header().Set("Content-Type", kind)

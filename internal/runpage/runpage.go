@@ -49,7 +49,7 @@ type Other struct{ ID, Note string }
 
 const (
 	// maxWorkers is the limit of workers in the table.
-	maxWorkers = 100
+	maxWorkers = 20
 	// maxParameters is the limit of the parameters on a page, in bytes.
 	maxParameters = 20 << 10
 )
