@@ -198,6 +198,9 @@ func (d *Dashboard) overview() view {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("job %s waits: %s", j.ID, j.Reason), URL: "/jobs/" + string(j.ID)})
 		}
 	}
+	o.Attention = append(o.Attention, failing(o.Jobs)...)
+	failed, _ := c.JobPage(0, few, report.JobFailed)
+	o.Attention = append(o.Attention, failedLately(d.rows(failed), time.Now())...)
 	planning := d.planning()
 	if o.Planning = len(planning); o.Planning > 0 {
 		o.Jobs = append(planning[:min(few, o.Planning)], o.Jobs...)
