@@ -8,22 +8,34 @@ import (
 	"slices"
 	"time"
 
-	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
 // event is an event of a trace; see "Trace Event Format" of Chrome. Times are in microseconds.
 type event struct {
-	Phase    string         `json:"ph"`
-	Name     string         `json:"name"`
-	Category string         `json:"cat,omitempty"`
-	Process  int            `json:"pid"`
-	Thread   int            `json:"tid"`
-	Time     int64          `json:"ts"`
-	Duration *int64         `json:"dur,omitempty"`
-	ID       int            `json:"id,omitempty"`
-	Binding  string         `json:"bp,omitempty"`
-	Args     map[string]any `json:"args,omitempty"`
+	Phase    string `json:"ph"`
+	Name     string `json:"name"`
+	Category string `json:"cat,omitempty"`
+	Process  int    `json:"pid"`
+	Thread   int    `json:"tid"`
+	Time     int64  `json:"ts"`
+	Duration *int64 `json:"dur,omitempty"`
+	ID       int    `json:"id,omitempty"`
+	Binding  string `json:"bp,omitempty"`
+	Args     any    `json:"args,omitempty"`
+}
+
+// attemptArgs are the details of an attempt.
+type attemptArgs struct {
+	Attempt      string `json:"attempt"`
+	Worker       string `json:"worker"`
+	End          string `json:"end"`
+	ReadRecords  int64  `json:"records in"`
+	ReadBytes    int64  `json:"bytes in"`
+	WroteRecords int64  `json:"records out"`
+	WroteBytes   int64  `json:"bytes out"`
+	Speculative  bool   `json:"speculative,omitempty"`
+	Failure      string `json:"failure,omitempty"`
 }
 
 // maxFlows is the limit of arrows between two stages in a trace.
@@ -37,7 +49,7 @@ func WriteTrace(w io.Writer, r *report.Run) error {
 	first := true
 	var failed error
 	write := func(e event) {
-		b, err := json.Marshal(plain.JSON(e))
+		b, err := json.Marshal(e) // replaces bytes outside UTF-8
 		if err != nil && failed == nil {
 			failed = err
 		}
@@ -85,13 +97,10 @@ func WriteTrace(w io.Writer, r *report.Run) error {
 			ends[i] = a.Ended
 			threads[a] = i
 			took := a.Took().Microseconds()
-			args := map[string]any{"attempt": a.String(), "worker": a.Worker, "end": a.End.String(), "records in": a.ReadRecords, "bytes in": a.ReadBytes,
-				"records out": a.WroteRecords, "bytes out": a.WroteBytes}
-			if a.Speculative {
-				args["speculative"] = true
-			}
+			args := &attemptArgs{Attempt: a.String(), Worker: a.Worker, End: a.End.String(), ReadRecords: a.ReadRecords, ReadBytes: a.ReadBytes,
+				WroteRecords: a.WroteRecords, WroteBytes: a.WroteBytes, Speculative: a.Speculative}
 			if a.Cause > 0 && a.Cause <= len(r.Causes) {
-				args["failure"] = r.Causes[a.Cause-1].Message
+				args.Failure = r.Causes[a.Cause-1].Message
 			}
 			write(event{Phase: "X", Name: a.String(), Category: a.End.String(), Process: k, Thread: i, Time: at(a.Started), Duration: &took, Args: args})
 			if a.End == report.EndDone && (lastEnd[k] == nil || a.Ended.After(lastEnd[k].Ended)) {
