@@ -280,3 +280,46 @@ func awaitMembers(t *testing.T, m *member, ok func(all []Member) bool) {
 		}
 	}
 }
+
+// A log whose end was replaced, as after the end of a leader, is read again after a restart.
+func TestReplacedEndOfLog(t *testing.T) {
+	dir := t.TempDir()
+	store := func(l *checkedLog, from, to, term uint64) {
+		for i := from; i <= to; i++ {
+			if err := l.StoreLog(&raft.Log{Index: i, Term: term, Data: fmt.Append(nil, i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for term := uint64(1); term < 4; term++ {
+		disk := directory(dir)
+		plain, err := disk.OpenLog(hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := openChecked(disk, plain, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.SetUint64([]byte("CurrentTerm"), term); err != nil {
+			t.Fatal(err)
+		}
+		last, err := l.LastIndex()
+		if err != nil {
+			t.Fatal(err)
+		}
+		store(l, last+1, last+10, term)
+		if err := l.DeleteRange(last+6, last+10); err != nil {
+			t.Fatal(err)
+		}
+		if term != 2 {
+			store(l, last+6, last+8, term)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if term, _, entries, err := readAll(dir); err != nil || term != 3 || len(entries) != 8+5+8 {
+		t.Errorf("term %d, %d entries, %v", term, len(entries), err)
+	}
+}
