@@ -39,11 +39,12 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 var (
-	// ErrNotLeading means that another coordinator leads, or none.
-	ErrNotLeading = errors.New("this coordinator does not lead")
+	// ErrNotLeading means that another coordinator leads, or none. Clients repeat the call there.
+	ErrNotLeading = fmt.Errorf("%w: this coordinator does not lead", wire.ErrNoLeader)
 	// ErrPeers means that Config.Peers and the coordinators at these addresses do not fit.
 	ErrPeers = errors.New("-peers is wrong")
 	// ErrStopped means that the replica was closed.

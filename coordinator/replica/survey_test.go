@@ -2,11 +2,17 @@ package replica
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // A survey names the member that does not answer. A removal that loses the majority is refused.
@@ -141,5 +147,20 @@ func TestSuccessor(t *testing.T) {
 		if m.ID != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("successor %q: %q, %v; want %q, %q", c.id, m.ID, err, c.want, c.err)
 		}
+	}
+}
+
+// A call during which the coordinator loses the lead is repeated at the next leader.
+func TestNotLeadingIsRepeated(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	j, err := OpenJournal(lead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.end(t)
+	_, err = j.Append(t.Context(), []byte("event"))
+	if code := status.Code(wire.ToStatus(fmt.Errorf("coordinator: %w", err))); code != codes.Unavailable {
+		t.Errorf("%v: %v", code, err)
 	}
 }
