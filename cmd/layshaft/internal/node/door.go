@@ -216,7 +216,7 @@ func (d *doors) pass(ctx context.Context, x *door, c net.Conn) {
 			break
 		}
 	}
-	if ctx.Err() != nil || x.kind != forwardGRPC || !d.stay(x, c, d.standby, func() bool { return d.leader() == "" }) {
+	if ctx.Err() != nil || x.kind != forwardGRPC || !d.stay(x, c, d.standby, func() bool { return d.leader() == "" && !d.elected() }) {
 		_ = c.Close()
 	}
 }

@@ -124,6 +124,9 @@ func (m *members) stale(all []replica.Surveyed) string {
 		return fmt.Sprintf("coordinator %s belongs to no group yet: it waits for the others of -peers, or for layshaft coordinator members add %s", m.address, m.address)
 	}
 	for _, s := range all {
+		if s.Err == nil && s.Follows == m.address { // its servers start
+			return fmt.Sprintf("coordinator %s was elected just now and takes over", m.address)
+		}
 		if s.Err == nil && s.Follows != "" && s.Address != m.address {
 			return fmt.Sprintf("coordinator %s does not hear from the leader, %s: either it was removed, or the leader cannot reach it", m.address, s.Follows)
 		}
