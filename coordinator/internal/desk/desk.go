@@ -150,6 +150,8 @@ type Desk struct {
 	lastPeer queue.Peer
 	// lastBatch is the number of the latest batch.
 	lastBatch uint64
+	// reservedIn is the number of the latest batch that reserves IDs.
+	reservedIn uint64
 	// full lists the outboxes that this turn filled beyond MaxPending.
 	full []*Outbox
 	// roomWaiters lists the Gearman connections that received bodies in this turn.
@@ -410,6 +412,11 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 		d.followUps[g.Task] = batch
 	}
 	for i := range cmds {
+		if c := &cmds[i]; c.Op == queue.Write && len(c.Key) == 1 && c.Key[0] == 'n' {
+			d.reservedIn = batch
+		}
+	}
+	for i := range cmds {
 		c, n := &cmds[i], &d.note
 		*n = Note{Op: c.Op, Notice: c.Notice, Task: c.Task, Ref: c.Ref, N: c.N, M: c.M, Function: c.Function, Batch: batch}
 		if c.Payload == queue.FromEvent {
@@ -429,6 +436,9 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 				n.Batch = at // a crash before this batch would create another successor
 				delete(d.followUps, c.Task)
 			}
+			// Until the ID is durably reserved, the next process could give it to another task.
+			// The worker would then claim that one.
+			n.Batch = max(n.Batch, d.reservedIn)
 			d.deliver(c.Peer, n)
 		case queue.Notify:
 			n.Stored = c.Payload == queue.FromResult

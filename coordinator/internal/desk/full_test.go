@@ -56,3 +56,57 @@ func TestStopWithFullDisk(t *testing.T) {
 		<-ran
 	})
 }
+
+// heldReplica commits when it is released.
+type heldReplica struct {
+	db      *state.DB
+	release chan struct{}
+}
+
+func (r heldReplica) DB() *state.DB { return r.db }
+
+func (r heldReplica) Flush() error { return nil }
+
+func (r heldReplica) Propose(iter.Seq2[[]byte, []byte]) (wait func() error) {
+	return func() error { <-r.release; return nil }
+}
+
+// A worker gets no task whose ID another coordinator might give to another task.
+func TestAssignAfterReservation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := state.OpenMemory(state.Options{}, func() error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		r := heldReplica{db, make(chan struct{})}
+		d, err := Open(Config{Replica: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		ctx, stop := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- d.Run(ctx) }()
+		d.Lock()
+		if _, err := d.Submit(nil, &Submission{Function: "f", Background: true, Durable: true}); err != nil {
+			t.Fatal(err)
+		}
+		w := d.Join("worker")
+		w.CanDo("f", 0)
+		w.SetSlots(1, 0, "")
+		d.Unlock()
+		for _, want := range []int{0, 1} {
+			synctest.Wait()
+			notes, err := w.Take(nil, 1<<20)
+			if err != nil || len(notes) != want {
+				t.Errorf("%d notes, want %d: %v", len(notes), want, err)
+			}
+			if want == 0 {
+				close(r.release)
+			}
+		}
+		stop()
+		<-ran
+	})
+}
