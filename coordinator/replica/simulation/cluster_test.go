@@ -129,8 +129,16 @@ func (n *node) start() {
 		err = errors.Join(err, r.Close())
 		killed := isClosed(p.dead)
 		p.die()
-		if !killed && err != nil {
+		switch {
+		case !killed && err != nil:
 			n.replaceBroken(p, err)
+		case !killed: // leadWhenever gave up
+			n.mu.Lock()
+			if n.process == p {
+				n.process, n.disk = nil, n.disk.crash(false)
+			}
+			n.mu.Unlock()
+			n.start()
 		}
 	})
 }
@@ -241,7 +249,7 @@ func (p *process) leadWhenever(ctx context.Context) {
 		case isClosed(t.Lost()):
 		default:
 			if err := t.Transfer(""); err != nil && !errors.Is(err, replica.ErrNotLeading) {
-				p.n.c.problem("%s ended: %v", p.n.address, err)
+				p.n.c.log.note("%s ended, and is started again: %v", p.n.address, err)
 				p.ends()
 				return
 			}
