@@ -50,6 +50,9 @@ type angryRow struct {
 }
 
 // causes are plans that fail. skips is whether the record that fails can be set aside.
+// missing is a map that nobody has made.
+var missing map[string]int
+
 var causes = map[string]struct {
 	skips bool
 	build func(p *mapreduce.Plan, in failing) mapreduce.Dataset[int64]
@@ -166,8 +169,7 @@ var causes = map[string]struct {
 	"nil map written": {true, func(p *mapreduce.Plan, _ failing) mapreduce.Dataset[int64] {
 		return mapreduce.Map(ten(p), func(i int64) int64 {
 			if i == failingAt {
-				var m map[int]int
-				m[1] = 1
+				missing["x"] = 1
 			}
 			return i
 		})

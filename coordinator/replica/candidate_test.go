@@ -43,7 +43,7 @@ func TestCandidateFollowsNobody(t *testing.T) {
 	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(leader), Addr: transport.EncodePeer(leader, as)}
 	lead := func(a *raft.AppendEntriesRequest) {
 		t.Helper()
-		a.RPCHeader, a.Leader = header, header.Addr
+		a.RPCHeader = header
 		var answer raft.AppendEntriesResponse
 		if err := transport.AppendEntries(raft.ServerID(m.id), own, a, &answer); err != nil || !answer.Success {
 			t.Fatalf("%+v, %v", answer, err)
