@@ -196,6 +196,14 @@ func (t *Tenure) Transfer(name string) error {
 	}
 	m, err := successor(members, to)
 	if err != nil {
+		if to == "" && len(members) > 1 {
+			// A leader that is cut off from all others soon leads no longer.
+			select {
+			case <-t.lost:
+				return fmt.Errorf("transfer: %w: %w", ErrNotLeading, err)
+			case <-time.After(2 * t.r.cfg.Timeout):
+			}
+		}
 		return fmt.Errorf("transfer: %w", err)
 	}
 	err = t.r.ask(func() error {

@@ -164,3 +164,18 @@ func TestNotLeadingIsRepeated(t *testing.T) {
 		t.Errorf("%v: %v", code, err)
 	}
 }
+
+// A leader whose others are gone is told that it leads no longer, not that nobody takes over: the
+// caller ends its process for good otherwise.
+func TestTransferAlone(t *testing.T) {
+	g := startGroup(t, 3)
+	m, lead := g.leader()
+	for _, x := range g.members {
+		if x != m {
+			x.end(t)
+		}
+	}
+	if err := lead.Transfer(""); !errors.Is(err, ErrNotLeading) {
+		t.Errorf("transfer of a leader without others: %v", err)
+	}
+}

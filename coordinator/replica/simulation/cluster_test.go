@@ -129,16 +129,8 @@ func (n *node) start() {
 		err = errors.Join(err, r.Close())
 		killed := isClosed(p.dead)
 		p.die()
-		switch {
-		case !killed && err != nil:
+		if !killed && err != nil {
 			n.replaceBroken(p, err)
-		case !killed: // leadWhenever gave up
-			n.mu.Lock()
-			if n.process == p {
-				n.process, n.disk = nil, n.disk.crash(false)
-			}
-			n.mu.Unlock()
-			n.start()
 		}
 	})
 }
@@ -249,7 +241,7 @@ func (p *process) leadWhenever(ctx context.Context) {
 		case isClosed(t.Lost()):
 		default:
 			if err := t.Transfer(""); err != nil && !errors.Is(err, replica.ErrNotLeading) {
-				p.n.c.log.note("%s ended, and is started again: %v", p.n.address, err)
+				p.n.c.problem("%s ended: %v", p.n.address, err)
 				p.ends()
 				return
 			}
