@@ -116,9 +116,10 @@ func (d *Dir) Create(ctx context.Context, t Task) (*Writer, error) {
 	}
 	p := Part{Name: fmt.Sprintf("part-%05d%s", t.Index, ext), Temp: fmt.Sprintf("part-%05d.attempt-%d%s", t.Index, t.Attempt, ext)}
 	if isSpread(ctx, d.Path) {
-		// Parts of an earlier job may come back with their host, and must not be taken for copies
-		// of these parts.
-		p.Name = fmt.Sprintf("part-%05d-%s%s", t.Index, t.Job, ext)
+		// Parts of an earlier job or attempt may come back with their host, and must not be taken
+		// for copies of these parts. An earlier Finish may have moved the part of an attempt whose
+		// host was lost then.
+		p.Name = fmt.Sprintf("part-%05d-%s-%d%s", t.Index, t.Job, t.Attempt, ext)
 	}
 	return newWriter(ctx, filesys.Join(d.tempDir(t.Job), p.Temp), d.Compress, p, d.NoSync)
 }

@@ -413,6 +413,78 @@ func TestPartsOnWorkersThatAreGone(t *testing.T) {
 	}
 }
 
+// A part that was moved into place before its worker was lost, and made again elsewhere, is in the
+// output once: the former one is removed, or not read when its worker comes back.
+func TestPartMadeAgainElsewhere(t *testing.T) {
+	for _, tt := range []struct {
+		name, again string // the content of the part made again
+		away        bool   // the worker during the second Finish
+	}{
+		{"same content", "b\n", false},
+		{"same size", "c\n", false},
+		{"another size", "cc\n", false},
+		{"same content, worker away", "b\n", true},
+		{"same size, worker away", "c\n", true},
+		{"another size, worker away", "cc\n", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for kill := int64(0); ; kill++ {
+				d := newDatasets(t, 3)
+				p := place{dir: "dataset://d/x", client: as(d.router(""))}
+				for w := range d.routers {
+					p.workers = append(p.workers, as(d.routers[w]))
+				}
+				out := &Dir{Path: p.dir, Ext: "txt", NoSync: true}
+				part := func(worker string, index, attempt int, text string) []byte {
+					t.Helper()
+					w, err := out.Create(as(d.routers[worker]), Task{Job: "j", Index: index, Of: 2, Attempt: attempt})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := w.Write([]byte(text)); err != nil {
+						t.Fatal(err)
+					}
+					b, err := w.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+					return b
+				}
+				first := part("w1", 0, 1, "a\n")
+				killed := out.Finish(killAfter(p.client, p.dir, kill), "j", [][]byte{first, part("w2", 1, 1, "b\n")})
+				if killed != nil && !errors.Is(killed, errKilled) {
+					t.Fatal(killed)
+				}
+				d.gone["w2"] = tt.away
+				if err := out.Finish(p.client, "j", [][]byte{first, part("w3", 1, 2, tt.again)}); err != nil {
+					t.Fatalf("killed after %d changes: %v", kill, err)
+				}
+				d.gone["w2"] = false
+				if _, err := Expand(p.client, []string{p.dir}); err != nil {
+					t.Fatalf("killed after %d changes: %v", kill, err)
+				}
+				if got := p.content(t, p.dir, 0); got != "a\n"+tt.again {
+					t.Errorf("killed after %d changes, then %q", kill, got)
+				}
+				var onDisk []string
+				for _, dir := range d.dirs {
+					names, err := filepath.Glob(filepath.Join(dir, "x", "part-*"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					onDisk = append(onDisk, names...)
+				}
+				if len(onDisk) != 2 && !tt.away {
+					t.Errorf("killed after %d changes, then these files are on the disks: %q", kill, onDisk)
+				}
+				if killed == nil {
+					break
+				}
+			}
+		})
+	}
+}
+
 // Small files share a split as long as one worker has them all.
 func TestSplitsShareHosts(t *testing.T) {
 	file := func(name string, bytes int64, hosts ...string) File {
