@@ -196,7 +196,7 @@ func exitCode(err error) int {
 		return exitJobFailed
 	case errors.Is(err, wire.ErrUnknownJob), errors.Is(err, wire.ErrUnknownWorker), errors.Is(err, tasks.ErrUnknown):
 		return exitUnknown
-	case errors.Is(err, wire.ErrUnavailable), errors.Is(err, wire.ErrStopped), errors.Is(err, wire.ErrDistrust), errors.Is(err, wire.ErrWrongPort):
+	case errors.Is(err, wire.ErrUnavailable), errors.Is(err, wire.ErrDistrust), errors.Is(err, wire.ErrWrongPort):
 		return exitUnreachable
 	}
 	return exitFailed

@@ -48,7 +48,7 @@ type Config struct {
 
 // Client calls a coordinator in another process. Its methods are safe for many goroutines. It
 // retries while no coordinator is in reach, as long as Config allows, so that a restart goes
-// unnoticed. Then the error names the addresses and wraps wire.ErrUnavailable or wire.ErrStopped.
+// unnoticed. Then the error names the addresses and wraps wire.ErrUnavailable.
 // Other errors come from the methods of coordinator.Coordinator.
 type Client struct {
 	cfg     Config

@@ -40,12 +40,13 @@ var (
 	ErrOtherCluster = errors.New("another cluster")
 	// ErrOtherProtocol: the peer uses another version of the wire protocol; see Protocol.
 	ErrOtherProtocol = errors.New("another protocol version")
-	// ErrStopped: the coordinator has stopped. It may restart.
-	ErrStopped = errors.New("coordinator stopped")
 	// ErrUnavailable: the peer cannot be reached or cannot answer now. Retrying may help.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrStopped: the coordinator has stopped. It may restart. ErrStopped is an ErrUnavailable.
+	ErrStopped error = &unavailable{"coordinator stopped"}
 	// ErrNoLeader: the coordinator does not lead and cannot reach the leader. Another one may.
-	ErrNoLeader = errors.New("no leader")
+	// ErrNoLeader is an ErrUnavailable.
+	ErrNoLeader error = &unavailable{"no leader"}
 	// ErrDamaged: stored bytes differ from the written bytes.
 	ErrDamaged = errors.New("damaged")
 	// ErrUnauthenticated: the caller has no certificate of the cluster.
@@ -53,6 +54,14 @@ var (
 	// ErrForbidden: the caller may not do this.
 	ErrForbidden = errors.New("not permitted")
 )
+
+// unavailable is a kind of ErrUnavailable. Every client repeats a call that ends with one.
+type unavailable struct{ text string }
+
+func (e *unavailable) Error() string { return e.text }
+
+// Is implements the interface of errors.Is.
+func (e *unavailable) Is(target error) bool { return target == ErrUnavailable }
 
 // faults is the table of errors and their gRPC codes and reasons. A row without a reason stands for
 // the code alone, because gRPC itself reports codes without a reason. Clients never retry ABORTED;

@@ -19,7 +19,8 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
-// Every error that callers branch on is the same at both ends, and no other.
+// Every error that callers branch on is the same at both ends, and no other. The kinds of
+// ErrUnavailable are that, too.
 func TestFaultsAreTheSameAtBothEnds(t *testing.T) {
 	for _, f := range faults {
 		here := fmt.Errorf("job nightly: %w: find a way out", f.err)
@@ -28,7 +29,7 @@ func TestFaultsAreTheSameAtBothEnds(t *testing.T) {
 			t.Errorf("%q became %v, %q", here, status.Code(there), there)
 		}
 		for _, g := range faults {
-			if got, want := errors.Is(there, g.err), g.err == f.err; got != want {
+			if got, want := errors.Is(there, g.err), errors.Is(f.err, g.err); got != want {
 				t.Errorf("errors.Is(%v, %v) = %v at the other end", there, g.err, got)
 			}
 		}
