@@ -121,13 +121,23 @@ func (c *Conn) Update(list List) {
 
 // Skip connects to another coordinator than the present one, if one can be reached. Calls on the
 // present connection continue. Without a connection it does nothing.
-func (c *Conn) Skip() {
+func (c *Conn) Skip() { c.skipAfter(c.skipped()) }
+
+// skipped returns the number of calls of Skip so far.
+func (c *Conn) skipped() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.skips
+}
+
+// skipAfter is Skip, unless there were others since the first n.
+func (c *Conn) skipAfter(n int) {
 	using := c.Using()
 	c.updating.Lock()
 	defer c.updating.Unlock()
 	c.mu.Lock()
 	i := slices.Index(c.list, using)
-	if i < 0 || c.resolver == nil {
+	if i < 0 || c.resolver == nil || c.skips != n {
 		c.mu.Unlock()
 		return
 	}
