@@ -2,6 +2,7 @@ package taskserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -57,14 +58,15 @@ func (t *Server) awaitDurable(ctx context.Context, batch uint64) error {
 }
 
 // submitAll submits tasks, in slices, so that other callers get their turn. It passes each answer
-// to each, under the lock. When the disk is behind, it waits.
+// to each, under the lock. When the disk is behind, it waits. An error that ends the desk is no
+// answer: submitAll returns it, and the client repeats all tasks.
 func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Submission, each func(i int, n desk.Note, err error)) error {
 	for i := 0; i < len(all); {
 		t.desk.Lock()
 		var err error
 		for end := min(len(all), i+underLock); i < end; i++ {
 			var n desk.Note
-			if n, err = t.desk.Submit(s, &all[i]); t.desk.IsBacklog(err) {
+			if n, err = t.desk.Submit(s, &all[i]); t.desk.IsBacklog(err) || errors.Is(err, desk.ErrStopped) {
 				break
 			}
 			each(i, n, err)
@@ -72,6 +74,9 @@ func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Subm
 		behind := t.desk.IsBacklog(err)
 		next := t.desk.NextDurable()
 		t.desk.Unlock()
+		if errors.Is(err, desk.ErrStopped) {
+			return err
+		}
 		if !behind {
 			continue
 		}
@@ -296,7 +301,7 @@ func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*la
 	t.desk.Unlock()
 	if info.Durable { // the reported state must survive a restart
 		if err := t.awaitDurable(ctx, written); err != nil {
-			return nil, taskError(err)
+			return nil, err
 		}
 	}
 	if !ok {

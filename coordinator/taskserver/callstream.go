@@ -193,7 +193,7 @@ func (c *clientStream) submit(stream grpc.ServerStream, specs []*layshaftv1.Task
 		err := c.t.submitAll(stream.Context(), c.s, part, func(i int, n desk.Note, err error) { c.submitted(&part[i], n, err) })
 		c.mu.Unlock()
 		if err != nil {
-			return err
+			return taskError(err)
 		}
 	}
 	return nil

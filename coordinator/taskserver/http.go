@@ -137,7 +137,8 @@ func (f *httpFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.b.Unlock()
 	}()
 	switch {
-	case errors.Is(err, gearman.ErrQueueFull), errors.Is(err, desk.ErrFull):
+	case errors.Is(err, gearman.ErrQueueFull), errors.Is(err, desk.ErrFull), errors.Is(err, gearman.ErrEnding):
+		w.Header().Set("Retry-After", "1")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	case err != nil:

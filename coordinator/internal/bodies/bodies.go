@@ -58,6 +58,8 @@ var (
 	ErrNotFound = errors.New("no such body")
 	// ErrDamaged means that the data differs from what was written.
 	ErrDamaged = state.ErrDamaged
+	// ErrEnded means that the store has failed or was closed, and takes nothing.
+	ErrEnded = errors.New("the store has ended")
 	// ErrFull means that a store without a directory has no memory left.
 	ErrFull = errors.New("memory for payloads is used up")
 )
@@ -205,15 +207,15 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.redo.close(), s.head.Close(), s.db.Close())
 }
 
-// CheckRoom returns nil if n more bytes can be stored. Otherwise the error wraps ErrFull or
-// state.ErrDiskFull. A shell calls CheckRoom before it accepts a task; accepted data is always
-// stored.
+// CheckRoom returns nil if n more bytes can be stored. Otherwise the error wraps ErrFull,
+// state.ErrDiskFull or ErrEnded. A shell calls CheckRoom before it accepts a task; accepted data is
+// always stored.
 func (s *Store) CheckRoom(n int64) error {
 	s.mu.Lock()
 	used, behind, failed := s.arena.used, int64(len(s.next.buf)), s.failed
 	s.mu.Unlock()
 	if failed != nil {
-		return failed
+		return fmt.Errorf("bodies: %w: %w", ErrEnded, failed)
 	}
 	if s.db != nil {
 		if behind > maxBehind {

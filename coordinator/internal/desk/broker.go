@@ -2,6 +2,7 @@ package desk
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -143,7 +144,9 @@ var priorityOf = [...]queue.Priority{gearman.High: queue.High, gearman.Normal: q
 func (s *gearmanSession) Submit(sub gearman.Submission) (id, batch uint64, err error) {
 	b := s.b
 	function := b.name(sub.Function)
-	if err := b.checkRoom(function, len(sub.Data), b.cfg.MaxBody); err != nil {
+	if err := b.checkRoom(function, len(sub.Data), b.cfg.MaxBody); errors.Is(err, ErrStopped) {
+		return 0, 0, fmt.Errorf("%w: %w", gearman.ErrEnding, err)
+	} else if err != nil {
 		return 0, 0, err
 	}
 	b.submit = queue.Submit{Function: function, Unique: uniqueKey(sub.Unique, sub.Data), Priority: priorityOf[sub.Priority],

@@ -169,7 +169,8 @@ type Desk struct {
 	followUps map[queue.ID]uint64
 	// groupFollowers lists the sessions to attach to the successor of an ended group.
 	groupFollowers []follower
-	// broken is the error that ended the store; afterwards the desk refuses everything.
+	// broken is the error that ended the store; afterwards the desk refuses everything. It wraps
+	// ErrStopped.
 	broken error
 	// stopping is set by Stop.
 	stopping bool
@@ -340,10 +341,12 @@ func (d *Desk) failLocked(err error) {
 		return
 	}
 	if errors.Is(err, bodies.ErrSuperseded) {
-		err = fmt.Errorf("%w: %w", ErrStopped, err)
 		d.cfg.Log.Info("tasks continue at another coordinator", "err", err)
 	} else {
 		d.cfg.Log.Error("task store failed: tasks are no longer durable", "err", err)
+	}
+	if !errors.Is(err, ErrStopped) {
+		err = fmt.Errorf("%w: %w", ErrStopped, err)
 	}
 	d.broken = err
 	for _, p := range d.peers {

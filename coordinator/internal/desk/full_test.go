@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 	"github.com/layshaft/layshaft/internal/state"
 )
 
@@ -109,4 +110,31 @@ func TestAssignAfterReservation(t *testing.T) {
 		stop()
 		<-ran
 	})
+}
+
+// A task is not refused for good, as on a full disk, by a desk whose store has just lost its
+// replica: the next desk takes it.
+func TestSubmitAfterStoreEnded(t *testing.T) {
+	db, err := state.OpenMemory(state.Options{}, func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	d, err := Open(Config{Replica: fullReplica{db}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.store.Run(t.Context()); err == nil {
+		t.Fatal("the store takes changes")
+	}
+	d.Lock()
+	defer d.Unlock()
+	if _, err := d.Submit(nil, &Submission{Function: "f", Background: true}); !errors.Is(err, ErrStopped) || errors.Is(err, ErrFull) {
+		t.Errorf("Submit = %v, want %v", err, ErrStopped)
+	}
+	s := NewBroker(d, BrokerConfig{}).Attach(nil)
+	if _, _, err := s.Submit(gearman.Submission{Function: []byte("f"), Background: true}); !errors.Is(err, gearman.ErrEnding) {
+		t.Errorf("Submit of Gearman = %v, want %v", err, gearman.ErrEnding)
+	}
 }

@@ -107,7 +107,7 @@ type group struct {
 }
 
 // OpenGroup creates a group, or finds that of an earlier try with the same token. The error wraps
-// ErrInvalid.
+// ErrInvalid or ErrStopped.
 func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool, token uint64, repeated bool) (Note, error) {
 	if d.broken != nil {
 		return Note{}, d.broken

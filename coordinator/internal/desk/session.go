@@ -200,8 +200,8 @@ type Submission struct {
 
 // Submit queues a task. Session s waits for it; s may be nil. The answer is returned and also put
 // into the Outbox of s, with its Ref, before all other notes about the task. The task is accepted
-// once the answer's Batch is durable. The error wraps ErrFull or ErrInvalid; then nothing has
-// changed.
+// once the answer's Batch is durable. The error wraps ErrFull, ErrInvalid or ErrStopped; then
+// nothing has changed.
 func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	if err := d.checkRoom(x.Function, len(x.Input), d.cfg.MaxBody); err != nil {
 		return Note{}, err
@@ -242,7 +242,11 @@ func (d *Desk) checkRoom(function string, size, limit int) error {
 	if size > limit {
 		return fmt.Errorf("function %q: %w: the input has %d bytes; the limit is %d", function, ErrInvalid, size, limit)
 	}
-	if err := d.store.CheckRoom(int64(size)); err != nil {
+	err := d.store.CheckRoom(int64(size))
+	switch {
+	case errors.Is(err, bodies.ErrEnded): // Run notices it soon
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	case err != nil:
 		return fmt.Errorf("function %q: %w: %w", function, ErrFull, err)
 	}
 	return nil
@@ -274,10 +278,13 @@ func (d *Desk) IsBacklog(err error) bool {
 func (d *Desk) NextDurable() <-chan struct{} { return d.durability.nextBatch() }
 
 // Attach makes the session wait for a task, which may have ended, or for a group. The answer
-// carries ref; see Submit. parent is the task whose handler waits, or 0. The error wraps ErrUnknown
-// or ErrInvalid.
+// carries ref; see Submit. parent is the task whose handler waits, or 0. The error wraps
+// ErrUnknown, ErrInvalid or ErrStopped.
 func (s *Session) Attach(ref uint64, id queue.ID, function, unique string, parent queue.ID) (Note, error) {
-	if s.ended {
+	switch {
+	case s.d.broken != nil:
+		return Note{}, s.d.broken // the next desk may know the task
+	case s.ended:
 		return Note{}, errLeft
 	}
 	if parent != 0 && s.d.groups[id] != nil && s.d.step(&queue.Attach{Ref: NoRef, Peer: s.id, Task: id, Parent: parent}, nil).Notice == queue.Circular {

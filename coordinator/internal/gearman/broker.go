@@ -65,7 +65,7 @@ type WorkerLister interface {
 type Session interface {
 	// Submit queues a job, or joins a job with the same function and unique key. If batch is not
 	// 0, JOB_CREATED must wait until Peer.Durable reports that batch or a later one. Errors:
-	// ErrQueueFull, or an error with a text for the client.
+	// ErrQueueFull, ErrEnding, or an error with a text for the client.
 	Submit(Submission) (id, batch uint64, err error)
 
 	// CanDo makes the session a worker of function. A job held for longer than timeout returns to
@@ -107,6 +107,9 @@ var (
 	ErrNoJob      = errors.New("job not found")
 	ErrNoFunction = errors.New("function not found")
 	ErrBusy       = errors.New("function has workers or jobs")
+	// ErrEnding means that the broker can store nothing: its process ends, or another one takes
+	// over. The connection ends without an answer.
+	ErrEnding = errors.New("the server ends")
 )
 
 // Priority of a job; smaller values run first.

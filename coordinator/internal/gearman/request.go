@@ -75,7 +75,7 @@ func (c *conn) request(p packet, immutable bool) error {
 	switch p.typ {
 	case SubmitJob, SubmitJobBG, SubmitJobHigh, SubmitJobHighBG, SubmitJobLow, SubmitJobLowBG, SubmitJobEpoch, SubmitReduceJob,
 		SubmitReduceJobBG:
-		c.submit(p.typ, immutable)
+		return c.submit(p.typ, immutable)
 	case GrabJob, GrabJobUniq, GrabJobAll:
 		c.grab(p.typ)
 	case PreSleep:
@@ -123,7 +123,7 @@ func (c *conn) header(t Type, size int) []byte {
 	return s.scratch
 }
 
-func (c *conn) submit(t Type, immutable bool) {
+func (c *conn) submit(t Type, immutable bool) error {
 	a := &c.args
 	sub := Submission{Function: a[0], Unique: a[1], Data: a[2], Immutable: immutable, Priority: Normal}
 	switch t {
@@ -141,7 +141,7 @@ func (c *conn) submit(t Type, immutable bool) {
 		at, err := strconv.ParseInt(string(a[2]), 10, 64)
 		if err != nil {
 			c.sendError(codeInvalidArgument, fmt.Sprintf("SUBMIT_JOB_EPOCH: time %.20q is not a number of seconds since 1970", a[2]))
-			return
+			return nil
 		}
 		sub.Background, sub.After, sub.Data = true, at, a[3]
 	case SubmitReduceJob, SubmitReduceJobBG:
@@ -150,15 +150,18 @@ func (c *conn) submit(t Type, immutable bool) {
 	switch {
 	case len(sub.Unique) > maxUnique:
 		c.sendError(codeTooLarge, "Unique value too large")
-		return
+		return nil
 	case len(sub.Function) > maxFunction || len(sub.Reducer) > maxFunction:
 		c.sendError(codeTooLarge, "Function name too large")
-		return
+		return nil
 	}
 	id, batch, err := c.session.Submit(sub)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrEnding):
+		return err // the client repeats a submit without an answer at the next server
+	case err != nil:
 		c.sendError(codeQueue, err.Error())
-		return
+		return nil
 	}
 	c.gaveWork = c.gaveWork || batch > 0
 	s := c.server
@@ -168,6 +171,7 @@ func (c *conn) submit(t Type, immutable bool) {
 	s.scratch = b
 	c.out.add(batch, false, b, nil)
 	c.scheduleFlush()
+	return nil
 }
 
 func (c *conn) grab(t Type) {

@@ -51,6 +51,7 @@ func (f *follower) unavailable(w http.ResponseWriter, r *http.Request, err error
 			text = all.Stale
 		}
 	}
+	w.Header().Set("Retry-After", "1")
 	http.Error(w, text, http.StatusServiceUnavailable)
 }
 
