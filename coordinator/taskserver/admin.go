@@ -69,6 +69,10 @@ func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Subm
 			if n, err = t.desk.Submit(s, &all[i]); t.desk.IsBacklog(err) || errors.Is(err, desk.ErrStopped) {
 				break
 			}
+			if errors.Is(err, desk.ErrStopped) { // no task is refused: the client repeats them all
+				t.desk.Unlock()
+				return err
+			}
 			each(i, n, err)
 		}
 		behind := t.desk.IsBacklog(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"math"
 	"net"
@@ -22,6 +23,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -500,6 +502,39 @@ func TestSubmitWhileStopping(t *testing.T) {
 	_, err = s.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f"}}})
 	if code := status.Code(wire.ToStatus(err)); code != codes.Unavailable {
 		t.Errorf("submit after the end: %v, %v; want Unavailable", code, err)
+	}
+}
+
+// ledReplica is a replica whose lead is lost.
+type ledReplica struct{ db *state.DB }
+
+func (r ledReplica) DB() *state.DB { return r.db }
+
+func (r ledReplica) Flush() error { return nil }
+
+func (r ledReplica) Propose(iter.Seq2[[]byte, []byte]) (wait func() error) {
+	return func() error { return errors.New("leadership lost") }
+}
+
+// TestSubmitAfterLostLead submits tasks to a server that no longer leads. No task is refused for
+// that: the client repeats the call elsewhere.
+func TestSubmitAfterLostLead(t *testing.T) {
+	db, err := state.OpenMemory(state.Options{}, func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s, err := Open(Config{Replica: ledReplica{db}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Run(t.Context()); err == nil {
+		t.Fatal("the server runs on without its lead")
+	}
+	out, err := s.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f"}}})
+	if code := status.Code(wire.ToStatus(err)); code != codes.Unavailable {
+		t.Errorf("answer %v, %v, %v; want Unavailable", out, code, err)
 	}
 }
 
