@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/raft"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -150,7 +152,8 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
-// A call during which the coordinator loses the lead is repeated at the next leader.
+// A call during which the coordinator loses the lead is repeated at the next leader, whatever it
+// changes.
 func TestNotLeadingIsRepeated(t *testing.T) {
 	g := startGroup(t, 3)
 	m, lead := g.leader()
@@ -159,23 +162,30 @@ func TestNotLeadingIsRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.end(t)
-	_, err = j.Append(t.Context(), []byte("event"))
-	if code := status.Code(wire.ToStatus(fmt.Errorf("coordinator: %w", err))); code != codes.Unavailable {
-		t.Errorf("%v: %v", code, err)
+	changes := map[string]func() error{
+		"append": func() error { _, err := j.Append(t.Context(), []byte("event")); return err },
+		"put program": func() error {
+			return lead.Programs().Put("0123", pieceSize+1, bytes.NewReader(make([]byte, pieceSize+1)))
+		},
+		"remove program": func() error { return lead.Programs().Remove("0123") },
+		"name":           func() error { return lead.SetCluster("c") },
+		"tasks":          lead.TaskStore().Propose(func(func(k, v []byte) bool) {}),
+		"verify":         lead.Verify,
+		"transfer":       func() error { return lead.Transfer("") },
 	}
-}
-
-// A leader whose others are gone is told that it leads no longer, not that nobody takes over: the
-// caller ends its process for good otherwise.
-func TestTransferAlone(t *testing.T) {
-	g := startGroup(t, 3)
-	m, lead := g.leader()
-	for _, x := range g.members {
-		if x != m {
-			x.end(t)
+	for name, change := range changes {
+		err := change()
+		if code := status.Code(wire.ToStatus(fmt.Errorf("coordinator: %w", err))); code != codes.Unavailable {
+			t.Errorf("%s: %v: %v", name, code, err)
 		}
 	}
-	if err := lead.Transfer(""); !errors.Is(err, ErrNotLeading) {
-		t.Errorf("transfer of a leader without others: %v", err)
+	// Each error of raft arrives as one of these.
+	for _, cause := range []error{raft.ErrNotLeader, raft.ErrLeadershipLost, raft.ErrRaftShutdown, raft.ErrLeadershipTransferInProgress, raft.ErrAbortedByRestore, errStale} {
+		p := Pending{done: make(chan error, 1)}
+		p.done <- cause
+		err := fmt.Errorf("program 0123: %w", p.Wait())
+		if code := status.Code(wire.ToStatus(err)); code != codes.Unavailable || !errors.Is(err, wire.ErrUnavailable) {
+			t.Errorf("%v: %v", code, err)
+		}
 	}
 }
