@@ -53,3 +53,33 @@ func TestDoorOfElected(t *testing.T) {
 		_ = c.Close()
 	}
 }
+
+// TestDoorOfSlowElected connects to an elected member whose servers take too long. The connection
+// ends, so that its client connects again: the server that explains a missing leader is not for it.
+func TestDoorOfSlowElected(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := newDoors(l)
+	d.add(forwardGRPC, l)
+	d.elected, d.leader, d.changed = func() bool { return true }, func() string { return "" }, func() <-chan struct{} { return nil }
+	in, out := net.Pipe()
+	defer in.Close()
+	passed := make(chan struct{})
+	go func() {
+		defer close(passed)
+		d.pass(t.Context(), d.byKind[forwardGRPC], out)
+	}()
+	select {
+	case c := <-d.standby.conns:
+		_ = c.Close()
+		t.Error("the connection is told that there is no leader")
+	case <-passed:
+	}
+	if _, err := in.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection stays")
+	}
+}

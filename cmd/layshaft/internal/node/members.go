@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/replica"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/internal/wire"
 )
 
 // members are the coordinators of a cluster, as one of them sees them. It implements
@@ -127,6 +125,8 @@ func (m *members) stale(all []replica.Surveyed) string {
 		if s.Err == nil && s.Follows == m.address { // its servers start
 			return fmt.Sprintf("coordinator %s was elected just now and takes over", m.address)
 		}
+	}
+	for _, s := range all { // some may follow a former leader still
 		if s.Err == nil && s.Follows != "" && s.Address != m.address {
 			return fmt.Sprintf("coordinator %s does not hear from the leader, %s: either it was removed, or the leader cannot reach it", m.address, s.Follows)
 		}
@@ -144,7 +144,7 @@ func (m *members) stale(all []replica.Surveyed) string {
 func (m *members) Add(ctx context.Context, address string) (added report.Coordinator, warning string, err error) {
 	member, err := m.t.Add(ctx, address)
 	if err != nil {
-		return added, "", passOn(err)
+		return added, "", err
 	}
 	all, err := m.List(ctx)
 	return report.Coordinator{ID: member.ID, Address: member.Address, Voter: member.Voter, State: report.Current}, all.Warning, err
@@ -162,7 +162,7 @@ func (m *members) Remove(ctx context.Context, id string) (warning string, err er
 	}
 	if known {
 		if _, err := m.t.Remove(ctx, id); err != nil {
-			return "", passOn(err)
+			return "", err
 		}
 	}
 	if all, err = m.List(ctx); err != nil || id == m.r.ID() {
@@ -189,15 +189,7 @@ func (m *members) Transfer(ctx context.Context, from, to string) error {
 			return fmt.Errorf("transfer to %s: it does not count for majorities yet; it is catching up", c.Address)
 		}
 	}
-	return passOn(m.t.Transfer(to))
-}
-
-// passOn marks the error of a tenure that has ended, so that the client asks the next leader.
-func passOn(err error) error {
-	if errors.Is(err, replica.ErrNotLeading) {
-		return fmt.Errorf("%w: %w", wire.ErrNoLeader, err)
-	}
-	return err
+	return m.t.Transfer(to)
 }
 
 var (
