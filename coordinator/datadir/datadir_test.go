@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/coordinator/replica"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -274,5 +279,44 @@ func TestCopiedDirectory(t *testing.T) {
 	}
 	if got, err := open(moved, opt); got != name || err != nil {
 		t.Errorf("a damaged place: %s, %v", got, err)
+	}
+}
+
+// lostPrograms are programs of several coordinators, of which this one has lost the lead.
+type lostPrograms struct{ stored map[string]bool }
+
+func (p *lostPrograms) Has(hash string) bool { return p.stored[hash] }
+
+func (p *lostPrograms) Put(hash string, _ int64, _ io.Reader) error {
+	if p.stored == nil {
+		p.stored = map[string]bool{}
+		return fmt.Errorf("%w: leadership lost while committing log", replica.ErrNotLeading)
+	}
+	p.stored[hash] = true
+	return nil
+}
+
+func (p *lostPrograms) Remove(string) error { return nil }
+
+func (p *lostPrograms) Each(func(hash string, size int64, r io.Reader) error) error { return nil }
+
+// An upload during which the lead is lost leaves no program that counts as stored, and clients
+// repeat it.
+func TestPutWithoutLead(t *testing.T) {
+	single, err := OpenCodeStore(filepath.Join(t.TempDir(), "code"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := single.share(&lostPrograms{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := program("program")
+	err = s.Put(c, strings.NewReader("program"))
+	if code := status.Code(wire.ToStatus(err)); code != codes.Unavailable || s.Has(c.SHA256) {
+		t.Errorf("%v: %v, stored %v", code, err, s.Has(c.SHA256))
+	}
+	if err := s.Put(c, strings.NewReader("program")); err != nil || !s.Has(c.SHA256) {
+		t.Errorf("the second try: %v", err)
 	}
 }

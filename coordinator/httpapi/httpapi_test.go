@@ -21,6 +21,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -303,6 +304,42 @@ func TestPermissions(t *testing.T) {
 		asked = nil
 		if status, answer, _ := s.do(t, request, ""); status != http.StatusUnauthorized || len(asked) != 1 || asked[0] != "/layshaft.v1.TasksService/"+method+" by 127.0.0.1" {
 			t.Errorf("%s: %d %s, asked %q", request, status, answer, asked)
+		}
+	}
+}
+
+// gone is a server of tasks that has lost the lead.
+type gone struct {
+	httpapi.Service
+	err error
+}
+
+func (g gone) SubmitTasks(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+	return nil, g.err
+}
+
+func (g gone) GetTask(context.Context, *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
+	return nil, g.err
+}
+
+func (g gone) CancelTasks(context.Context, *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error) {
+	return nil, g.err
+}
+
+// Each request to a coordinator that does not lead is to be repeated.
+func TestRetryAfter(t *testing.T) {
+	for _, err := range []error{fmt.Errorf("%w: leadership lost while committing log", wire.ErrNoLeader), wire.ErrStopped, wire.ErrUnavailable} {
+		h := httpapi.New(httpapi.Config{Tasks: gone{err: err}, Caller: func(r *http.Request) context.Context { return r.Context() }})
+		for _, r := range []*http.Request{
+			httptest.NewRequest(http.MethodPost, "/api/v1/tasks?function=f", strings.NewReader("in")),
+			httptest.NewRequest(http.MethodGet, "/api/v1/tasks/7", nil),
+			httptest.NewRequest(http.MethodGet, "/api/v1/tasks/7/result", nil),
+			httptest.NewRequest(http.MethodDelete, "/api/v1/tasks/7", nil),
+		} {
+			w := httptest.NewRecorder()
+			if h.ServeHTTP(w, r); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+				t.Errorf("%s %s after %v: %d %v: %s", r.Method, r.URL, err, w.Code, w.Header(), w.Body)
+			}
 		}
 	}
 }

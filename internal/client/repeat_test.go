@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -20,6 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
 // A client repeats each call that a coordinator ended because it does not lead, or no longer runs,
@@ -116,4 +119,50 @@ func (s *refusing) answer(_ any, stream grpc.ServerStream) error {
 		return wire.ToStatus(wire.ErrInvalid)
 	}
 	return wire.ToStatus(s.first)
+}
+
+// uploading is a coordinator that loses the lead in the middle of the first upload.
+type uploading struct {
+	layshaftv1.UnimplementedCoordinatorServiceServer
+	got []string // content of each upload, as far as it was read
+}
+
+func (s *uploading) PutCode(stream grpc.ClientStreamingServer[layshaftv1.PutCodeRequest, layshaftv1.PutCodeResponse]) error {
+	s.got = append(s.got, "")
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return stream.SendAndClose(&layshaftv1.PutCodeResponse{})
+		}
+		if err != nil {
+			return err
+		}
+		if s.got[len(s.got)-1] += string(m.GetData()); len(s.got) == 1 && len(s.got[0]) > 1<<20 {
+			return fmt.Errorf("program 0123: %w: leadership lost while committing log", wire.ErrNoLeader)
+		}
+	}
+}
+
+// An upload is repeated from the start of the file.
+func TestUploadIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &uploading{}
+		l := bufconn.Listen(1 << 16)
+		server := grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
+		layshaftv1.RegisterCoordinatorServiceServer(server, s)
+		go func() { _ = server.Serve(l) }()
+		c, err := Dial(Config{Address: "c1:1", Dial: func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		program := strings.Repeat("0123456789", 400_000)
+		if err := c.PutCode(t.Context(), report.Code{SHA256: "0123", Size: int64(len(program))}, strings.NewReader(program)); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+		server.Stop()
+		if len(s.got) != 2 || s.got[1] != program {
+			t.Errorf("%d uploads, want a second one with all of it", len(s.got))
+		}
+	})
 }
