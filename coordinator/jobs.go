@@ -221,10 +221,15 @@ func (c *Coordinator) admit(ctx context.Context, batch []message) (accepted []me
 		}
 	}
 	if err := c.appendJobs(ctx, events); err != nil {
-		for _, m := range fresh {
-			m.reply <- err
+		ended := errors.Is(err, errJournal)
+		answer := err
+		if ended { // the next coordinator takes the job, or knows it
+			answer = fmt.Errorf("%w: %w", ErrStopped, err)
 		}
-		if errors.Is(err, errJournal) {
+		for _, m := range fresh {
+			m.reply <- answer
+		}
+		if ended {
 			return nil, err
 		}
 		return accepted, nil
