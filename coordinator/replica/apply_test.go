@@ -17,14 +17,14 @@ func TestFlush(t *testing.T) {
 	if err := lead.Propose(b).Decided(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := get(m.Replica, "a"); got != "" {
+	if got := look(m.Replica, "a"); got != "" {
 		t.Fatalf("a is %q, want nothing while Badger is held", got)
 	}
 	unlock()
 	if err := lead.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got := get(m.Replica, "a"); got != "1" {
+	if got := look(m.Replica, "a"); got != "1" {
 		t.Errorf("a is %q after Flush, want 1", got)
 	}
 }

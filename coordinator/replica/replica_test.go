@@ -166,6 +166,11 @@ func set(t *testing.T, lead *Tenure, key, value string) {
 
 func get(r *Replica, key string) (value string) {
 	_ = r.d.flush()
+	return look(r, key)
+}
+
+// look returns what Badger has now.
+func look(r *Replica, key string) (value string) {
 	_ = r.DB(Tasks).View(func(txn *badger.Txn) error {
 		item, err := txn.Get([]byte(key))
 		if err != nil {
