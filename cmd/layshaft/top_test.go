@@ -102,6 +102,7 @@ func TestTopRuns(t *testing.T) {
 			})
 		}()
 		screen := func() string {
+			synctest.Wait()
 			out.Reset()
 			pressed <- ' '
 			synctest.Wait()

@@ -122,13 +122,16 @@ func entryCheck(e *raft.Log) []byte {
 	return binary.BigEndian.AppendUint32(nil, crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, e.Data))
 }
 
-// seal gives an entry its checksum, or verifies the one that the leader has given it.
+// seal gives an entry its checksum, or verifies the one that it has. Then it changes nothing:
+// others may read the entry.
 func seal(e *raft.Log) error {
 	check := entryCheck(e)
-	if len(e.Extensions) > 0 && !bytes.Equal(e.Extensions, check) {
+	switch {
+	case len(e.Extensions) == 0:
+		e.Extensions = check
+	case !bytes.Equal(e.Extensions, check):
 		return fmt.Errorf("entry %d of the leader: its checksum does not match", e.Index)
 	}
-	e.Extensions = check
 	return nil
 }
 
