@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,10 +87,29 @@ func TestTopShows(t *testing.T) {
 	}
 }
 
+// drawing keeps the last write, which is a whole screen.
+type drawing struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (d *drawing) Write(b []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.text = string(b)
+	return len(b), nil
+}
+
+func (d *drawing) last() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text
+}
+
 // The screen follows the cluster, keeps its last state when nobody answers, and ends with q.
 func TestTopRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out drawing
 		s := &topScreen{cluster: "c1:7070", every: time.Second, out: &out, now: &sample{at: time.Now()}, size: func() (int, int, error) { return 100, 20, nil }}
 		pressed, ended, looks := make(chan byte), make(chan error), 0
 		go func() {
@@ -102,11 +121,9 @@ func TestTopRuns(t *testing.T) {
 			})
 		}()
 		screen := func() string {
-			synctest.Wait()
-			out.Reset()
 			pressed <- ' '
 			synctest.Wait()
-			return out.String()
+			return out.last()
 		}
 		for _, want := range []string{"no jobs", "count-1a", "coordinator away", "count-1a"} {
 			if got := screen(); !strings.Contains(got, want) {
