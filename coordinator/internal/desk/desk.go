@@ -476,14 +476,15 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	return answer
 }
 
-// unwrittenBatch returns the batch to wait for when an event wrote nothing. A client that joins
-// or attaches to a durable task must not see a state that a crash could undo.
+// unwrittenBatch returns the batch to wait for when an event wrote nothing. A client that joins or
+// attaches to a durable task or group, or repeats a submit, must not see a state that a crash could
+// undo: the next coordinator would not know the follower of a group, for example.
 func (d *Desk) unwrittenBatch(ev queue.Event, cmds []queue.Command) uint64 {
 	if d.lastBatch <= d.durability.durable.Load() {
 		return 0
 	}
 	switch ev.(type) {
-	case *queue.Submit, *queue.Attach:
+	case *queue.Submit, *queue.Attach, *queue.OpenGroup:
 		for i := range cmds {
 			if c := &cmds[i]; (c.Op == queue.Accepted || c.Op == queue.Notify) && d.core.Durable(c.Task) {
 				return d.lastBatch

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
+	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/state"
 )
 
@@ -110,6 +111,61 @@ func TestAssignAfterReservation(t *testing.T) {
 		stop()
 		<-ran
 	})
+}
+
+// A client that attaches to a group, or repeats OpenGroup, receives no ID and no outcome that a crash
+// could undo: the next coordinator would not know this ID.
+func TestGroupAnswersWaitForTheDisk(t *testing.T) {
+	for name, then := range map[string][]queue.Next{"with a follower": {{Function: "sum"}}, "without a follower": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db, err := state.OpenMemory(state.Options{}, func() error { return nil })
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer db.Close()
+				r := heldReplica{db, make(chan struct{})}
+				d, err := Open(Config{Replica: r})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.Close()
+				ctx, stop := context.WithCancel(t.Context())
+				ran := make(chan error, 1)
+				go func() { ran <- d.Run(ctx) }()
+				d.Lock()
+				g, err := d.OpenGroup(then, false, true, 7, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				repeated, err := d.OpenGroup(then, false, true, 7, true)
+				if err != nil || repeated.Task != g.Task || repeated.Batch < g.Batch {
+					t.Errorf("a repeated OpenGroup waits for batch %d, the first for %d: %v", repeated.Batch, g.Batch, err)
+				}
+				d.CloseGroup(g.Task)
+				d.Unlock()
+				synctest.Wait() // the input of the follower is assembled
+				d.Lock()
+				client := d.Join("client")
+				if _, err := client.Attach(NoRef, g.Task, "", "", 0); err != nil {
+					t.Fatal(err)
+				}
+				d.Unlock()
+				for _, released := range []bool{false, true} {
+					if released {
+						close(r.release)
+					}
+					synctest.Wait()
+					notes, err := client.Take(nil, 1<<20)
+					if err != nil || len(notes) > 0 != released {
+						t.Errorf("durable %t: the client receives %+v, %v", released, notes, err)
+					}
+				}
+				stop()
+				<-ran
+			})
+		})
+	}
 }
 
 // A task is not refused for good, as on a full disk, by a desk whose store has just lost its

@@ -147,7 +147,11 @@ func (s *Session) attachGroup(id, parent queue.ID) bool {
 	}
 	notice, ok := s.d.core.GroupOutcome(id)
 	if ok {
-		s.notifyGroupEnd(Note{Task: id, Notice: notice}, parent)
+		n := Note{Task: id, Notice: notice}
+		if s.d.core.Durable(id) {
+			n.Batch = s.d.lastBatch
+		}
+		s.notifyGroupEnd(n, parent)
 	}
 	return ok
 }

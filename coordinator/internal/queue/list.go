@@ -43,10 +43,17 @@ func (q *Queue) Status(id ID) (Info, bool) {
 	return q.info(i), true
 }
 
-// Durable reports whether a task exists and survives a restart.
+// Durable reports whether a task or a group survives a restart. For an ended one it reports this of
+// its last follower. An unknown one counts as durable: it may be a durable one just dropped.
 func (q *Queue) Durable(id ID) bool {
-	i := q.find(id)
-	return i != 0 && q.tasks.at(i).flags&durable != 0
+	if g := q.groups[id]; g != nil {
+		return g.durable
+	}
+	if e, ok := q.endedGroups.outcomes[id]; ok {
+		return e.durable
+	}
+	i := q.findLatest(id)
+	return i == 0 || q.tasks.at(i).flags&durable != 0
 }
 
 // StatusUnique returns the state of the last task with a unique key. If function is empty, it
