@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/layshaft/layshaft/internal/partials"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report"
 )
@@ -182,9 +183,11 @@ func TestStateDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	damage := map[string]func([]byte) []byte{
-		"empty":    func([]byte) []byte { return nil },
-		"cut":      func(b []byte) []byte { return b[:len(b)/2] },
-		"version":  func(b []byte) []byte { return bytes.Replace(b, []byte(`{"format":1,`), []byte(`{"format":9,`), 1) },
+		"empty": func([]byte) []byte { return nil },
+		"cut":   func(b []byte) []byte { return b[:len(b)/2] },
+		"version": func(b []byte) []byte {
+			return bytes.Replace(b, fmt.Appendf(nil, `{"format":%d,`, partials.Format), []byte(`{"format":9,`), 1)
+		},
 		"trailing": func(b []byte) []byte { return append(b, 0) },
 	}
 	for at := 5; at < len(whole); at += len(whole) / 6 {

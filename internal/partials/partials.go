@@ -32,7 +32,7 @@ import (
 
 // Format is the version of the stored states of aggregates. Every change of their bytes needs
 // another one, because packs of other versions are never read.
-const Format = 1
+const Format = 2
 
 const (
 	dirName = "partials"

@@ -2,6 +2,7 @@ package aggr
 
 import (
 	"encoding/binary"
+	"iter"
 	"math/bits"
 	"slices"
 
@@ -10,20 +11,28 @@ import (
 
 // sets are sets of values, one for each group. NULL is no value.
 //
-// A value is a word, or the number of a text. 64 numbers in a row share a place: a mask of those in
+// A value is a word, or the number of a text. 64 numbers in a row share a block: a mask of those in
 // the set. Numbers of texts, IDs, dates and prices are dense, so most sets are small and stay in
-// the cache.
+// the cache. A look-up of a value that is not reads 4 bytes of slots and 16 of blocks.
 type sets struct {
-	col   column
-	index index    // of (value >> 6, group)
-	base  []int64  // by place: value >> 6
-	masks []uint64 // by place
-	next  []uint32 // by place: another place of its group plus one, or 0
-	first []uint32 // by group: its last place plus one, or 0
-	size  []int64  // by group: its values
-	ids   []uint32
-	rows  []uint32
+	col    column
+	slots  []uint32 // numbers of blocks plus one, by open addressing; at most 5 of 8 are used
+	blocks []block
+	links  []link   // by block; nil while all blocks are of group 0
+	first  []uint32 // by group: its last block plus one, or 0; used with links
+	size   []int64  // by group: its values
+	ids    []uint32
+	rows   []uint32
 }
+
+// block holds the values of a group that differ only in their lowest 6 bits.
+type block struct {
+	base int64 // the values >> 6
+	mask uint64
+}
+
+// link tells the group of a block, and another block of the group plus one, or 0.
+type link struct{ group, next uint32 }
 
 // add adds the values of v to groups.
 func (s *sets) add(groups []uint32, v *vec.Vec) {
@@ -39,52 +48,153 @@ func (s *sets) add(groups []uint32, v *vec.Vec) {
 		s.ids = slices.Grow(s.ids[:0], n)[:n]
 		s.col.number(v, n, s.ids)
 	}
-	const step = 64
-	var h [step]uint64
-	var x [step]int64
-	for from := 0; from < n; from += step {
-		part := groups[from:min(n, from+step)]
-		s.index.reserve(len(part))
+	var x [setStep]block
+	for from := 0; from < n; from += setStep {
+		part := groups[from:min(n, from+setStep)]
+		of, many := part, 0 // the groups and number of values that are not NULL
+		if v.Nulls != nil {
+			of = make([]uint32, 0, setStep)
+		}
 		for i, g := range part {
+			if v.Nulls != nil {
+				if v.Nulls[from+i] {
+					continue
+				}
+				of = append(of, g)
+			}
+			value := int64(0)
 			if words != nil {
-				x[i] = words[from+i]
+				value = words[from+i]
 			} else {
-				x[i] = int64(s.ids[from+i])
+				value = int64(s.ids[from+i])
 			}
-			h[i] = mix(uint64(x[i]>>6), uint64(g))
+			x[many] = block{value >> 6, 1 << (value & 63)}
+			many++
 		}
-		s.index.touch(h[:len(part)])
-		for i, g := range part {
-			if v.Nulls == nil || !v.Nulls[from+i] {
-				s.insert(h[i], x[i]>>6, 1<<(x[i]&63), g)
-			}
+		s.insert(of, x[:many])
+	}
+}
+
+// setStep is the most blocks that insert takes. It loads them at once, so that the loads overlap.
+const setStep = 64
+
+// insert adds the values of each block to the group with the same number.
+func (s *sets) insert(groups []uint32, x []block) {
+	s.reserve(len(x))
+	var h [setStep]uint64
+	for i, p := range x {
+		h[i] = mix(uint64(p.base), uint64(groups[i]))
+	}
+	bits := uint64(len(s.slots) - 1)
+	if len(s.slots) >= bigIndex {
+		var id [setStep]uint32
+		for i := range x {
+			id[i] = s.slots[h[i]&bits]
+		}
+		s.touch(id[:len(x)])
+	}
+	for i, p := range x {
+		s.put(h[i], p, groups[i])
+	}
+}
+
+// touch loads blocks, so that put meets them in the cache.
+func (s *sets) touch(ids []uint32) (sum uint64) {
+	for _, id := range ids {
+		if id != 0 {
+			sum += s.blocks[id-1].mask
+		}
+	}
+	return sum
+}
+
+// put adds the values of a block with hash h to a group. There must be room.
+func (s *sets) put(h uint64, x block, group uint32) {
+	for last := uint64(len(s.slots) - 1); ; h++ {
+		slot := &s.slots[h&last]
+		if *slot == 0 {
+			*slot = s.append(x, group)
+			s.size[group] += int64(bits.OnesCount64(x.mask))
+			return
+		}
+		if p := &s.blocks[*slot-1]; p.base == x.base && (s.links == nil && group == 0 || s.links != nil && s.links[*slot-1].group == group) {
+			s.size[group] += int64(bits.OnesCount64(x.mask &^ p.mask))
+			p.mask |= x.mask
+			return
 		}
 	}
 }
 
-// insert adds the values of a mask to a group. There must be room for a place.
-func (s *sets) insert(h uint64, base int64, mask uint64, g uint32) {
-	id, fresh := s.index.find(h, uint64(base), uint64(g), 1)
-	if fresh {
-		s.base = append(s.base, base)
-		s.masks = append(s.masks, 0)
-		s.next = append(s.next, s.first[g])
-		s.first[g] = id + 1
+// append stores a new block, and returns its number plus one.
+func (s *sets) append(x block, group uint32) uint32 {
+	if s.links == nil && group != 0 {
+		s.links = make([]link, len(s.blocks), cap(s.blocks))
+		for i := range s.links {
+			s.links[i] = link{next: uint32(i)}
+		}
+		s.first[0] = uint32(len(s.blocks))
 	}
-	s.size[g] += int64(bits.OnesCount64(mask &^ s.masks[id]))
-	s.masks[id] |= mask
+	s.blocks = append(s.blocks, x)
+	id := uint32(len(s.blocks))
+	if s.links != nil {
+		s.links = append(s.links, link{group, s.first[group]})
+		s.first[group] = id
+	}
+	return id
 }
 
-// each calls f for all values of a group.
-func (s *sets) each(group int, f func(x int64) error) error {
-	for id := s.first[group]; id != 0; id = s.next[id-1] {
-		for mask := s.masks[id-1]; mask != 0; mask &= mask - 1 {
-			if err := f(s.base[id-1]<<6 | int64(bits.TrailingZeros64(mask))); err != nil {
-				return err
+// reserve makes room for n more blocks.
+func (s *sets) reserve(n int) {
+	need := len(s.blocks) + n
+	if need*8 <= len(s.slots)*5 {
+		return
+	}
+	size := max(64, len(s.slots))
+	for need*8 > size*5 {
+		size *= 2
+	}
+	blocks := make([]block, len(s.blocks), size/8*5)
+	copy(blocks, s.blocks)
+	s.blocks = blocks
+	s.slots = make([]uint32, size)
+	last := uint64(size - 1)
+	for i, p := range s.blocks {
+		group := uint32(0)
+		if s.links != nil {
+			group = s.links[i].group
+		}
+		h := mix(uint64(p.base), uint64(group))
+		for s.slots[h&last] != 0 {
+			h++
+		}
+		s.slots[h&last] = uint32(i + 1)
+	}
+}
+
+// of yields the blocks of a group.
+func (s *sets) of(group int) iter.Seq[block] {
+	return func(yield func(block) bool) {
+		if s.links == nil {
+			for i := 0; group == 0 && i < len(s.blocks) && yield(s.blocks[i]); i++ {
+			}
+			return
+		}
+		for id := s.first[group]; id != 0 && yield(s.blocks[id-1]); id = s.links[id-1].next {
+		}
+	}
+}
+
+// values yields the values of a group.
+func (s *sets) values(group int) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		for b := range s.of(group) {
+			for mask := b.mask; mask != 0; mask &= mask - 1 {
+				if !yield(b.base<<6 | int64(bits.TrailingZeros64(mask))) {
+					return
+				}
 			}
 		}
 	}
-	return nil
 }
 
 func (s *sets) Resize(groups int) { s.first, s.size = grow(s.first, groups), grow(s.size, groups) }
@@ -101,50 +211,80 @@ func (s *sets) AddAll(group uint32, args []*vec.Vec, n int) error {
 	return nil
 }
 
-// A state of words is the number of places, and each place: the base as a zigzag varint, and the
-// mask. A state of texts is the number of texts, and the texts.
+// A state of words is the number of blocks, and each block: the number of its value in it or
+// severalValues and the mask, and the base as a zigzag varint. A state of texts is the number of
+// texts, and the texts.
 func (s *sets) AppendState(dst []byte, group int) []byte {
 	if !s.col.word {
 		dst = binary.AppendUvarint(dst, uint64(s.size[group]))
-		_ = s.each(group, func(x int64) error {
+		for x := range s.values(group) {
 			dst = appendBytes(dst, s.col.texts.get(uint32(x)))
-			return nil
-		})
+		}
 		return dst
 	}
-	places := 0
-	for id := s.first[group]; id != 0; id = s.next[id-1] {
-		places++
+	blocks := 0
+	for range s.of(group) {
+		blocks++
 	}
-	dst = binary.AppendUvarint(dst, uint64(places))
-	for id := s.first[group]; id != 0; id = s.next[id-1] {
-		dst = binary.AppendUvarint(binary.AppendVarint(dst, s.base[id-1]), s.masks[id-1])
+	dst = binary.AppendUvarint(dst, uint64(blocks))
+	for b := range s.of(group) {
+		if b.mask&(b.mask-1) == 0 {
+			dst = append(dst, byte(bits.TrailingZeros64(b.mask)))
+		} else {
+			dst = binary.LittleEndian.AppendUint64(append(dst, severalValues), b.mask)
+		}
+		dst = binary.AppendVarint(dst, b.base)
 	}
 	return dst
 }
 
+const severalValues = 64
+
+// block reads a block of a state.
+func (d *decoder) block() block {
+	first, mask := d.byte(), uint64(0)
+	switch {
+	case first < severalValues:
+		mask = 1 << first
+	case first == severalValues:
+		mask = d.word()
+	default:
+		d.fail()
+	}
+	return block{d.varint() << 6 >> 6, mask}
+}
+
 func (s *sets) MergeState(group int, src []byte) ([]byte, error) {
 	d := decoder{src: src}
-	for range d.length(1) {
-		var base int64
-		var mask uint64
-		if s.col.word {
-			base, mask = d.varint()<<6>>6, d.uvarint()
-		} else if text := d.bytes(); !d.failed {
-			x := int64(s.col.texts.id(string(text)))
-			base, mask = x>>6, 1<<(x&63)
+	left := d.length(1)
+	if len(s.blocks) == 0 {
+		s.reserve(left)
+	}
+	var x [setStep]block
+	var groups [setStep]uint32
+	fill(groups[:], uint32(group))
+	for left > 0 && !d.failed {
+		n := min(setStep, left)
+		for i := range n {
+			if s.col.word {
+				x[i] = d.block()
+			} else if text := d.bytes(); !d.failed {
+				id := int64(s.col.texts.id(string(text)))
+				x[i] = block{id >> 6, 1 << (id & 63)}
+			}
 		}
 		if d.failed {
 			return nil, vec.ErrCorrupt
 		}
-		s.index.reserve(1)
-		s.insert(mix(uint64(base), uint64(group)), base, mask, uint32(group))
+		s.insert(groups[:n], x[:n])
+		left -= n
 	}
 	return d.end()
 }
 
 func (s *sets) Bytes() int64 {
-	return s.col.texts.bytes() + s.index.bytes() + 8*int64(cap(s.base)+cap(s.masks)+cap(s.size)) + 4*int64(cap(s.next)+cap(s.first))
+	// half of the slots count twice: a larger index is filled while the smaller one still exists
+	return s.col.texts.bytes() + 16*int64(cap(s.blocks)) + 8*int64(cap(s.size)+cap(s.links)) + 4*int64(len(s.slots)*3/2+cap(s.first))
 }
 
 // distinct passes each value of a group once to another aggregate. Without one it counts them.
@@ -178,17 +318,15 @@ func (s *distinct) Result(from, to int) (*vec.Vec, error) {
 		return err
 	}
 	for g := from; g < to; g++ {
-		err := s.each(g, func(x int64) error {
+		for x := range s.values(g) {
 			if err := s.col.appendValue(b, x); err != nil {
-				return err
+				return nil, err
 			}
 			if groups = append(groups, uint32(g-from)); len(groups) == vec.Size {
-				return flush()
+				if err := flush(); err != nil {
+					return nil, err
+				}
 			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	if err := flush(); err != nil {
