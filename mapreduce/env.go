@@ -37,6 +37,7 @@ type env struct {
 	where      func() (path string, offset, line int64)
 	bad        int64
 	quarantine *bursts
+	numbers    map[*node]*uint64 // see counter
 }
 
 // fail ends the attempt with err. Only the first error counts.

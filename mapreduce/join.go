@@ -67,6 +67,122 @@ func TryLeftJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func
 	return Dataset[U]{n}
 }
 
+// FullJoin is Join that keeps the records of both sides without a match: f receives nil for the
+// missing side.
+func FullJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(*L, *R) U, opts ...ShuffleOption) Dataset[U] {
+	n := newNode[U](planOf(left.n), "FullJoin", opts, left.n, right.n)
+	n.needs("left key", leftKey)
+	n.needs("right key", rightKey)
+	n.needs("function", f)
+	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
+		u := new(U)
+		lefts := func(ls *side[L], r *R) {
+			for l := range ls.all { // the function may keep the pointers
+				*u = f(&l, r)
+				push(u)
+				if e.stopped.Load() {
+					return
+				}
+			}
+		}
+		return func(_ *K, ls *side[L], rs iter.Seq[R]) error {
+			matched := false
+			for r := range rs {
+				if matched = true; ls.spool.Len() > 0 {
+					lefts(ls, &r)
+				} else {
+					*u = f(nil, &r)
+					push(u)
+				}
+				if e.stopped.Load() {
+					break
+				}
+			}
+			if !matched {
+				lefts(ls, nil)
+			}
+			return ls.err
+		}
+	})
+	return Dataset[U]{n}
+}
+
+// SemiJoin keeps every left record whose key occurs on the right. Of the right side only the keys
+// move. A left record comes once, however many matches it has.
+func SemiJoin[L, R, K any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, opts ...ShuffleOption) Dataset[L] {
+	n := newNode[L](planOf(left.n), "SemiJoin", opts, right.n, left.n)
+	semi(n, leftKey, rightKey, true)
+	return Dataset[L]{n}
+}
+
+// AntiJoin keeps every left record whose key does not occur on the right. Of the right side only
+// the keys move.
+func AntiJoin[L, R, K any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, opts ...ShuffleOption) Dataset[L] {
+	n := newNode[L](planOf(left.n), "AntiJoin", opts, right.n, left.n)
+	semi(n, leftKey, rightKey, false)
+	return Dataset[L]{n}
+}
+
+// semi makes n keep the records of its second input whose key does or does not occur in the first.
+// The keys of the first input come before the records, so nothing is held.
+func semi[L, R, K any](n *node, leftKey func(L) K, rightKey func(R) K, keep bool) {
+	n.needs("left key", leftKey)
+	n.needs("right key", rightKey)
+	kc, vc := keyCodec[K](n), valueCodec[L](n)
+	if len(n.plan.errs) > 0 {
+		return
+	}
+	n.wide = &wideRole{
+		write: func(e *env, input int, w *port) (any, func() error) {
+			part, k := partitioner(n, e, kc, w.parts), new(K)
+			if input == 0 {
+				return sorting(e, w, func(b []byte, r *R) ([]byte, int, int) {
+					*k = rightKey(*r)
+					b = kc.Append(b, k)
+					return b, part(b, spill.Hash(b)), len(b)
+				})
+			}
+			return sorting(e, w, func(b []byte, l *L) ([]byte, int, int) {
+				*k = leftKey(*l)
+				b = kc.Append(b, k)
+				kl := len(b)
+				p := part(b, spill.Hash(b))
+				return vc.Append(b, l), p, kl
+			})
+		},
+		read: func(e *env, next any) error {
+			push, l := next.(func(*L)), new(L)
+			m, err := merge(e, 2)
+			if err != nil {
+				return err
+			}
+			var key, value, match []byte // match is the last key of the right side
+			var input int
+			any := false
+			for {
+				if key, value, input, err = m.next(); err != nil {
+					break
+				}
+				if input == 0 {
+					match, any = key, true
+					continue
+				}
+				if found := any && bytes.Equal(key, match); found != keep {
+					continue
+				}
+				if _, err = vc.Decode(value, l); err != nil {
+					break
+				}
+				push(l)
+			}
+			if err == io.EOF {
+				err = nil
+			}
+			return err
+		},
+	}
+}
+
 // storeResult stores the result of a function in u, or handles its error for the left record.
 func storeResult[L, U any](e *env, n *node, u *U, v U, err error, l L) bool {
 	if err != nil {
@@ -244,9 +360,9 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 }
 
 // BroadcastJoin looks every left record up in a small right side, which every process holds in
-// memory. The left side is not shuffled. A small side that takes more than half of the memory ends
-// the job. f receives nil if there is no match, and must not change its arguments. Of several right
-// records with one key, the last record counts.
+// memory. It is a left join that does not shuffle the left side. A small side that takes more than
+// half of the memory ends the job. f receives nil if there is no match, and must not change its
+// arguments. Of several right records with one key, the last record counts.
 func BroadcastJoin[L, R, K, U any](left Dataset[L], small Dataset[R], leftKey func(L) K, smallKey func(R) K, f func(L, *R) U, opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(left.n), "BroadcastJoin", opts, left.n, small.n)
 	n.needs("left key", leftKey)

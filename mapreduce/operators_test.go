@@ -335,7 +335,9 @@ var operators = map[string]func(t *testing.T, s *scene){
 	},
 }
 
-func TestOperators(t *testing.T) {
+func TestOperators(t *testing.T) { checkModels(t, operators) }
+
+func checkModels(t *testing.T, operators map[string]func(t *testing.T, s *scene)) {
 	for name, check := range operators {
 		t.Run(name, func(t *testing.T) {
 			for seed := range 2 * *more {

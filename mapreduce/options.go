@@ -17,7 +17,7 @@ import (
 //
 //	Option          every operator
 //	ShuffleOption   operators that spread keys over partitions: AggregateBy, CountBy, ReduceByKey,
-//	                Distinct, Join, LeftJoin, CoGroup and their Try forms
+//	                Distinct, TopBy, Join, LeftJoin, CoGroup, their relatives and Try forms
 //	GroupOption     GroupBy and TryGroupBy, which take every ShuffleOption too
 //	SortOption      Sort and SortBy
 //	PlanOption      Define

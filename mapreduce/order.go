@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"math/rand/v2"
 
 	"github.com/layshaft/layshaft/mapreduce/agg"
 )
@@ -131,28 +130,4 @@ func Top[T any, S cmp.Ordered](d Dataset[T], n int, score func(T) S, opts ...Opt
 	}, opts...)
 	rows.n.op = "Top"
 	return rows
-}
-
-// Sample keeps n random records; every set of n records is equally likely. The choice depends only
-// on seed and on the splits of the input.
-func Sample[T any](d Dataset[T], n int, seed uint64, opts ...Option) Dataset[T] {
-	type drawn struct {
-		Rank  float64
-		Value T
-	}
-	ranked := newNode[drawn](planOf(d.n), "Sample", opts, d.n)
-	if n < 0 {
-		ranked.refuse(fmt.Errorf("it cannot keep %d records; use 0 or more", n))
-		n = 0
-	}
-	ranked.fuse = func(e *env, next any) any {
-		push, r := next.(func(*drawn)), new(drawn)
-		a := e.run.Attempt.Task
-		random := rand.New(rand.NewPCG(seed, uint64(a.Stage)<<32|uint64(a.Index)))
-		return func(t *T) {
-			r.Rank, r.Value = random.Float64(), *t
-			push(r)
-		}
-	}
-	return Map(Top(Dataset[drawn]{ranked}, n, func(x drawn) float64 { return x.Rank }), func(x drawn) T { return x.Value })
 }

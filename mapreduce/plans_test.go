@@ -215,6 +215,96 @@ func chain(r *rand.Rand, parallel func() mapreduce.ParallelOption) (steps []step
 		},
 		func() step {
 			opt := parallel()
+			return step{name: "FullJoin", engine: func(p *mapreduce.Plan, d dataset) dataset {
+				return mapreduce.FullJoin(other(p, unique), d, keyOf, keyOf, func(l, r *pair) pair {
+					switch {
+					case l == nil:
+						return pair{Key: r.Key, Value: 3 * r.Value}
+					case r == nil:
+						return pair{Key: l.Key, Value: -l.Value}
+					}
+					return pair{Key: r.Key, Value: r.Value + l.Value}
+				}, opt)
+			}, model: func(rows []pair) []pair {
+				seen := map[string]bool{}
+				all := mapRows(rows, func(r pair, emit func(pair)) {
+					seen[r.Key] = true
+					if v, ok := value[r.Key]; ok {
+						emit(pair{Key: r.Key, Value: r.Value + v})
+					} else {
+						emit(pair{Key: r.Key, Value: 3 * r.Value})
+					}
+				})
+				for _, u := range unique {
+					if !seen[u.Key] {
+						all = append(all, pair{Key: u.Key, Value: -u.Value})
+					}
+				}
+				return all
+			}}
+		},
+		func() step {
+			opt := parallel()
+			return step{name: "SemiJoin", engine: func(p *mapreduce.Plan, d dataset) dataset {
+				return mapreduce.SemiJoin(d, other(p, table), keyOf, keyOf, opt)
+			}, model: func(rows []pair) []pair {
+				return mapRows(rows, func(r pair, emit func(pair)) {
+					if _, ok := value[r.Key]; ok {
+						emit(r)
+					}
+				})
+			}}
+		},
+		func() step {
+			n, opt := r.IntN(4), parallel()
+			return step{name: "TopBy", engine: func(_ *mapreduce.Plan, d dataset) dataset { return mapreduce.TopBy(d, keyOf, n, score, opt) },
+				model: func(rows []pair) (all []pair) {
+					rows = slices.Clone(rows)
+					slices.SortFunc(rows, func(a, b pair) int { return cmp.Compare(score(b), score(a)) })
+					taken := map[string]int{}
+					for _, r := range rows {
+						if taken[r.Key]++; taken[r.Key] <= n {
+							all = append(all, r)
+						}
+					}
+					return all
+				}}
+		},
+		func() step {
+			n := 1 + r.IntN(5)
+			return step{name: "Repartition", engine: func(_ *mapreduce.Plan, d dataset) dataset { return mapreduce.Repartition(d, n) }, model: slices.Clone[[]pair]}
+		},
+		func() step { // the numbers depend on the order of rows, so only their sum is compared
+			return step{name: "WithIndex", engine: func(_ *mapreduce.Plan, d dataset) dataset {
+				return mapreduce.Map(mapreduce.Aggregate(mapreduce.WithIndex(d), agg.Compose2(
+					agg.Sum(func(x kv[int64, pair]) int64 { return x.Key }), agg.Sum(func(x kv[int64, pair]) int64 { return x.Value.Value }),
+					func(a, b int64) int64 { return 7*a + b })), func(n int64) pair { return pair{Key: "numbers", Value: n} })
+			}, model: func(rows []pair) []pair {
+				sum := int64(0)
+				for i, r := range rows {
+					sum += 7*int64(i) + r.Value
+				}
+				return []pair{{Key: "numbers", Value: sum}}
+			}}
+		},
+		func() step {
+			return step{name: "Branch", engine: func(_ *mapreduce.Plan, d dataset) dataset {
+				b := mapreduce.Branch(d, 3, func(r pair) int { return int((r.Value%4+4)%4) - 1 })
+				return mapreduce.Union(b[2], mapreduce.Map(b[0], func(r pair) pair { r.Value *= 2; return r }), b[2])
+			}, model: func(rows []pair) []pair {
+				return mapRows(rows, func(r pair, emit func(pair)) {
+					switch (r.Value%4 + 4) % 4 {
+					case 1:
+						emit(pair{Key: r.Key, Value: 2 * r.Value})
+					case 3:
+						emit(r)
+						emit(r)
+					}
+				})
+			}}
+		},
+		func() step {
+			opt := parallel()
 			return step{name: "CoGroup", engine: func(p *mapreduce.Plan, d dataset) dataset {
 				return mapreduce.CoGroup(d, other(p, table), keyOf, keyOf, func(_ context.Context, k string, ls, rs iter.Seq[pair], emit func(pair)) error {
 					n := int64(0)

@@ -204,6 +204,23 @@ func TestRefusedPlans(t *testing.T) {
 		{"fewer than no rows", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.Sample(mapreduce.Top(numbers(p), -3, self), -4, 1)
 		}), []string{": Top: it cannot keep -3 records", ": Sample: it cannot keep -4 records"}},
+		{"impossible numbers", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			d := mapreduce.SampleBy(mapreduce.TopBy(numbers(p), self, -5, self), self, -6, 1)
+			mapreduce.Branch(d, -7, self)
+			mapreduce.Cross(d, numbers(p), 0, func(a, _ int) int { return a })
+			return mapreduce.Repartition(d, 0)
+		}), []string{": TopBy: it cannot keep -5 records", ": SampleBy: it cannot keep -6", ": Branch: it cannot make -7 branches", ": Cross: it cannot allow 0 small", ": Repartition: it cannot make 0 partitions"}},
+		{"operators without functions", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			mapreduce.FullJoin[int, int, int, int](numbers(p), numbers(p), nil, nil, nil)
+			mapreduce.SemiJoin[int, int, int](numbers(p), numbers(p), nil, nil)
+			mapreduce.Zip[int, int, int](numbers(p), numbers(p), nil)
+			mapreduce.Cross[int, int, int](numbers(p), numbers(p), 1, nil)
+			return mapreduce.DistinctBy[int, int](numbers(p), nil)
+		}), []string{": FullJoin: its left key is nil", ": FullJoin: its function is nil", ": SemiJoin: its right key is nil", ": Zip: its function is nil", ": Cross: its function is nil", ": DistinctBy: its key is nil"}},
+		{"channel in a semi join", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[waiting] {
+			w := mapreduce.Map(numbers(p), func(int) waiting { return waiting{} })
+			return mapreduce.AntiJoin(w, numbers(p), func(waiting) int { return 0 }, self)
+		}), []string{": AntiJoin: ", "mapreduce_test.waiting.Deep[].Done[] is chan int"}},
 		{"options out of range", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.Map(numbers(p), self, mapreduce.Retry(-1), mapreduce.Timeout(-time.Second), mapreduce.MaxBad(-1), mapreduce.MaxBadShare(50))
 		}), []string{": Map: Retry(-1)", "Timeout(-1s)", "MaxBad(-1)", "MaxBadShare(50): use a share from 0 to 1"}},
