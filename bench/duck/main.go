@@ -5,6 +5,7 @@
 //	duck w2 OUT FILES...             catalogue report by category
 //	duck w3 OUT FILES...             sort lines
 //	duck w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
+//	duck chain|skewjoin|countdistinct|repeats|w2-csv|w2-parquet OUT FILES...   as command pipelines
 //	duck sql OUT STATEMENT MEMORY    the rows of a statement as CSV; no limit of memory if it is empty
 //	duck parquet OUT FILES...        products as Parquet
 //	duck diff [-n 20000] [-seed 1]   run generated statements in package report, too, and compare
@@ -13,7 +14,7 @@
 //
 // OUT becomes a file. The files decide by their names how w2 and w5 read them: .jsonl, .csv or
 // .parquet. GOMAXPROCS sets the number of threads, and TMPDIR where the database puts what exceeds
-// its memory.
+// its memory. $DUCK_MEMORY limits its memory.
 package main
 
 import (
@@ -50,6 +51,7 @@ func run(q query, out string) error {
 	for _, statement := range append(q.settings,
 		fmt.Sprintf("SET threads = %d", runtime.GOMAXPROCS(0)),
 		"SET preserve_insertion_order = false",
+		memoryLimit(),
 		"SET temp_directory = "+quote(filepath.Join(os.TempDir(), "duckdb")),
 		fmt.Sprintf("COPY (%s) TO %s (%s)", q.text, quote(out), q.format),
 	) {
@@ -58,6 +60,14 @@ func run(q query, out string) error {
 		}
 	}
 	return nil
+}
+
+// memoryLimit returns the statement that sets the limit in $DUCK_MEMORY, such as 512MiB.
+func memoryLimit() string {
+	if limit := os.Getenv("DUCK_MEMORY"); limit != "" {
+		return "SET memory_limit = " + quote(limit)
+	}
+	return "SELECT 1"
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

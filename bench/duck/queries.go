@@ -17,7 +17,8 @@ const tabs = `FORMAT csv, HEADER false, DELIMITER E'\t', QUOTE ''`
 
 // queries builds the query of a workload from its arguments.
 var queries = map[string]func(args []string) query{
-	"w1": tabbed(w1), "w2": tabbed(w2), "w3": tabbed(w3), "w5": tabbed(w5),
+	"w1": tabbed(w1), "w2": tabbed(w2), "w3": tabbed(w3), "w5": tabbed(w5), "w2-csv": tabbed(w2), "w2-parquet": tabbed(w2),
+	"chain": tabbed(chain), "skewjoin": tabbed(skewJoin), "countdistinct": tabbed(countDistinct), "repeats": tabbed(repeats),
 	"sql": func(args []string) query {
 		q := query{text: args[0], format: "FORMAT csv"}
 		if args[1] != "" {
@@ -75,4 +76,30 @@ func w5(paths []string) string {
 		FROM %s p
 		LEFT JOIN read_csv(%s, header=true, columns={'sku': 'VARCHAR', 'price': 'DECIMAL(12,2)'}) o USING (sku)
 		GROUP BY brand`, products(paths[1:]), quote(paths[0]))
+}
+
+func events(paths []string) string {
+	return fmt.Sprintf("read_csv(%s, header=true, columns={'id': 'BIGINT', 'user': 'BIGINT', 'amount': 'BIGINT'})", list(paths))
+}
+
+func chain(paths []string) string {
+	text := "SELECT id AS k, amount AS v FROM " + events(paths)
+	for i := range 8 {
+		text = fmt.Sprintf("SELECT (k * 48271 + %d) %% 15485863 AS k, sum(v)::BIGINT AS v FROM (%s) GROUP BY 1", i, text)
+	}
+	return "SELECT k % 1000, sum(v)::BIGINT FROM (" + text + ") GROUP BY 1"
+}
+
+func skewJoin(paths []string) string {
+	return fmt.Sprintf(`SELECT country, count(*), sum(amount)::BIGINT
+		FROM %s JOIN read_csv(%s, header=true, columns={'user': 'BIGINT', 'country': 'VARCHAR'}) USING ("user")
+		GROUP BY country`, events(paths[1:]), quote(paths[0]))
+}
+
+func countDistinct(paths []string) string {
+	return "SELECT count(DISTINCT id) FROM " + events(paths)
+}
+
+func repeats(paths []string) string {
+	return fmt.Sprintf("SELECT n, count(*) FROM (SELECT l, count(*) AS n FROM %s GROUP BY l) GROUP BY n", lines(paths))
 }

@@ -8,13 +8,14 @@ import (
 )
 
 func TestChoose(t *testing.T) {
-	const all = "w1 w2 w3 w5 startup w2-sql w2-sql-csv w2-sql-parquet w5-sql groups distinct sort dev first-row"
+	const all = "w1 w2 w3 w5 startup chain skewjoin longkeys manykeys countdistinct tiny w2-csv w2-parquet chain-dev w1-dev w2-dev w3-dev w5-dev w2-sql w2-sql-csv w2-sql-parquet w5-sql groups distinct sort dev first-row"
 	tests := []struct{ args, want string }{ // no names wanted: an error
 		{"all", all},
 		{"w3 w1", "w1 w3"},
 		{"w5 all", all},
 		{"startup startup", "startup"},
-		{"sort reports w1", strings.Replace(all, "w2 w3 w5 startup ", "", 1)},
+		{"sort reports w1", strings.Replace(all, "w2 w3 w5 startup chain skewjoin longkeys manykeys countdistinct tiny w2-csv w2-parquet chain-dev w1-dev w2-dev w3-dev w5-dev ", "", 1)},
+		{"works", "chain skewjoin longkeys manykeys countdistinct tiny w2-csv w2-parquet chain-dev w1-dev w2-dev w3-dev w5-dev"},
 		{"", ""},
 		{"w1 w4", ""},
 	}

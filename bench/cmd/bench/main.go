@@ -3,7 +3,10 @@
 //
 //	go run ./bench/cmd/bench [FLAGS] w1|w2|w3|w5|startup...
 //	go run ./bench/cmd/bench [FLAGS] w2-sql|w2-sql-csv|w2-sql-parquet|w5-sql|groups|distinct|sort|dev|first-row...
+//	go run ./bench/cmd/bench [FLAGS] chain|skewjoin|longkeys|manykeys|countdistinct|tiny...
+//	go run ./bench/cmd/bench [FLAGS] w2-csv|w2-parquet|chain-dev|w1-dev|w2-dev|w3-dev|w5-dev...
 //	go run ./bench/cmd/bench [FLAGS] reports
+//	go run ./bench/cmd/bench [FLAGS] works
 //	go run ./bench/cmd/bench [FLAGS] all
 //
 // The data, 7 GB for all workloads, stays in $LAYSHAFT_BENCH_DATA, by default in layshaft-bench in
@@ -42,7 +45,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "`N` rounds that count, after one that does not")
 	skipDuck := flag.Bool("skip-duck", false, "leave DuckDB out")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "bench: usage: bench [FLAGS] all|reports|"+strings.Join(names(), "|")+"...")
+		fmt.Fprintln(flag.CommandLine.Output(), "bench: usage: bench [FLAGS] all|works|reports|"+strings.Join(names(), "|")+"...")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -67,7 +70,7 @@ func run(ctx context.Context, w io.Writer, chosen []workload, rounds int, skipDu
 	if err != nil {
 		return err
 	}
-	for _, set := range []string{"text", "catalog", "sort"} {
+	for _, set := range []string{"text", "catalog", "sort", "works"} {
 		if slices.ContainsFunc(chosen, func(work workload) bool { return work.set == set }) {
 			if err := p.generate(ctx, data, set); err != nil {
 				return err
@@ -135,7 +138,10 @@ func measure(ctx context.Context, w io.Writer, work workload, data string, p *pr
 	}
 	fmt.Fprintf(w, "### %s: %s\n\nInput: %s; files: %d; rounds: %d.\n\n", work.name, work.title, bytesize.Format(input.bytes), len(input.paths), max(rounds, work.rounds))
 	bases := []string{handWritten, duckDB}
-	if work.query.dev {
+	if work.memory != "" {
+		bases = bases[1:]
+	}
+	if work.dev || work.query.dev {
 		bases = []string{embedded}
 	}
 	if err := compare.Markdown(w, results, bases...); err != nil {
@@ -151,15 +157,30 @@ func (p *programs) commands(ctx context.Context, work workload, set string, inpu
 		return p.reportCommands(ctx, work.query, set, input)
 	}
 	args := func(program string, flags ...string) []string {
-		return slices.Concat([]string{program}, flags, []string{work.program, "{out}"}, input.paths)
+		return slices.Concat([]string{program}, flags, []string{work.program, "{out}"}, input.args)
 	}
-	commands := []compare.Command{
-		{Name: handWritten, Args: args(p.limit)},
-		{Name: persisted, Args: args(p.pipelines, "-progress", "none", "-state", "{tmp}/state")},
-		{Name: embedded, Args: args(p.pipelines, "-progress", "none")},
+	if work.dev {
+		address, stop, err := p.startDev(ctx, set)
+		remote := []string{p.pipelines, "-progress", "none", "-cluster", address, work.program, "{out}"}
+		for _, pattern := range work.files {
+			remote = append(remote, "dataset://catalog/"+pattern)
+		}
+		return []compare.Command{
+			{Name: embedded, Args: args(p.pipelines, "-progress", "none", "-state", "{tmp}/state")},
+			{Name: "on dev -workers 2", Args: remote},
+		}, stop, err
 	}
+	flags, env := []string{"-progress", "none"}, []string(nil)
+	commands := []compare.Command{{Name: handWritten, Args: args(p.limit)}}
+	if work.memory != "" {
+		flags, env = append(flags, "-memory", work.memory), []string{"DUCK_MEMORY=" + work.memory}
+		commands = nil
+	}
+	commands = append(commands,
+		compare.Command{Name: persisted, Args: args(p.pipelines, append(flags, "-state", "{tmp}/state")...)},
+		compare.Command{Name: embedded, Args: args(p.pipelines, flags...)})
 	if p.duck != "" {
-		commands = append(commands, compare.Command{Name: duckDB, Args: args(p.duck)})
+		commands = append(commands, compare.Command{Name: duckDB, Args: args(p.duck), Env: env})
 	}
 	return commands, func() error { return nil }, nil
 }

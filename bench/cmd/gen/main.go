@@ -5,6 +5,7 @@
 //	gen text DIR      1 GiB of words in natural frequencies: DIR/part-NN.txt
 //	gen catalog DIR   10 million products: DIR/jsonl/part-NN.jsonl, DIR/csv/part-NN.csv, DIR/overrides.csv
 //	gen sort DIR      1 GiB of 100-byte records: DIR/part-NN.rec
+//	gen works DIR [SCALE]   the inputs of the small works (works.go), divided by SCALE
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -29,9 +31,14 @@ const (
 func stream(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
 
 func main() {
-	sets := map[string]func(dir string) error{"text": text, "catalog": catalog, "sort": sortable}
-	if len(os.Args) != 3 || sets[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "gen: usage: gen text|catalog|sort DIR")
+	scale := 1
+	if len(os.Args) == 4 {
+		scale, _ = strconv.Atoi(os.Args[3])
+	}
+	sets := map[string]func(dir string) error{"text": text, "catalog": catalog, "sort": sortable,
+		"works": func(dir string) error { return works(dir, scale) }}
+	if len(os.Args) < 3 || sets[os.Args[1]] == nil || scale < 1 {
+		fmt.Fprintln(os.Stderr, "gen: usage: gen text|catalog|sort|works DIR [SCALE]")
 		os.Exit(2)
 	}
 	if err := sets[os.Args[1]](os.Args[2]); err != nil {

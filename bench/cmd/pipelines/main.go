@@ -4,14 +4,24 @@
 //	pipelines [FLAGS] w2 OUT FILES...             catalogue report by category
 //	pipelines [FLAGS] w3 OUT FILES...             sort lines
 //	pipelines [FLAGS] w5 OUT OVERRIDES FILES...   join with price overrides, then report by brand
+//
+// The small works take the files that gen works writes:
+//
+//	chain OUT FILES...            8 shuffles of events in which nothing folds, then a sum
+//	skewjoin OUT USERS FILES...   join of users and events, half of one user, then a sum by country
+//	countdistinct OUT FILES...    exact number of different ids of events
+//	repeats OUT FILES...          how many lines occur how often
+//	w2-csv, w2-parquet OUT FILES...   w2 from other formats
 package main
 
 import (
 	"context"
 	"flag"
 	"log"
+	"maps"
 	"os"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 
 	"github.com/layshaft/layshaft/mapreduce"
@@ -21,8 +31,8 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
-// Params are the paths of one run: the output Out, the price file Overrides and the product files
-// Files.
+// Params are the paths of one run: the output Out, the small side Overrides of a join, and the
+// other files.
 type Params struct {
 	Out, Overrides string
 	Files          []string
@@ -39,14 +49,14 @@ var w1 = mapreduce.Define("w1", func(p *mapreduce.Plan, in Params) mapreduce.Dat
 	return mapreduce.Nothing(p)
 })
 
-// Product is the part of a catalogue row for the report. Category and Brand are its groups; Stock
-// counts pieces.
+// Product is the part of a catalogue row for the report. Category and Brand are its groups. Price
+// is in cents, Stock in pieces, Rating in tenths.
 type Product struct {
-	Category string `json:"category"`
-	Brand    string `json:"brand"`
-	Price    int64  `json:"price" decimal:"2"` // cents
-	Stock    int64  `json:"stock"`
-	Rating   int64  `json:"rating" decimal:"1"` // tenths
+	Category string `json:"category" parquet:"category"`
+	Brand    string `json:"brand" parquet:"brand"`
+	Price    int64  `json:"price" parquet:"price,decimal(2:12)" decimal:"2"`
+	Stock    int64  `json:"stock" parquet:"stock"`
+	Rating   int64  `json:"rating" parquet:"rating,decimal(1:3)" decimal:"1"`
 }
 
 type report struct {
@@ -74,14 +84,17 @@ var byCategory = agg.Agg[Product, report, report]{
 }
 
 var w2 = mapreduce.Define("w2", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
-	products := mapreduce.Read(p, jsonio.Rows[Product](in.Files...))
+	writeReport(mapreduce.Read(p, jsonio.Rows[Product](in.Files...)), in)
+	return mapreduce.Nothing(p)
+})
+
+func writeReport(products mapreduce.Dataset[Product], in Params) {
 	mapreduce.AggregateBy(products, func(p Product) string { return p.Category }, byCategory).
 		WriteTo(textio.WriteAs(in.Out, func(dst []byte, c mapreduce.KV[string, report]) []byte {
 			r := &c.Value
 			return columns(append(dst, c.Key...), r.N, r.Value, r.Rating, r.Max, int64(r.Brands.Len()))
 		}))
-	return mapreduce.Nothing(p)
-})
+}
 
 func columns(dst []byte, values ...int64) []byte {
 	for _, v := range values {
@@ -144,6 +157,11 @@ var w5 = mapreduce.Define("w5", func(p *mapreduce.Plan, in Params) mapreduce.Dat
 	return mapreduce.Nothing(p)
 })
 
+var works = map[string]*mapreduce.Definition[Params, mapreduce.None]{
+	"w1": w1, "w2": w2, "w3": w3, "w5": w5, "w2-csv": w2csv, "w2-parquet": w2parquet,
+	"chain": chain, "skewjoin": skewJoin, "countdistinct": countDistinct, "repeats": repeats,
+}
+
 func main() {
 	mapreduce.Main()
 	log.SetFlags(0)
@@ -151,7 +169,7 @@ func main() {
 	profile := flag.String("cpuprofile", "", "write a CPU profile to `FILE`")
 	flag.Parse()
 	if flag.NArg() < 3 {
-		log.Fatal("pipelines: usage: pipelines [FLAGS] w1|w2|w3|w5 OUT [OVERRIDES] FILES...")
+		log.Fatal("pipelines: usage: pipelines [FLAGS] WORK OUT [OVERRIDES] FILES...")
 	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
@@ -164,11 +182,11 @@ func main() {
 		defer pprof.StopCPUProfile()
 	}
 	in := Params{Out: flag.Arg(1), Files: flag.Args()[2:]}
-	work := map[string]*mapreduce.Definition[Params, mapreduce.None]{"w1": w1, "w2": w2, "w3": w3, "w5": w5}[flag.Arg(0)]
+	work := works[flag.Arg(0)]
 	if work == nil {
-		log.Fatalf("pipelines: unknown work %q: w1, w2, w3 or w5", flag.Arg(0))
+		log.Fatalf("pipelines: unknown work %q: %v", flag.Arg(0), slices.Sorted(maps.Keys(works)))
 	}
-	if work == w5 {
+	if work == w5 || work == skewJoin {
 		in.Overrides, in.Files = in.Files[0], in.Files[1:]
 	}
 	if _, err := work.Collect(context.Background(), target, in); err != nil {

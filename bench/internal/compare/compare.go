@@ -18,6 +18,7 @@ import (
 type Command struct {
 	Name string   // name in the table
 	Args []string // program first
+	Env  []string // variables beside those of this process
 }
 
 // Config configures Measure.
@@ -121,7 +122,7 @@ func (r *runner) run(ctx context.Context, command Command) (Run, error) {
 	if r.config.Sync {
 		flushDisks()
 	}
-	run, err := once(ctx, args, tmp)
+	run, err := once(ctx, args, tmp, command.Env...)
 	if err != nil {
 		return Run{}, err
 	}

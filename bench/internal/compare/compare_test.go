@@ -126,7 +126,7 @@ func sh(t *testing.T, name, script string) Command {
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no shell: ", err)
 	}
-	return Command{name, []string{"sh", "-c", script}}
+	return Command{Name: name, Args: []string{"sh", "-c", script}}
 }
 
 func TestMeasure(t *testing.T) {
@@ -179,7 +179,7 @@ func TestMeasureRefuses(t *testing.T) {
 		{"no commands", Config{Rounds: 1}, nil, "no commands"},
 		{"a command without output", Config{Rounds: 1}, []Command{sh(t, "mute", "true")}, `mute: .*\{out\}`},
 		{"a command that fails", Config{Rounds: 1}, []Command{good, sh(t, "bad", "echo the reason >&2; exit 3; {out}")}, "bad: exit status 3: the reason$"},
-		{"a command that is not there", Config{Rounds: 1}, []Command{{"gone", []string{"/no/such/program", "{out}"}}}, "gone: .*no/such/program"},
+		{"a command that is not there", Config{Rounds: 1}, []Command{{Name: "gone", Args: []string{"/no/such/program", "{out}"}}}, "gone: .*no/such/program"},
 		{"no output", Config{Rounds: 1}, []Command{sh(t, "lazy", "true {out}")}, "lazy: output: .*no such file"},
 		{"empty output", Config{Rounds: 1}, []Command{sh(t, "idle", "true >{out}")}, "idle: output: empty"},
 		{"a wrong line of trace", Config{Rounds: 1}, []Command{sh(t, "odd", "echo x >{out}; echo trace: first record at noon >&2")}, `odd: line "trace: first record at noon"`},

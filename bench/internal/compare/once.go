@@ -15,9 +15,9 @@ import (
 const firstRecord = "trace: first record at "
 
 // once runs a command and discards its standard output.
-func once(ctx context.Context, args []string, tmp string) (Run, error) {
+func once(ctx context.Context, args []string, tmp string, env ...string) (Run, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "LAYSHAFT_TRACE=first")
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+tmp, "LAYSHAFT_TRACE=first"), env...)
 	var stderr head
 	cmd.Stderr = &stderr
 	start := time.Now()
