@@ -1,12 +1,12 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group sim catalog
+.PHONY: python-stubs help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group sim catalog python
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 check: ## everything that CI runs
 	./.ci/run
@@ -40,6 +40,14 @@ fmt: ## format the Go code
 
 proto: ## generate Go from the schema
 	tools/buf generate
+
+python: ## the wheel of the Python package, in dist/ (needs Python 3.10 with pip)
+	python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist ./python
+	@rm -rf python/build
+	@ls dist/layshaft-*.whl
+
+python-stubs: ## generate Python from the schema (needs Python with grpcio-tools 1.75)
+	python3 -m grpc_tools.protoc -Iproto --python_out=python/src --pyi_out=python/src layshaft/v1/tasks.proto
 
 cover: ## coverage of the short tests, by function, and as cover.html
 	go test -short -coverpkg=./... -coverprofile=cover.out ./...

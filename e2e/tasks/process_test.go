@@ -5,6 +5,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,7 @@ type cluster struct {
 	coordinator      *process
 	dir              string
 	outbox           string // database whose outbox the coordinator forwards
+	http             string // address of the pages and the HTTP API; empty means none
 }
 
 // newCluster starts a coordinator.
@@ -78,7 +80,15 @@ func newCluster(t testing.TB) *cluster {
 // newClusterIn starts a coordinator whose data is in dir.
 func newClusterIn(t testing.TB, dir string) *cluster {
 	t.Helper()
-	c := &cluster{address: porttest.Free(t), gearman: porttest.Free(t), dir: dir}
+	c := &cluster{dir: dir}
+	c.launch(t)
+	return c
+}
+
+// launch gives c its addresses, starts it and connects to it.
+func (c *cluster) launch(t testing.TB) {
+	t.Helper()
+	c.address, c.gearman = porttest.Free(t), porttest.Free(t)
 	c.start(t)
 	client, err := tasks.Dial(tasks.Cluster{Address: c.address, Connect: patience, Patience: patience})
 	if err != nil {
@@ -90,13 +100,12 @@ func newClusterIn(t testing.TB, dir string) *cluster {
 			t.Error(err)
 		}
 	})
-	return c
 }
 
 // start starts the coordinator, again after a kill.
 func (c *cluster) start(t testing.TB) {
 	t.Helper()
-	args := []string{"coordinator", "-data", c.dir, "-listen", c.address, "-gearman", c.gearman, "-http", "none", "-gossip", "127.0.0.1:0"}
+	args := []string{"coordinator", "-data", c.dir, "-listen", c.address, "-gearman", c.gearman, "-http", cmp.Or(c.http, "none"), "-gossip", "127.0.0.1:0"}
 	if c.outbox != "" {
 		args = append(args, "-outbox", c.outbox)
 	}
