@@ -96,11 +96,12 @@ type memberFlags struct {
 
 // coordinatorCmd runs a coordinator.
 type coordinatorCmd struct {
-	Data   string   `required:"" placeholder:"DIR" help:"Directory for the coordinator's data; created if missing."`
-	Listen string   `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address for clients and workers (gRPC)."`
-	HTTP   string   `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
-	Gossip string   `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address for gossip between members."`
-	Join   []string `sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of other members. Not needed if workers join the coordinator."`
+	Data         string   `required:"" placeholder:"DIR" help:"Directory for the coordinator's data; created if missing."`
+	Listen       string   `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address for clients and workers (gRPC)."`
+	HTTP         string   `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
+	HTTPReadOnly bool     `name:"http-read-only" help:"Pages show commands in place of the buttons that change something."`
+	Gossip       string   `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address for gossip between members."`
+	Join         []string `sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of other members. Not needed if workers join the coordinator."`
 	memberFlags
 
 	Peers           []string      `group:"Several coordinators" sep:"," placeholder:"HOST:PORT" help:"Addresses (-listen or -advertise) of all coordinators of the cluster, this one too: three or five. They keep the same state, and any one can be destroyed. The first start waits for all of them. Default: a single coordinator."`

@@ -299,7 +299,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	logSettings(k, log)
 	return node.RunCoordinator(c.untilEOF(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
-		Peers: c.Peers, ElectionTimeout: c.ElectionTimeout,
+		ReadOnly: c.HTTPReadOnly, Peers: c.Peers, ElectionTimeout: c.ElectionTimeout,
 		Statsd: c.Statsd, StatsdEvery: c.StatsdEvery, StatsdPrefix: c.StatsdPrefix,
 		BackupTo: c.BackupTo, BackupEvery: c.BackupEvery, BackupKeep: c.BackupKeep,
 		Outboxes: c.Outbox, Gearman: c.Gearman, GearmanHTTP: c.GearmanHTTP, GearmanOptions: gearman,

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -51,4 +52,6 @@ func failedLately(jobs []jobRow, now time.Time) (out []attention) {
 	return out
 }
 
-func jobURL(j *jobRow) string { return "/jobs/" + string(j.ID) }
+func jobURL(j *jobRow) string { return jobPath(string(j.ID)) }
+
+func jobPath(id string) string { return "/jobs/" + url.PathEscape(id) }

@@ -1,5 +1,5 @@
 // Package dashboard shows the state of a cluster: web pages for people, the same as JSON, and
-// metrics. It is read-only; for each possible change it shows the command.
+// metrics. People who may change something have buttons for it; others see the command.
 //
 // A look costs the cluster little. Each page is made at most once a second, from numbers that the
 // cores keep anyway. Every listing has a limit and counts the rest. Audits run in small parts.
@@ -55,19 +55,33 @@ type Config struct {
 	Backups func() report.Backups
 	// Notice returns a sentence for the top of every page, or "". Nil means none.
 	Notice func() string
-	Log    *slog.Logger // nil means silence
+	// Caller returns the context of a request with its caller, for permissions and for the audit
+	// log. Nil means the context of the request.
+	Caller func(*http.Request) context.Context
+	// Hosts are host names of this coordinator, beside the name of the machine. A page that was
+	// opened under another name has no buttons, unless the name has no dot.
+	Hosts []string
+	// ReadOnly means that pages have commands in place of buttons.
+	ReadOnly bool
+	Log      *slog.Logger // nil means silence
 }
 
 // Dashboard serves pages and metrics. Make one with New. It is also a prometheus.Collector.
 type Dashboard struct {
 	cfg     Config
-	pages   map[string]*template.Template
+	pages   map[bool]map[string]*template.Template // with buttons or without, by name
 	samples sampler
 	audit   *auditor
 
 	// mu guards the fields below. It is held while a page is made.
 	mu   sync.Mutex
-	made map[string]renderedPage // by address
+	made map[pageKey]renderedPage
+}
+
+// pageKey identifies a version of a page.
+type pageKey struct {
+	address string
+	acts    bool // with buttons
 }
 
 // renderedPage is the last version of a page.
@@ -101,18 +115,24 @@ func New(cfg Config) (*Dashboard, error) {
 	if cfg.Coordinators == nil {
 		cfg.Coordinators = func() report.Coordinators { return report.Coordinators{} }
 	}
-	d := &Dashboard{cfg: cfg, pages: map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[string]renderedPage{}}
-	for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "functions", "function", "task", "missing"} {
-		t, err := page.Parse(html, "html/parts.html", "html/"+name+".html")
-		if err != nil {
-			return nil, fmt.Errorf("dashboard: %w", err)
-		}
-		if name == "job" {
-			if t, err = runpage.Add(t); err != nil {
+	if cfg.Caller == nil {
+		cfg.Caller = (*http.Request).Context
+	}
+	d := &Dashboard{cfg: cfg, pages: map[bool]map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[pageKey]renderedPage{}}
+	for _, acts := range []bool{false, true} {
+		d.pages[acts] = map[string]*template.Template{}
+		for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "functions", "function", "task", "act", "missing"} {
+			t, err := page.Parse(html, "html/parts.html", "html/"+name+".html")
+			if err != nil {
 				return nil, fmt.Errorf("dashboard: %w", err)
 			}
+			if name == "job" {
+				if t, err = runpage.Add(t); err != nil {
+					return nil, fmt.Errorf("dashboard: %w", err)
+				}
+			}
+			d.pages[acts][name] = t.Funcs(template.FuncMap{"acts": func() bool { return acts }})
 		}
-		d.pages[name] = t
 	}
 	return d, nil
 }
@@ -139,40 +159,41 @@ func (d *Dashboard) Handler() http.Handler {
 			d.json(w)
 			return
 		}
-		d.show(w, "/", func() view { return d.overview() })
+		d.show(w, r, "/", func() view { return d.overview() })
 	})
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { d.json(w) })
 	mux.HandleFunc("GET /jobs", func(w http.ResponseWriter, r *http.Request) {
 		state, n := r.FormValue("state"), number(r)
-		d.show(w, fmt.Sprintf("/jobs?state=%s&page=%d", url.QueryEscape(state), n), func() view { return d.jobs(state, n) })
+		d.show(w, r, fmt.Sprintf("/jobs?state=%s&page=%d", url.QueryEscape(state), n), func() view { return d.jobs(state, n) })
 	})
 	mux.HandleFunc("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
-		d.show(w, "/jobs/"+url.PathEscape(id), func() view { return d.job(id) })
+		d.show(w, r, "/jobs/"+url.PathEscape(id), func() view { return d.job(id) })
 	})
 	mux.HandleFunc("GET /jobs/{id}/compare/{other}", func(w http.ResponseWriter, r *http.Request) {
 		id, other := r.PathValue("id"), r.PathValue("other")
-		d.show(w, "/jobs/"+url.PathEscape(id)+"/compare/"+url.PathEscape(other), func() view { return d.compare(id, other) })
+		d.show(w, r, "/jobs/"+url.PathEscape(id)+"/compare/"+url.PathEscape(other), func() view { return d.compare(id, other) })
 	})
 	d.jobFiles(mux)
+	d.actionPages(mux)
 	mux.HandleFunc("GET /workers", func(w http.ResponseWriter, r *http.Request) {
 		n := number(r)
-		d.show(w, fmt.Sprintf("/workers?page=%d", n), func() view { return d.workers(n) })
+		d.show(w, r, fmt.Sprintf("/workers?page=%d", n), func() view { return d.workers(n) })
 	})
 	mux.HandleFunc("GET /tasks", func(w http.ResponseWriter, r *http.Request) {
 		function, n := plain.Bytes(r.FormValue("function")), number(r)
 		if function != "" {
-			d.show(w, "/tasks?function="+url.QueryEscape(function), func() view { return d.function(function) })
+			d.show(w, r, "/tasks?function="+url.QueryEscape(function), func() view { return d.function(function) })
 			return
 		}
-		d.show(w, fmt.Sprintf("/tasks?page=%d", n), func() view { return d.functions(n) })
+		d.show(w, r, fmt.Sprintf("/tasks?page=%d", n), func() view { return d.functions(n) })
 	})
 	mux.HandleFunc("GET /tasks/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
-		d.show(w, "/tasks/"+url.PathEscape(id), func() view { return d.task(id) })
+		d.show(w, r, "/tasks/"+url.PathEscape(id), func() view { return d.task(id) })
 	})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
-		d.show(w, "/404", func() view { return missing("There is no such page.") })
+		d.show(w, r, "/404", func() view { return missing("There is no such page.") })
 	})
 	return page.Guard(mux)
 }
@@ -198,8 +219,18 @@ func missing(what string) view {
 }
 
 // show sends a page. It makes the page again when the last version is too old.
-func (d *Dashboard) show(w http.ResponseWriter, address string, look func() view) {
-	m, err := d.make(address, look)
+func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, address string, look func() view) {
+	m, err := d.make(pageKey{address, d.mayAct(r)}, look)
+	d.send(w, address, m, err)
+}
+
+// answer sends a page that nobody else gets.
+func (d *Dashboard) answer(w http.ResponseWriter, r *http.Request, v view) {
+	m, err := d.render(v, d.mayAct(r), time.Now())
+	d.send(w, r.URL.Path, m, err)
+}
+
+func (d *Dashboard) send(w http.ResponseWriter, address string, m renderedPage, err error) {
 	if err != nil {
 		d.cfg.Log.Error("page not made", "page", address, "err", err)
 		http.Error(w, "the page could not be made; the log says why", http.StatusInternalServerError)
@@ -210,15 +241,32 @@ func (d *Dashboard) show(w http.ResponseWriter, address string, look func() view
 	_, _ = w.Write(m.body)
 }
 
-func (d *Dashboard) make(address string, look func() view) (renderedPage, error) {
+func (d *Dashboard) make(key pageKey, look func() view) (renderedPage, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if m, ok := d.made[address]; ok && now.Sub(m.at) < fresh {
+	if m, ok := d.made[key]; ok && now.Sub(m.at) < fresh {
 		return m, nil
 	}
-	v := look()
+	m, err := d.render(look(), key.acts, now)
+	if err != nil {
+		return renderedPage{}, err
+	}
+	for k, old := range d.made {
+		if now.Sub(old.at) >= fresh || len(d.made) >= maxMade {
+			delete(d.made, k)
+		}
+	}
+	d.made[key] = m
+	return m, nil
+}
+
+// render makes a page, with buttons if acts is true.
+func (d *Dashboard) render(v view, acts bool, now time.Time) (renderedPage, error) {
 	f := page.Frame{Title: v.title, Name: "cluster " + d.cfg.Cluster, Version: d.cfg.Version, At: now, Content: v.content, Scripts: v.scripts}
+	if acts {
+		f.Scripts = append([]string{"act.js"}, f.Scripts...)
+	}
 	if d.cfg.Notice != nil {
 		f.Notice = d.cfg.Notice()
 	}
@@ -226,7 +274,7 @@ func (d *Dashboard) make(address string, look func() view) (renderedPage, error)
 		l.Here = l.Text == v.section
 		f.Nav = append(f.Nav, l)
 	}
-	body, err := page.Render(d.pages[v.page], &f)
+	body, err := page.Render(d.pages[acts][v.page], &f)
 	if err != nil {
 		return renderedPage{}, err
 	}
@@ -234,11 +282,5 @@ func (d *Dashboard) make(address string, look func() view) (renderedPage, error)
 	if m.status == 0 {
 		m.status = http.StatusOK
 	}
-	for a, old := range d.made {
-		if now.Sub(old.at) >= fresh || len(d.made) >= maxMade {
-			delete(d.made, a)
-		}
-	}
-	d.made[address] = m
 	return m, nil
 }

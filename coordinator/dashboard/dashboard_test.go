@@ -29,7 +29,10 @@ import (
 )
 
 // open returns a dashboard of a coordinator that runs until the test ends.
-func open(t *testing.T) *Dashboard {
+func open(t *testing.T) *Dashboard { return openAs(t, nil) }
+
+// openAs is open, with a check of callers.
+func openAs(t *testing.T, authorize func(context.Context, string) error) *Dashboard {
 	t.Helper()
 	data, err := datadir.Open(t.TempDir(), datadir.Options{NoSync: true})
 	if err != nil {
@@ -43,7 +46,7 @@ func open(t *testing.T) *Dashboard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data})
+	server, err := jobserver.New(jobserver.Config{Coordinator: c, Data: data, Authorize: authorize})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +108,7 @@ func (d *Dashboard) submitTasks(t *testing.T, function string, n int) (ids []uin
 func get(t *testing.T, h http.Handler, path, accept string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.Host = "127.0.0.1:7071"
 	if accept != "" {
 		r.Header.Set("Accept", accept)
 	}
@@ -265,7 +269,7 @@ func TestPagesAreShared(t *testing.T) {
 	for range 20 {
 		viewers.Go(func() {
 			for range 50 {
-				if _, err := d.make("/x", func() view { made++; return missing("x") }); err != nil {
+				if _, err := d.make(pageKey{"/x", true}, func() view { made++; return missing("x") }); err != nil {
 					t.Error(err)
 				}
 			}
@@ -276,7 +280,7 @@ func TestPagesAreShared(t *testing.T) {
 		t.Errorf("made %d times, want at most %d", made, most)
 	}
 	for i := range 3 * maxMade {
-		if _, err := d.make(fmt.Sprint(i), func() view { return missing("x") }); err != nil {
+		if _, err := d.make(pageKey{fmt.Sprint(i), false}, func() view { return missing("x") }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -52,7 +52,7 @@ func (d *Dashboard) run(id job.ID) (r *report.Run, st report.Job, running []repo
 func (d *Dashboard) job(id string) view {
 	r, st, running, ok := d.run(job.ID(id))
 	if !ok {
-		return missing(fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", id))
+		return missing(noJob(id))
 	}
 	now := time.Now()
 	c := runpage.New(report.ViewRun(r, &st, running, now), now)
@@ -60,6 +60,10 @@ func (d *Dashboard) job(id string) view {
 	c.Running, c.More = running[:min(len(running), perPage)], max(len(running)-perPage, 0)
 	c.Others = d.others(&st)
 	return view{page: "job", title: "Job " + id, section: "Jobs", content: c, scripts: []string{"timeline.js"}}
+}
+
+func noJob(id string) string {
+	return fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", id)
 }
 
 // others returns other runs of the same program, the latest first.
@@ -98,7 +102,7 @@ func (d *Dashboard) compare(id, other string) view {
 	for i, x := range []string{other, id} {
 		r, st, running, ok := d.run(job.ID(x))
 		if !ok {
-			return missing(fmt.Sprintf("Job %s is not known: it was never submitted here, or it has been forgotten.", x))
+			return missing(noJob(x))
 		}
 		views[i] = report.ViewRun(r, &st, running, now)
 	}

@@ -379,7 +379,7 @@ func (d *Dashboard) function(name string) view {
 	l := d.cfg.Tasks.Overview()
 	i := slices.IndexFunc(l.Functions, func(f report.Function) bool { return f.Name == name })
 	if i < 0 {
-		return missing(fmt.Sprintf("Function %s is not known: no task of it was submitted, and no worker handles it.", name))
+		return missing(noFunction(name))
 	}
 	v := functionView{functionRow: functionOf(l.Functions[i])}
 	lim := &v.Function.Limits
@@ -412,6 +412,10 @@ func (d *Dashboard) function(name string) view {
 		v.Dead = append(v.Dead, taskOf(t))
 	}
 	return view{page: "function", title: "Function " + name, section: "Tasks", content: &v}
+}
+
+func noFunction(name string) string {
+	return fmt.Sprintf("Function %s is not known: no task of it was submitted, and no worker handles it.", name)
 }
 
 func (d *Dashboard) task(id string) view {

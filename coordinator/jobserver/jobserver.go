@@ -155,18 +155,29 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// authorize returns Authorize with its refusals logged; nil when there is none.
+// authorize returns the check of gRPC calls; nil when there is none.
 func (s *Server) authorize() func(ctx context.Context, fullMethod string) error {
 	if s.cfg.Authorize == nil {
 		return nil
 	}
-	return func(ctx context.Context, method string) error {
-		err := s.cfg.Authorize(ctx, method)
-		if err != nil {
-			s.audit(ctx, "refuse", "method", method, "err", err)
-		}
-		return err
+	return s.Authorize
+}
+
+// Authorize returns an error if the caller may not call a method, and logs the refusal.
+func (s *Server) Authorize(ctx context.Context, fullMethod string) error {
+	if s.cfg.Authorize == nil {
+		return nil
 	}
+	err := s.cfg.Authorize(ctx, fullMethod)
+	if err != nil {
+		s.audit(ctx, "refuse", "method", fullMethod, "err", err)
+	}
+	return err
+}
+
+// Permits reports whether the caller may call a method. Unlike Authorize, it logs nothing.
+func (s *Server) Permits(ctx context.Context, fullMethod string) bool {
+	return s.cfg.Authorize == nil || s.cfg.Authorize(ctx, fullMethod) == nil
 }
 
 const (
@@ -250,6 +261,12 @@ func (s *Server) Cancel(ctx context.Context, r *layshaftv1.CancelRequest) (*lays
 		return &layshaftv1.CancelResponse{}, nil
 	}
 	return &layshaftv1.CancelResponse{}, s.c.Cancel(ctx, job.ID(r.GetJob()), r.GetReason())
+}
+
+// CancelJob is Cancel for callers in this process.
+func (s *Server) CancelJob(ctx context.Context, id job.ID, why string) error {
+	_, err := s.Cancel(ctx, &layshaftv1.CancelRequest{Job: string(id), Reason: why})
+	return err
 }
 
 // Detach lets a job continue without its client.

@@ -107,6 +107,12 @@ func (s *Server) DrainWorker(ctx context.Context, r *layshaftv1.DrainWorkerReque
 	return &layshaftv1.DrainWorkerResponse{}, err
 }
 
+// Drain is DrainWorker for callers in this process.
+func (s *Server) Drain(ctx context.Context, worker string) error {
+	_, err := s.DrainWorker(ctx, &layshaftv1.DrainWorkerRequest{Worker: worker})
+	return err
+}
+
 // Report returns the state of a job with the progress of its attempts, or of its planning; ok is
 // false when the job is unknown.
 func (s *Server) Report(id job.ID) (r report.Job, ok bool) {

@@ -201,11 +201,7 @@ func (b *browser) look(t *testing.T, name, address string) {
 		if evaluate[bool](t, b.tab, `document.documentElement.scrollWidth > window.innerWidth + 1`) {
 			t.Errorf("%s is wider than the window", where)
 		}
-		var picture struct{ Data []byte }
-		b.call(t, "Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}, &picture)
-		if err := os.WriteFile(filepath.Join(b.out, fmt.Sprintf("%s-%d-%s.png", name, x.width, x.scheme)), picture.Data, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		b.picture(t, fmt.Sprintf("%s-%d-%s", name, x.width, x.scheme))
 		if b.axe != nil {
 			b.checkAccess(t, where)
 		}
@@ -216,6 +212,25 @@ func (b *browser) look(t *testing.T, name, address string) {
 		t.Errorf("%s: %s", name, p)
 	}
 	b.problems = nil
+}
+
+// picture stores a picture of the page.
+func (b *browser) picture(t *testing.T, name string) {
+	t.Helper()
+	var picture struct{ Data []byte }
+	b.call(t, "Page.captureScreenshot", map[string]any{"captureBeyondViewport": true}, &picture)
+	if err := os.WriteFile(filepath.Join(b.out, name+".png"), picture.Data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func (b *browser) checkAccess(t *testing.T, name string) {
@@ -275,6 +290,7 @@ func TestPages(t *testing.T) {
 	c.stop()
 	c.start(t)
 	b.look(t, "job-after-restart", root+pages["job"])
+	b.actOnAll(t, c, root)
 }
 
 // The time line of 200,000 attempts is drawn in a moment, from one file.

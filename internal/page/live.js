@@ -70,6 +70,7 @@
 
   const again = () => setTimeout(async () => { await look(); again(); }, wait);
   document.addEventListener('visibilitychange', look);
+  document.addEventListener('look', look); // another script has changed something
   localise(document);
   say('live, as of', false);
   again();

@@ -22,7 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 )
 
-//go:embed layout.html parts.html style.css live.js timeline.js icon.svg
+//go:embed layout.html parts.html style.css live.js act.js timeline.js icon.svg
 var files embed.FS
 
 // Frame is the data of a page around its content.
@@ -49,6 +49,7 @@ type Link struct {
 var Funcs = template.FuncMap{
 	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": ShellQuote, "bar": NewBar, "line": Line, "time": timeOf, "iso": iso, "pct": pct, "args": args, "asset": asset,
 	"slots": Slots, "add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return max(a-b, 0) },
+	"acts":   func() bool { return false }, // whether the reader has buttons; packages replace it
 	"firstn": firstNames, "over": func(s []string) int { return max(len(s)-shownNames, 0) },
 }
 
@@ -80,7 +81,7 @@ func Render(t *template.Template, f *Frame) ([]byte, error) {
 }
 
 // policy allows pages to use only resources from this server.
-const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // Guard is GuardHost, and adds the security headers to every response.
 func Guard(h http.Handler) http.Handler {
@@ -89,7 +90,7 @@ func Guard(h http.Handler) http.Handler {
 		to.Set("Content-Security-Policy", policy)
 		to.Set("X-Content-Type-Options", "nosniff")
 		to.Set("X-Frame-Options", "DENY")
-		to.Set("Referrer-Policy", "no-referrer")
+		to.Set("Referrer-Policy", "same-origin") // a form without a referrer has no origin either
 		to.Set("Cross-Origin-Resource-Policy", "same-origin")
 		to.Set("Cache-Control", "no-store")
 		h.ServeHTTP(w, r)
@@ -114,17 +115,27 @@ func isRebound(r *http.Request) bool {
 	if !ok || !at.IP.IsLoopback() {
 		return false
 	}
+	host := HostOf(r)
+	return host != "" && !IsAddress(host)
+}
+
+// HostOf returns the host that a request names, without its port.
+func HostOf(r *http.Request) string {
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = strings.Trim(host, "[]")
-	return host != "" && !strings.EqualFold(host, "localhost") && net.ParseIP(host) == nil
+	return strings.Trim(host, "[]")
+}
+
+// IsAddress reports whether a host is an IP address or localhost, which nobody can point elsewhere.
+func IsAddress(host string) bool {
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil
 }
 
 // Assets adds the style and the script to a mux.
 func Assets(mux *http.ServeMux) {
-	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "timeline.js": "text/javascript; charset=utf-8",
+	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "act.js": "text/javascript; charset=utf-8", "timeline.js": "text/javascript; charset=utf-8",
 		"icon.svg": "image/svg+xml"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) {
 			b, _ := files.ReadFile(name) // embedded, so it cannot fail

@@ -68,6 +68,8 @@ type CoordinatorConfig struct {
 	BackupTo    string
 	BackupEvery time.Duration
 	BackupKeep  int
+	// ReadOnly means that pages show commands in place of buttons.
+	ReadOnly bool
 	// Outboxes are the databases whose outboxes are forwarded; see package outbox.
 	Outboxes []string
 	// Gearman is the address for Gearman clients and workers; empty means none.
@@ -200,7 +202,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	backups := &datadir.Schedule{To: c.BackupTo, Every: c.BackupEvery, Keep: c.BackupKeep, Cluster: data.Cluster, Log: c.Log,
 		Write: func(ctx context.Context, w io.Writer) error { return datadir.Backup(ctx, coord, data, tasks, w) }}
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
-		Syncs: data.Journal.Syncs, History: runs.Open, Outboxes: outboxes.States, Backups: backups.State, Coordinators: coordinators, Notice: p.notice, Log: c.Log})
+		Syncs: data.Journal.Syncs, History: runs.Open, Outboxes: outboxes.States, Backups: backups.State, Coordinators: coordinators, Notice: p.notice, Caller: p.caller, Hosts: c.hosts(p), ReadOnly: c.ReadOnly, Log: c.Log})
 	if err != nil {
 		return err
 	}
@@ -233,7 +235,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 			family.Go(func() error { outboxes.Run(within); return nil })
 		}
 		shown := &page{ready: ready.Load, leads: func() bool { return true }, metrics: append(metrics, board), shown: board.Handler(),
-			api: httpapi.New(httpapi.Config{Tasks: tasks, Caller: p.caller, Authorize: p.authorize()})}
+			api: httpapi.New(httpapi.Config{Tasks: tasks, Caller: p.caller, Authorize: server.Authorize})}
 		family.Go(func() error { return shown.serve(within, l.http, p.tls, c.Log) })
 	}
 	family.Go(func() error {
@@ -261,6 +263,16 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 		err = failed // it ended the server
 	}
 	return err
+}
+
+// hosts returns the host names of all coordinators.
+func (c *CoordinatorConfig) hosts(p *ports) (names []string) {
+	for _, address := range append([]string{p.advertise}, c.Peers...) {
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			names = append(names, host)
+		}
+	}
+	return names
 }
 
 // peerCertificate returns the identity in the caller's certificate, or "".

@@ -85,7 +85,7 @@ func (f *follower) proxy(log *slog.Logger) http.Handler {
 		ErrorHandler:  f.unavailable,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if f.p.sameUser && strings.HasPrefix(r.URL.Path, "/api/v1/") {
+		if f.p.sameUser && (strings.HasPrefix(r.URL.Path, "/api/v1/") || r.Method != http.MethodGet) {
 			if err := security.AuthorizeSameUser(f.p.caller(r), r.URL.Path); err != nil {
 				http.Error(w, err.Error(), http.StatusForbidden)
 				return

@@ -1,0 +1,54 @@
+package taskserver
+
+import (
+	"context"
+
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Change changes tasks. It is one of the RPC methods, for callers in this process, with the same
+// entry in the audit log. It returns the tasks that have changed.
+type Change func(t *Server, ctx context.Context, tasks []uint64) ([]uint64, error)
+
+// The changes of tasks.
+var (
+	Cancel Change = func(t *Server, ctx context.Context, tasks []uint64) ([]uint64, error) {
+		a, err := t.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: tasks})
+		return a.GetTasks(), err
+	}
+	RunNow Change = func(t *Server, ctx context.Context, tasks []uint64) ([]uint64, error) {
+		a, err := t.RunTasks(ctx, &layshaftv1.RunTasksRequest{Tasks: tasks})
+		return a.GetTasks(), err
+	}
+	Retry Change = func(t *Server, ctx context.Context, tasks []uint64) ([]uint64, error) {
+		a, err := t.RetryTasks(ctx, &layshaftv1.RetryTasksRequest{Tasks: tasks})
+		return a.GetTasks(), err
+	}
+	Drop Change = func(t *Server, ctx context.Context, tasks []uint64) ([]uint64, error) {
+		a, err := t.DropTasks(ctx, &layshaftv1.DropTasksRequest{Tasks: tasks})
+		return a.GetTasks(), err
+	}
+)
+
+// FunctionChange is a Change of a function.
+type FunctionChange func(t *Server, ctx context.Context, function string) error
+
+// The changes of functions.
+var (
+	Pause FunctionChange = func(t *Server, ctx context.Context, function string) error {
+		_, err := t.PauseFunction(ctx, &layshaftv1.PauseFunctionRequest{Function: function, Paused: true})
+		return err
+	}
+	Resume FunctionChange = func(t *Server, ctx context.Context, function string) error {
+		_, err := t.PauseFunction(ctx, &layshaftv1.PauseFunctionRequest{Function: function})
+		return err
+	}
+	RetryDead FunctionChange = func(t *Server, ctx context.Context, function string) error {
+		_, err := t.RetryTasks(ctx, &layshaftv1.RetryTasksRequest{Function: function})
+		return err
+	}
+	DropDead FunctionChange = func(t *Server, ctx context.Context, function string) error {
+		_, err := t.DropTasks(ctx, &layshaftv1.DropTasksRequest{Function: function})
+		return err
+	}
+)
