@@ -19,6 +19,7 @@ var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/Watch":       {Client, Reader},
 	"/layshaft.v1.CoordinatorService/ListJobs":    {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetHistory":  {Client, Reader},
+	"/layshaft.v1.CoordinatorService/GetOutput":   {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetSpec":     {Client, Reader, Worker},
 	"/layshaft.v1.CoordinatorService/Commits":     {Client},
 	"/layshaft.v1.CoordinatorService/ReportLost":  {Client, Worker},

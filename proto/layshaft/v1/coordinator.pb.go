@@ -1452,6 +1452,107 @@ func (x *GetHistoryResponse) GetData() []byte {
 	return nil
 }
 
+// GetOutputRequest names a job.
+type GetOutputRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// after is the number of the last line that the caller has; zero means none.
+	After         int64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOutputRequest) Reset() {
+	*x = GetOutputRequest{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOutputRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOutputRequest) ProtoMessage() {}
+
+func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOutputRequest.ProtoReflect.Descriptor instead.
+func (*GetOutputRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetOutputRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *GetOutputRequest) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+// GetOutputResponse has some lines, about 256 KiB.
+type GetOutputResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lines are in order.
+	Lines         []*OutputLine `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOutputResponse) Reset() {
+	*x = GetOutputResponse{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOutputResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOutputResponse) ProtoMessage() {}
+
+func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOutputResponse.ProtoReflect.Descriptor instead.
+func (*GetOutputResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetOutputResponse) GetLines() []*OutputLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
 // JobCode is a job and its program.
 type JobCode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1467,7 +1568,7 @@ type JobCode struct {
 
 func (x *JobCode) Reset() {
 	*x = JobCode{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1580,7 @@ func (x *JobCode) String() string {
 func (*JobCode) ProtoMessage() {}
 
 func (x *JobCode) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1593,7 @@ func (x *JobCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCode.ProtoReflect.Descriptor instead.
 func (*JobCode) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *JobCode) GetSpec() *Spec {
@@ -1529,7 +1630,7 @@ type CommitsRequest struct {
 
 func (x *CommitsRequest) Reset() {
 	*x = CommitsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1642,7 @@ func (x *CommitsRequest) String() string {
 func (*CommitsRequest) ProtoMessage() {}
 
 func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1655,7 @@ func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsRequest.ProtoReflect.Descriptor instead.
 func (*CommitsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CommitsRequest) GetJob() string {
@@ -1587,7 +1688,7 @@ type CommitsResponse struct {
 
 func (x *CommitsResponse) Reset() {
 	*x = CommitsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1700,7 @@ func (x *CommitsResponse) String() string {
 func (*CommitsResponse) ProtoMessage() {}
 
 func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1713,7 @@ func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsResponse.ProtoReflect.Descriptor instead.
 func (*CommitsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CommitsResponse) GetCommits() []*Producer {
@@ -1651,7 +1752,7 @@ type ReportLostRequest struct {
 
 func (x *ReportLostRequest) Reset() {
 	*x = ReportLostRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1663,7 +1764,7 @@ func (x *ReportLostRequest) String() string {
 func (*ReportLostRequest) ProtoMessage() {}
 
 func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1676,7 +1777,7 @@ func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostRequest.ProtoReflect.Descriptor instead.
 func (*ReportLostRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportLostRequest) GetAttempt() *Attempt {
@@ -1702,7 +1803,7 @@ type ReportLostResponse struct {
 
 func (x *ReportLostResponse) Reset() {
 	*x = ReportLostResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1815,7 @@ func (x *ReportLostResponse) String() string {
 func (*ReportLostResponse) ProtoMessage() {}
 
 func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +1828,7 @@ func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostResponse.ProtoReflect.Descriptor instead.
 func (*ReportLostResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
 }
 
 // ListWorkersRequest requests a list of workers.
@@ -1739,7 +1840,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1852,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1865,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
 }
 
 // ListWorkersResponse lists workers by name.
@@ -1780,7 +1881,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1893,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1906,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerStatus {
@@ -1835,7 +1936,7 @@ type AwayWorker struct {
 
 func (x *AwayWorker) Reset() {
 	*x = AwayWorker{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +1948,7 @@ func (x *AwayWorker) String() string {
 func (*AwayWorker) ProtoMessage() {}
 
 func (x *AwayWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +1961,7 @@ func (x *AwayWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwayWorker.ProtoReflect.Descriptor instead.
 func (*AwayWorker) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AwayWorker) GetId() string {
@@ -1903,7 +2004,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2016,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2029,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WorkerStatus) GetHello() *Hello {
@@ -1998,7 +2099,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2111,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2124,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DetachRequest) GetJob() string {
@@ -2042,7 +2143,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2155,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2168,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 // DrainWorkerRequest names a worker. If it is away, the coordinator no longer waits for its files.
@@ -2081,7 +2182,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2194,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2207,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -2125,7 +2226,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2238,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2251,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 // FindFilesRequest requests a list of a dataset's files.
@@ -2166,7 +2267,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2279,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2292,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -2219,7 +2320,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2332,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2345,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -2270,7 +2371,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2282,7 +2383,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2295,7 +2396,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PutCodeRequest) GetBody() isPutCodeRequest_Body {
@@ -2350,7 +2451,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2463,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2476,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 // GetCodeRequest names a program.
@@ -2389,7 +2490,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2502,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2515,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2435,7 +2536,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2548,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2561,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2479,7 +2580,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2592,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2605,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2518,7 +2619,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2631,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2644,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2568,6 +2669,7 @@ type WorkRequest struct {
 	//	*WorkRequest_Leaving
 	//	*WorkRequest_Moved
 	//	*WorkRequest_Drain
+	//	*WorkRequest_Output
 	Body          isWorkRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2575,7 +2677,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2587,7 +2689,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2600,7 +2702,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WorkRequest) GetBody() isWorkRequest_Body {
@@ -2682,6 +2784,15 @@ func (x *WorkRequest) GetDrain() *Drain {
 	return nil
 }
 
+func (x *WorkRequest) GetOutput() *OutputLines {
+	if x != nil {
+		if x, ok := x.Body.(*WorkRequest_Output); ok {
+			return x.Output
+		}
+	}
+	return nil
+}
+
 type isWorkRequest_Body interface {
 	isWorkRequest_Body()
 }
@@ -2728,6 +2839,11 @@ type WorkRequest_Drain struct {
 	Drain *Drain `protobuf:"bytes,8,opt,name=drain,proto3,oneof"`
 }
 
+type WorkRequest_Output struct {
+	// output has lines that user code wrote. Only a coordinator that wants them gets it.
+	Output *OutputLines `protobuf:"bytes,9,opt,name=output,proto3,oneof"`
+}
+
 func (*WorkRequest_Hello) isWorkRequest_Body() {}
 
 func (*WorkRequest_Heartbeat) isWorkRequest_Body() {}
@@ -2743,6 +2859,155 @@ func (*WorkRequest_Leaving) isWorkRequest_Body() {}
 func (*WorkRequest_Moved) isWorkRequest_Body() {}
 
 func (*WorkRequest_Drain) isWorkRequest_Body() {}
+
+func (*WorkRequest_Output) isWorkRequest_Body() {}
+
+// OutputLines are lines that user code of one job wrote to its standard output and error.
+type OutputLines struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// lines are in order.
+	Lines         []*OutputLine `protobuf:"bytes,2,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputLines) Reset() {
+	*x = OutputLines{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputLines) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputLines) ProtoMessage() {}
+
+func (x *OutputLines) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputLines.ProtoReflect.Descriptor instead.
+func (*OutputLines) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *OutputLines) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *OutputLines) GetLines() []*OutputLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+// OutputLine is one line.
+type OutputLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// text is the line without its end, at most 4 KiB. It may be any bytes.
+	Text []byte `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// at_nanos is the time at the worker, in nanoseconds since 1970.
+	AtNanos int64 `protobuf:"varint,2,opt,name=at_nanos,json=atNanos,proto3" json:"at_nanos,omitempty"`
+	// attempts are the attempts that may have written it: exactly one when it is known, and all
+	// attempts of the process when it is not. Each is STAGE/INDEX#N.
+	Attempts []string `protobuf:"bytes,3,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	// omitted is the number of lines before this one that were not sent, because there were too many.
+	Omitted int64 `protobuf:"varint,4,opt,name=omitted,proto3" json:"omitted,omitempty"`
+	// worker is the name of the worker. A worker does not set it.
+	Worker string `protobuf:"bytes,5,opt,name=worker,proto3" json:"worker,omitempty"`
+	// number orders the lines of a job. A worker does not set it.
+	Number        int64 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputLine) Reset() {
+	*x = OutputLine{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputLine) ProtoMessage() {}
+
+func (x *OutputLine) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputLine.ProtoReflect.Descriptor instead.
+func (*OutputLine) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *OutputLine) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+func (x *OutputLine) GetAtNanos() int64 {
+	if x != nil {
+		return x.AtNanos
+	}
+	return 0
+}
+
+func (x *OutputLine) GetAttempts() []string {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+func (x *OutputLine) GetOmitted() int64 {
+	if x != nil {
+		return x.Omitted
+	}
+	return 0
+}
+
+func (x *OutputLine) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *OutputLine) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
 
 // Hello is a worker's description of itself.
 type Hello struct {
@@ -2800,7 +3065,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +3077,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +3090,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Hello) GetWorker() string {
@@ -2988,7 +3253,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3265,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3278,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -3047,7 +3312,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +3324,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +3337,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -3119,7 +3384,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3131,7 +3396,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3144,7 +3409,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -3181,7 +3446,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3193,7 +3458,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3206,7 +3471,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -3234,7 +3499,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3511,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +3524,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -3278,7 +3543,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3290,7 +3555,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3303,7 +3568,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
 }
 
 // WorkResponse is a message to a worker.
@@ -3330,7 +3595,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3342,7 +3607,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3355,7 +3620,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WorkResponse) GetBody() isWorkResponse_Body {
@@ -3544,7 +3809,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3556,7 +3821,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3569,7 +3834,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -3597,7 +3862,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +3874,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +3887,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -3644,14 +3909,16 @@ type Welcome struct {
 	Cluster string `protobuf:"bytes,3,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	// peers are the addresses of other workers, by worker name. Further addresses follow in Peers
 	// when needed.
-	Peers         map[string]string `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Peers map[string]string `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// wants_output means that the worker should send the lines that user code writes.
+	WantsOutput   bool `protobuf:"varint,5,opt,name=wants_output,json=wantsOutput,proto3" json:"wants_output,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +3930,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +3943,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -3707,6 +3974,13 @@ func (x *Welcome) GetPeers() map[string]string {
 	return nil
 }
 
+func (x *Welcome) GetWantsOutput() bool {
+	if x != nil {
+		return x.WantsOutput
+	}
+	return false
+}
+
 // Drain starts the draining of a worker.
 type Drain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3716,7 +3990,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3728,7 +4002,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3741,7 +4015,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
 }
 
 // Drained means that a draining worker can leave.
@@ -3753,7 +4027,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +4039,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +4052,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
 }
 
 // Fault is a detail of the status of a failed RPC, so that both ends see the same error.
@@ -3794,7 +4068,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3806,7 +4080,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3819,7 +4093,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Fault) GetReason() string {
@@ -3941,7 +4215,12 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x11GetHistoryRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"(\n" +
 	"\x12GetHistoryResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"o\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\":\n" +
+	"\x10GetOutputRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x03R\x05after\"B\n" +
+	"\x11GetOutputResponse\x12-\n" +
+	"\x05lines\x18\x01 \x03(\v2\x17.layshaft.v1.OutputLineR\x05lines\"o\n" +
 	"\aJobCode\x12%\n" +
 	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12%\n" +
 	"\x04code\x18\x02 \x01(\v2\x11.layshaft.v1.CodeR\x04code\x12\x16\n" +
@@ -4000,7 +4279,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x0f\n" +
 	"\rBackupRequest\"$\n" +
 	"\x0eBackupResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"\x9f\x03\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xd3\x03\n" +
 	"\vWorkRequest\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.layshaft.v1.HelloH\x00R\x05hello\x126\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x16.layshaft.v1.HeartbeatH\x00R\theartbeat\x12.\n" +
@@ -4009,8 +4288,20 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04lost\x18\x05 \x01(\v2\x1e.layshaft.v1.ReportLostRequestH\x00R\x04lost\x120\n" +
 	"\aleaving\x18\x06 \x01(\v2\x14.layshaft.v1.LeavingH\x00R\aleaving\x12*\n" +
 	"\x05moved\x18\a \x01(\v2\x12.layshaft.v1.MovedH\x00R\x05moved\x12*\n" +
-	"\x05drain\x18\b \x01(\v2\x12.layshaft.v1.DrainH\x00R\x05drainB\x06\n" +
-	"\x04body\"\xc9\x04\n" +
+	"\x05drain\x18\b \x01(\v2\x12.layshaft.v1.DrainH\x00R\x05drain\x122\n" +
+	"\x06output\x18\t \x01(\v2\x18.layshaft.v1.OutputLinesH\x00R\x06outputB\x06\n" +
+	"\x04body\"N\n" +
+	"\vOutputLines\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12-\n" +
+	"\x05lines\x18\x02 \x03(\v2\x17.layshaft.v1.OutputLineR\x05lines\"\xa1\x01\n" +
+	"\n" +
+	"OutputLine\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\fR\x04text\x12\x19\n" +
+	"\bat_nanos\x18\x02 \x01(\x03R\aatNanos\x12\x1a\n" +
+	"\battempts\x18\x03 \x03(\tR\battempts\x12\x18\n" +
+	"\aomitted\x18\x04 \x01(\x03R\aomitted\x12\x16\n" +
+	"\x06worker\x18\x05 \x01(\tR\x06worker\x12\x16\n" +
+	"\x06number\x18\x06 \x01(\x03R\x06number\"\xc9\x04\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
@@ -4073,13 +4364,14 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\taddresses\x18\x01 \x03(\v2!.layshaft.v1.Peers.AddressesEntryR\taddresses\x1a<\n" +
 	"\x0eAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xee\x01\n" +
 	"\aWelcome\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x1f\n" +
 	"\vlease_nanos\x18\x02 \x01(\x03R\n" +
 	"leaseNanos\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\tR\acluster\x125\n" +
-	"\x05peers\x18\x04 \x03(\v2\x1f.layshaft.v1.Welcome.PeersEntryR\x05peers\x1a8\n" +
+	"\x05peers\x18\x04 \x03(\v2\x1f.layshaft.v1.Welcome.PeersEntryR\x05peers\x12!\n" +
+	"\fwants_output\x18\x05 \x01(\bR\vwantsOutput\x1a8\n" +
 	"\n" +
 	"PeersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -4088,7 +4380,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aDrained\"O\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\x9c\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\xea\n" +
 	"\n" +
 	"\x12CoordinatorService\x12C\n" +
 	"\x06Submit\x12\x1a.layshaft.v1.SubmitRequest\x1a\x1b.layshaft.v1.SubmitResponse(\x01\x12;\n" +
@@ -4099,7 +4391,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\bListJobs\x12\x1c.layshaft.v1.ListJobsRequest\x1a\x1d.layshaft.v1.ListJobsResponse\x12F\n" +
 	"\aGetSpec\x12\x1b.layshaft.v1.GetSpecRequest\x1a\x1c.layshaft.v1.GetSpecResponse0\x01\x12O\n" +
 	"\n" +
-	"GetHistory\x12\x1e.layshaft.v1.GetHistoryRequest\x1a\x1f.layshaft.v1.GetHistoryResponse0\x01\x12F\n" +
+	"GetHistory\x12\x1e.layshaft.v1.GetHistoryRequest\x1a\x1f.layshaft.v1.GetHistoryResponse0\x01\x12L\n" +
+	"\tGetOutput\x12\x1d.layshaft.v1.GetOutputRequest\x1a\x1e.layshaft.v1.GetOutputResponse0\x01\x12F\n" +
 	"\aCommits\x12\x1b.layshaft.v1.CommitsRequest\x1a\x1c.layshaft.v1.CommitsResponse0\x01\x12M\n" +
 	"\n" +
 	"ReportLost\x12\x1e.layshaft.v1.ReportLostRequest\x1a\x1f.layshaft.v1.ReportLostResponse\x12P\n" +
@@ -4124,7 +4417,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -4146,144 +4439,153 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*GetSpecResponse)(nil),     // 17: layshaft.v1.GetSpecResponse
 	(*GetHistoryRequest)(nil),   // 18: layshaft.v1.GetHistoryRequest
 	(*GetHistoryResponse)(nil),  // 19: layshaft.v1.GetHistoryResponse
-	(*JobCode)(nil),             // 20: layshaft.v1.JobCode
-	(*CommitsRequest)(nil),      // 21: layshaft.v1.CommitsRequest
-	(*CommitsResponse)(nil),     // 22: layshaft.v1.CommitsResponse
-	(*ReportLostRequest)(nil),   // 23: layshaft.v1.ReportLostRequest
-	(*ReportLostResponse)(nil),  // 24: layshaft.v1.ReportLostResponse
-	(*ListWorkersRequest)(nil),  // 25: layshaft.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil), // 26: layshaft.v1.ListWorkersResponse
-	(*AwayWorker)(nil),          // 27: layshaft.v1.AwayWorker
-	(*WorkerStatus)(nil),        // 28: layshaft.v1.WorkerStatus
-	(*DetachRequest)(nil),       // 29: layshaft.v1.DetachRequest
-	(*DetachResponse)(nil),      // 30: layshaft.v1.DetachResponse
-	(*DrainWorkerRequest)(nil),  // 31: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 32: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 33: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 34: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 35: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 36: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 37: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 38: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 39: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 40: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 41: layshaft.v1.WorkRequest
-	(*Hello)(nil),               // 42: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 43: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 44: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 45: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 46: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 47: layshaft.v1.Moved
-	(*Leaving)(nil),             // 48: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 49: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 50: layshaft.v1.Producer
-	(*Peers)(nil),               // 51: layshaft.v1.Peers
-	(*Welcome)(nil),             // 52: layshaft.v1.Welcome
-	(*Drain)(nil),               // 53: layshaft.v1.Drain
-	(*Drained)(nil),             // 54: layshaft.v1.Drained
-	(*Fault)(nil),               // 55: layshaft.v1.Fault
-	nil,                         // 56: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 57: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 58: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 59: layshaft.v1.Outcome
-	(*Failure)(nil),             // 60: layshaft.v1.Failure
-	(*Summary)(nil),             // 61: layshaft.v1.Summary
-	(*Spec)(nil),                // 62: layshaft.v1.Spec
-	(*Attempt)(nil),             // 63: layshaft.v1.Attempt
-	(*FileInfo)(nil),            // 64: layshaft.v1.FileInfo
-	(*Launch)(nil),              // 65: layshaft.v1.Launch
+	(*GetOutputRequest)(nil),    // 20: layshaft.v1.GetOutputRequest
+	(*GetOutputResponse)(nil),   // 21: layshaft.v1.GetOutputResponse
+	(*JobCode)(nil),             // 22: layshaft.v1.JobCode
+	(*CommitsRequest)(nil),      // 23: layshaft.v1.CommitsRequest
+	(*CommitsResponse)(nil),     // 24: layshaft.v1.CommitsResponse
+	(*ReportLostRequest)(nil),   // 25: layshaft.v1.ReportLostRequest
+	(*ReportLostResponse)(nil),  // 26: layshaft.v1.ReportLostResponse
+	(*ListWorkersRequest)(nil),  // 27: layshaft.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil), // 28: layshaft.v1.ListWorkersResponse
+	(*AwayWorker)(nil),          // 29: layshaft.v1.AwayWorker
+	(*WorkerStatus)(nil),        // 30: layshaft.v1.WorkerStatus
+	(*DetachRequest)(nil),       // 31: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 32: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 33: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 34: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 35: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 36: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 37: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 38: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 39: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 40: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 41: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 42: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 43: layshaft.v1.WorkRequest
+	(*OutputLines)(nil),         // 44: layshaft.v1.OutputLines
+	(*OutputLine)(nil),          // 45: layshaft.v1.OutputLine
+	(*Hello)(nil),               // 46: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 47: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 48: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 49: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 50: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 51: layshaft.v1.Moved
+	(*Leaving)(nil),             // 52: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 53: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 54: layshaft.v1.Producer
+	(*Peers)(nil),               // 55: layshaft.v1.Peers
+	(*Welcome)(nil),             // 56: layshaft.v1.Welcome
+	(*Drain)(nil),               // 57: layshaft.v1.Drain
+	(*Drained)(nil),             // 58: layshaft.v1.Drained
+	(*Fault)(nil),               // 59: layshaft.v1.Fault
+	nil,                         // 60: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 61: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 62: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 63: layshaft.v1.Outcome
+	(*Failure)(nil),             // 64: layshaft.v1.Failure
+	(*Summary)(nil),             // 65: layshaft.v1.Summary
+	(*Spec)(nil),                // 66: layshaft.v1.Spec
+	(*Attempt)(nil),             // 67: layshaft.v1.Attempt
+	(*FileInfo)(nil),            // 68: layshaft.v1.FileInfo
+	(*Launch)(nil),              // 69: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
 	1,  // 2: layshaft.v1.PlanRequest.header:type_name -> layshaft.v1.SubmitHeader
 	12, // 3: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	59, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	60, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	63, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	64, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
 	13, // 6: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
-	61, // 7: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	65, // 7: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
 	12, // 8: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	62, // 9: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
-	2,  // 10: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	50, // 11: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
-	56, // 12: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	63, // 13: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
-	28, // 14: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	27, // 15: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
-	42, // 16: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	64, // 17: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
-	2,  // 18: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	42, // 19: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	43, // 20: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	45, // 21: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	46, // 22: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
-	23, // 23: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	48, // 24: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	47, // 25: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	53, // 26: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	63, // 27: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
-	63, // 28: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	44, // 29: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	63, // 30: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	63, // 31: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	61, // 32: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	63, // 33: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	60, // 34: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	63, // 35: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	52, // 36: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	65, // 37: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	63, // 38: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	63, // 39: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	63, // 40: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	53, // 41: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	50, // 42: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
-	51, // 43: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	54, // 44: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	63, // 45: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	57, // 46: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	58, // 47: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	60, // 48: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
-	0,  // 49: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
-	7,  // 50: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
-	4,  // 51: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
-	6,  // 52: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
-	10, // 53: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
-	14, // 54: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
-	16, // 55: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
-	18, // 56: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
-	21, // 57: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	23, // 58: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	25, // 59: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	29, // 60: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	31, // 61: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	33, // 62: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	35, // 63: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	37, // 64: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	39, // 65: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	41, // 66: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 67: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	8,  // 68: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
-	5,  // 69: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	9,  // 70: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	11, // 71: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	15, // 72: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	17, // 73: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	19, // 74: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
-	22, // 75: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	24, // 76: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	26, // 77: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	30, // 78: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	32, // 79: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	34, // 80: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	36, // 81: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	38, // 82: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	40, // 83: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	49, // 84: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	67, // [67:85] is the sub-list for method output_type
-	49, // [49:67] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	45, // 9: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
+	66, // 10: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	2,  // 11: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
+	54, // 12: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
+	60, // 13: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	67, // 14: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	30, // 15: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
+	29, // 16: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
+	46, // 17: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	68, // 18: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	2,  // 19: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
+	46, // 20: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	47, // 21: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	49, // 22: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	50, // 23: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	25, // 24: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
+	52, // 25: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	51, // 26: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	57, // 27: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	44, // 28: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
+	45, // 29: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
+	67, // 30: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
+	67, // 31: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	48, // 32: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	67, // 33: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	67, // 34: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	65, // 35: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	67, // 36: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	64, // 37: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	67, // 38: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	56, // 39: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	69, // 40: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	67, // 41: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	67, // 42: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	67, // 43: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	57, // 44: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	54, // 45: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
+	55, // 46: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	58, // 47: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	67, // 48: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	61, // 49: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	62, // 50: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	64, // 51: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	0,  // 52: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
+	7,  // 53: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
+	4,  // 54: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
+	6,  // 55: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
+	10, // 56: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
+	14, // 57: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
+	16, // 58: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
+	18, // 59: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
+	20, // 60: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
+	23, // 61: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	25, // 62: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	27, // 63: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	31, // 64: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	33, // 65: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	35, // 66: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	37, // 67: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	39, // 68: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	41, // 69: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	43, // 70: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 71: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	8,  // 72: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
+	5,  // 73: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	9,  // 74: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	11, // 75: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	15, // 76: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	17, // 77: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	19, // 78: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
+	21, // 79: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
+	24, // 80: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	26, // 81: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	28, // 82: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	32, // 83: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	34, // 84: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	36, // 85: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	38, // 86: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	40, // 87: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	42, // 88: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	53, // 89: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	71, // [71:90] is the sub-list for method output_type
+	52, // [52:71] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_coordinator_proto_init() }
@@ -4297,11 +4599,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[35].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[37].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[41].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[43].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -4310,8 +4612,9 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Leaving)(nil),
 		(*WorkRequest_Moved)(nil),
 		(*WorkRequest_Drain)(nil),
+		(*WorkRequest_Output)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[49].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[53].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -4329,7 +4632,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   59,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

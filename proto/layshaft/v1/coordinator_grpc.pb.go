@@ -29,6 +29,7 @@ const (
 	CoordinatorService_ListJobs_FullMethodName    = "/layshaft.v1.CoordinatorService/ListJobs"
 	CoordinatorService_GetSpec_FullMethodName     = "/layshaft.v1.CoordinatorService/GetSpec"
 	CoordinatorService_GetHistory_FullMethodName  = "/layshaft.v1.CoordinatorService/GetHistory"
+	CoordinatorService_GetOutput_FullMethodName   = "/layshaft.v1.CoordinatorService/GetOutput"
 	CoordinatorService_Commits_FullMethodName     = "/layshaft.v1.CoordinatorService/Commits"
 	CoordinatorService_ReportLost_FullMethodName  = "/layshaft.v1.CoordinatorService/ReportLost"
 	CoordinatorService_ListWorkers_FullMethodName = "/layshaft.v1.CoordinatorService/ListWorkers"
@@ -67,6 +68,8 @@ type CoordinatorServiceClient interface {
 	GetSpec(ctx context.Context, in *GetSpecRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSpecResponse], error)
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error)
+	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
+	GetOutput(ctx context.Context, in *GetOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetOutputResponse], error)
 	// Commits sends the holder of each task's output in a stage, as tasks commit and as lost outputs
 	// are made again. It ends when the stage is complete or the job has ended.
 	Commits(ctx context.Context, in *CommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsResponse], error)
@@ -212,9 +215,28 @@ func (c *coordinatorServiceClient) GetHistory(ctx context.Context, in *GetHistor
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetHistoryClient = grpc.ServerStreamingClient[GetHistoryResponse]
 
+func (c *coordinatorServiceClient) GetOutput(ctx context.Context, in *GetOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetOutputResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_GetOutput_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetOutputRequest, GetOutputResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetOutputClient = grpc.ServerStreamingClient[GetOutputResponse]
+
 func (c *coordinatorServiceClient) Commits(ctx context.Context, in *CommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_Commits_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_Commits_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +295,7 @@ func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWor
 
 func (c *coordinatorServiceClient) FindFiles(ctx context.Context, in *FindFilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindFilesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_FindFiles_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_FindFiles_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +314,7 @@ type CoordinatorService_FindFilesClient = grpc.ServerStreamingClient[FindFilesRe
 
 func (c *coordinatorServiceClient) PutCode(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutCodeRequest, PutCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_PutCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_PutCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +327,7 @@ type CoordinatorService_PutCodeClient = grpc.ClientStreamingClient[PutCodeReques
 
 func (c *coordinatorServiceClient) GetCode(ctx context.Context, in *GetCodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_GetCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_GetCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +346,7 @@ type CoordinatorService_GetCodeClient = grpc.ServerStreamingClient[GetCodeRespon
 
 func (c *coordinatorServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_Backup_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_Backup_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +365,7 @@ type CoordinatorService_BackupClient = grpc.ServerStreamingClient[BackupResponse
 
 func (c *coordinatorServiceClient) Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_Work_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[10], CoordinatorService_Work_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -380,6 +402,8 @@ type CoordinatorServiceServer interface {
 	GetSpec(*GetSpecRequest, grpc.ServerStreamingServer[GetSpecResponse]) error
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error
+	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
+	GetOutput(*GetOutputRequest, grpc.ServerStreamingServer[GetOutputResponse]) error
 	// Commits sends the holder of each task's output in a stage, as tasks commit and as lost outputs
 	// are made again. It ends when the stage is complete or the job has ended.
 	Commits(*CommitsRequest, grpc.ServerStreamingServer[CommitsResponse]) error
@@ -438,6 +462,9 @@ func (UnimplementedCoordinatorServiceServer) GetSpec(*GetSpecRequest, grpc.Serve
 }
 func (UnimplementedCoordinatorServiceServer) GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetHistory not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) GetOutput(*GetOutputRequest, grpc.ServerStreamingServer[GetOutputResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetOutput not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) Commits(*CommitsRequest, grpc.ServerStreamingServer[CommitsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Commits not implemented")
@@ -601,6 +628,17 @@ func _CoordinatorService_GetHistory_Handler(srv interface{}, stream grpc.ServerS
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetHistoryServer = grpc.ServerStreamingServer[GetHistoryResponse]
+
+func _CoordinatorService_GetOutput_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetOutputRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CoordinatorServiceServer).GetOutput(m, &grpc.GenericServerStream[GetOutputRequest, GetOutputResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetOutputServer = grpc.ServerStreamingServer[GetOutputResponse]
 
 func _CoordinatorService_Commits_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(CommitsRequest)
@@ -791,6 +829,11 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetHistory",
 			Handler:       _CoordinatorService_GetHistory_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetOutput",
+			Handler:       _CoordinatorService_GetOutput_Handler,
 			ServerStreams: true,
 		},
 		{
