@@ -167,6 +167,7 @@ type Node struct {
 	files   *files
 	local   net.Listener // where child processes reach files; nil without them
 	out     *outbox
+	lines   *lines
 	drops   *drops
 
 	removeSocket func() error // removes the socket of local
@@ -202,7 +203,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	}
 	n.name = n.identity.ID + "-" + randomName(6)
 	n.log = cfg.Log.With("worker", n.name)
-	n.out, n.drops = newOutbox(), newDrops()
+	n.out, n.lines, n.drops = newOutbox(), newLines(), newDrops()
 	n.peers = newPeers(func(address string) (*grpc.ClientConn, error) {
 		return n.dial(address, cfg.PeerCreds, grpc.WithIdleTimeout(peerIdle))
 	})
@@ -252,7 +253,7 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 
 // runChildren makes programs run in child processes.
 func (n *Node) runChildren() (err error) {
-	n.jobs.runner, err = runner.New(runner.Config{Dir: filepath.Join(n.cfg.Dir, "children"), Env: n.cfg.ChildEnv, Check: n.w.store.CheckSpace, Log: n.log})
+	n.jobs.runner, err = runner.New(runner.Config{Dir: filepath.Join(n.cfg.Dir, "children"), Env: n.cfg.ChildEnv, Check: n.w.store.CheckSpace, Lines: n.lines.add, Log: n.log})
 	if err != nil {
 		return err
 	}

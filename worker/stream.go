@@ -110,6 +110,7 @@ func (n *Node) runStream(outer context.Context, copies chan struct{}) (welcomed 
 	}
 	n.log.Info("joined", "epoch", welcome.GetEpoch(), "lease", time.Duration(welcome.GetLeaseNanos()))
 	n.out.openStream()
+	n.lines.setWanted(welcome.GetWantsOutput())
 	received := make(chan error, 1)
 	go func() { received <- n.receiveLoop(ctx, stream, copies) }()
 	err, ended := n.sendLoop(stream, time.Duration(welcome.GetLeaseNanos()), received)
@@ -284,6 +285,12 @@ func (n *Node) sendLoop(stream workStream, lease time.Duration, received <-chan 
 					_ = stream.CloseSend()
 					<-received
 					return errLeft, true
+				}
+			}
+		case <-n.lines.wake:
+			for _, m := range n.lines.take() {
+				if err := stream.Send(m); err != nil {
+					return recvError(received, err)
 				}
 			}
 		case <-beat.C:

@@ -48,7 +48,7 @@ func Serve(address string, build Build) error {
 		return fmt.Errorf("worker's socket: %w", err)
 	}
 	defer stacksOnQuit()()
-	return serve(conn, build)
+	return serve(conn, build, tagOutput())
 }
 
 // StuckMark is printed by the child before the stacks of its attempts, when the worker sends
@@ -80,13 +80,14 @@ func stacksOnQuit() (stop func()) {
 	}
 }
 
-func serve(conn net.Conn, build Build) error {
+// serve runs attempts for the worker at conn. It writes tags of attempts to tags, if it is not nil.
+func serve(conn net.Conn, build Build, tags io.Writer) error {
 	one := &oneConn{Conn: conn, closed: make(chan struct{})}
 	gs := grpc.NewServer(grpc.ForceServerCodecV2(codec{}), grpc.StaticStreamWindowSize(perSlot), grpc.StaticConnWindowSize(math.MaxInt32),
 		grpc.ReadBufferSize(batch), grpc.WriteBufferSize(batch), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(1<<16))
 	ctx, cancel := context.WithCancelCause(context.Background())
-	runnerv1.RegisterRunnerServiceServer(gs, &server{ctx: ctx, build: build, programs: make(map[int]*job.Program)})
+	runnerv1.RegisterRunnerServiceServer(gs, &server{ctx: ctx, build: build, tags: tags, programs: make(map[int]*job.Program)})
 	err := gs.Serve(one)
 	cancel(errors.New("the worker is gone"))
 	gs.Stop()
@@ -125,6 +126,7 @@ type server struct {
 	runnerv1.UnimplementedRunnerServiceServer
 	ctx   context.Context
 	build Build
+	tags  io.Writer // nil means no tags
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -265,7 +267,9 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	done := make(chan struct{})
 	var ticker sync.WaitGroup
 	ticker.Go(func() { a.reportProgress(done) })
+	s.tag(tagBegins, launch.Attempt)
 	err = call.Run(a.ctx, p.Stages[stage], r)
+	s.tag(tagEnds, launch.Attempt)
 	close(done)
 	ticker.Wait()
 	if err == nil {

@@ -5,26 +5,32 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
 const (
 	linesPerSecond = 20      // maximum lines of a child's output in the worker's log
-	maxLine        = 1 << 10 // maximum bytes of one line in the log
+	maxLine        = 4 << 10 // maximum bytes of one line
 )
 
 // output keeps the start and the end of a child's output, up to limit bytes each. It logs the
-// output, up to linesPerSecond.
+// output, up to linesPerSecond, and passes each line to lines.
 type output struct {
 	limit int
 	log   *slog.Logger
+	lines func(Line) // may be nil
+	// running returns the attempts of the child, for a child without tags.
+	running func() []string
 
+	tags    child.Untagger
 	line    []byte    // incomplete line
-	second  time.Time // start of the second counted by lines and dropped
-	lines   int
+	second  time.Time // start of the second counted by printed and dropped
+	printed int
 	dropped int
 
 	// mu guards the fields below.
@@ -82,26 +88,48 @@ func (o *output) split(p []byte) {
 	}
 }
 
-func (o *output) print(line []byte) {
-	if now := time.Now(); now.Sub(o.second) >= time.Second {
+func (o *output) print(line []byte) { o.tags.Line(bytes.TrimSuffix(line, []byte("\r")), o.emit) }
+
+// emit logs a line and passes it on.
+func (o *output) emit(w child.Written) {
+	now := time.Now()
+	if w.Attempts == nil {
+		w.Attempts = o.running()
+	}
+	if o.lines != nil {
+		o.lines(Line{At: now, Attempts: w.Attempts, Text: w.Text})
+	}
+	if now.Sub(o.second) >= time.Second {
 		o.newSecond(now)
 	}
-	if o.lines++; o.lines > linesPerSecond {
+	if o.printed++; o.printed > linesPerSecond {
 		o.dropped++
 		return
 	}
-	o.log.Info("child output", "line", string(bytes.ToValidUTF8(line, []byte("\uFFFD"))))
+	log := o.log
+	switch a := w.Attempts; {
+	case len(a) == 1:
+		task, _, _ := strings.Cut(a[0], "#")
+		stage, _, _ := strings.Cut(task, "/")
+		log = log.With("stage", stage, "task", task, "attempt", a[0])
+	case len(a) > 1:
+		log = log.With("attempts", strings.Join(a, ","))
+	}
+	log.Info("child output", "line", string(bytes.ToValidUTF8(w.Text, []byte("\uFFFD"))))
 }
 
 func (o *output) newSecond(now time.Time) {
 	if o.dropped > 0 {
 		o.log.Warn("child output dropped, too many lines a second", "lines", o.dropped)
 	}
-	o.second, o.lines, o.dropped = now, 0, 0
+	o.second, o.printed, o.dropped = now, 0, 0
 }
 
-// String returns the start and the end of the output, with a note about the omitted part.
-func (o *output) String() string {
+// String returns the start and the end of the output, without tags, and with a note about the
+// omitted part.
+func (o *output) String() string { return child.Untag(o.tagged()) }
+
+func (o *output) tagged() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	tail := o.tail[max(0, len(o.tail)-o.limit):]

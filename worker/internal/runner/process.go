@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -63,6 +64,10 @@ type process struct {
 func newProcess(c *code) *process {
 	p := &process{code: c, out: &output{limit: c.r.cfg.StderrLimit, log: c.r.cfg.Log.With("job", c.id)},
 		ready: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), running: make(map[job.Attempt]bool)}
+	p.out.running = p.attempts
+	if to := c.r.cfg.Lines; to != nil {
+		p.out.lines = func(l Line) { to(c.id, l) }
+	}
 	var dirErr error
 	p.dir, dirErr = os.MkdirTemp(c.r.cfg.Dir, "child-")
 	go func() {
@@ -314,4 +319,16 @@ func (p *process) leave(a job.Attempt) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.running, a)
+}
+
+// attempts returns the running attempts.
+func (p *process) attempts() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []string
+	for a := range p.running {
+		all = append(all, a.String())
+	}
+	slices.Sort(all)
+	return all
 }

@@ -44,9 +44,21 @@ type Config struct {
 	// StderrLimit is the number of bytes kept of a child's output for reports of its death. It
 	// applies to the start of the output and to its end, each. Zero means 32 KiB.
 	StderrLimit int
+	// Lines is called for each line of a child's standard output and error. It must not block. Nil
+	// means that nobody wants them.
+	Lines func(id job.ID, l Line)
 	// Log receives messages about the end of children, and their output, at most 20 lines per child
 	// and second. Nil disables logging.
 	Log *slog.Logger
+}
+
+// Line is a line that user code wrote to its standard output or error, or to its log.
+type Line struct {
+	At time.Time
+	// Attempts are the attempts that may have written it: one if it is known, else all attempts of
+	// the process, and none between attempts.
+	Attempts []string
+	Text     []byte // valid during the call; at most 4 KiB, and any bytes
 }
 
 // Runner starts and ends children. Its methods may be called concurrently.

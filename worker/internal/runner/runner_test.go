@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"os"
@@ -114,6 +115,14 @@ var stages = []struct {
 		return r.Output.Append(0, 0, 0, fmt.Append(nil, os.Getpid()), 1, nil)
 	}},
 	{"exit", func(context.Context, *job.Run) error { os.Exit(5); return nil }},
+	{"write", func(_ context.Context, r *job.Run) error {
+		fmt.Println("printed", r.Attempt)
+		done := make(chan struct{})
+		go func() { defer close(done); log.Printf("logged\nin two lines") }()
+		<-done
+		slog.Error("structured", "n", 1)
+		return nil
+	}},
 	{"panic in a goroutine", func(_ context.Context, r *job.Run) error {
 		r.Progress.Records.Add(42)
 		time.Sleep(300 * time.Millisecond) // until the progress has reached the worker
@@ -667,4 +676,48 @@ func kindOf(f *job.Failure) string {
 		return "none"
 	}
 	return f.Kind.String()
+}
+
+// Lines of user code are passed on with their attempt. With several attempts at once, it is known
+// for lines of packages log and slog.
+func TestLines(t *testing.T) {
+	var mu sync.Mutex
+	var lines []string
+	f := newFixture(t, Config{Lines: func(id job.ID, l Line) {
+		mu.Lock()
+		defer mu.Unlock()
+		lines = append(lines, fmt.Sprintf("%s %s %s", id, strings.Join(l.Attempts, ","), l.Text))
+	}})
+	waiting, out := newAttempt("wait", 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- f.run(ctx, "serve", waiting) }()
+	<-out.flushed(waiting)
+	r, _ := newAttempt("write", 1)
+	if err := f.run(t.Context(), "serve", r); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-done
+	r, _ = newAttempt("write", 0)
+	if err := f.run(t.Context(), "serve", r); err != nil {
+		t.Fatal(err)
+	}
+	f.r.End("j")
+	mu.Lock()
+	defer mu.Unlock()
+	all := strings.Join(lines, "\n")
+	self, other := r.Attempt.String(), waiting.Attempt.String()
+	first := strings.Replace(self, "/0#", "/1#", 1)
+	for _, want := range []string{"j " + other + "," + first + " printed " + first, "j " + self + " printed " + self, "j " + first + " in two lines", "j " + self + " in two lines"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no line %q in\n%s", want, all)
+		}
+	}
+	if strings.Count(all, "structured n=1") != 2 || strings.Contains(all, "\x1e") || strings.Contains(f.log.String(), "\x1e") {
+		t.Errorf("lines\n%s\nlog\n%s", all, f.log.String())
+	}
+	if !strings.Contains(f.log.String(), "attempt="+self) {
+		t.Errorf("log\n%s", f.log.String())
+	}
 }

@@ -1,0 +1,148 @@
+package child
+
+import (
+	"bytes"
+	"io"
+	"log"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"github.com/layshaft/layshaft/internal/call"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// Standard output and error of a child are one pipe to the worker. Tags in it tell the worker which
+// attempt wrote a line:
+//
+//	RS + ATTEMPT RS    the attempt begins
+//	RS - ATTEMPT RS    the attempt ends
+//	RS = ATTEMPT RS    the rest of this line is of that attempt
+//
+// RS is the character 0x1e. The lines of packages log and slog have the third tag: the writer of
+// package log finds the attempt in the labels of the goroutine. Other lines belong to the attempts
+// that run at this place of the pipe.
+
+const (
+	tagByte   = 0x1e
+	tagBegins = '+'
+	tagEnds   = '-'
+	tagLine   = '='
+)
+
+var tagForm = regexp.MustCompile("\x1e([-+=])([0-9]+/[0-9]+#[0-9]+)\x1e\n?")
+
+// Untag returns a child's output without tags.
+func Untag(text string) string {
+	if strings.IndexByte(text, tagByte) < 0 {
+		return text
+	}
+	return tagForm.ReplaceAllString(text, "")
+}
+
+// Written is a piece of a child's output.
+type Written struct {
+	Text []byte
+	// Attempts are the attempts that may have written it. It is shared, and nil if the child does
+	// not report its attempts.
+	Attempts []string
+}
+
+// Untagger assigns the lines of a child's output to attempts. The zero value is ready.
+type Untagger struct {
+	running []string // never changed, only replaced
+	tagged  bool     // the child writes tags
+}
+
+// Line passes the pieces of one line, without its end, to emit. Text is valid during the call.
+func (u *Untagger) Line(line []byte, emit func(Written)) {
+	if bytes.IndexByte(line, tagByte) < 0 {
+		emit(Written{line, u.running})
+		return
+	}
+	of, some := u.running, false
+	for {
+		at := tagForm.FindSubmatchIndex(line)
+		if at == nil {
+			break
+		}
+		if before := line[:at[0]]; len(before) > 0 {
+			emit(Written{before, of})
+			some = true
+		}
+		attempt := string(line[at[4]:at[5]])
+		switch u.tagged = true; line[at[2]] {
+		case tagBegins:
+			u.running = append(u.running[:len(u.running):len(u.running)], attempt)
+			of, some = u.running, true
+		case tagEnds:
+			rest := []string{}
+			for _, a := range u.running {
+				if a != attempt {
+					rest = append(rest, a)
+				}
+			}
+			u.running = rest
+			of, some = u.running, true
+		case tagLine:
+			of, some = []string{attempt}, false
+		}
+		line = line[at[1]:]
+	}
+	if len(line) > 0 || !some {
+		emit(Written{line, of})
+	}
+}
+
+// tagger is the writer of package log in a child. It tags each line with the attempt whose
+// goroutine writes it.
+type tagger struct{ to io.Writer }
+
+func (t tagger) Write(p []byte) (int, error) {
+	a := currentAttempt()
+	if a == "" {
+		return t.to.Write(p)
+	}
+	b := make([]byte, 0, len(p)+len(a)+4)
+	for line := range bytes.Lines(p) {
+		b = append(b, tagByte, tagLine)
+		b = append(b, a...)
+		b = append(b, tagByte)
+		b = append(b, line...)
+	}
+	if _, err := t.to.Write(b); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+var labelForm = regexp.MustCompile(`labels:\{"` + call.Label + `": "([0-9]+/[0-9]+#[0-9]+)"`)
+
+// currentAttempt returns the attempt in the labels of this goroutine, or "". The runtime prints the
+// labels because the worker sets GODEBUG=tracebacklabels=1.
+func currentAttempt() string {
+	var buf [512]byte
+	head, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte("\n"))
+	if m := labelForm.FindSubmatch(head); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+// tagOutput makes this process tag its output. It returns the writer for beginnings and ends.
+func tagOutput() io.Writer {
+	if log.Writer() == io.Writer(os.Stderr) { // else the program writes its log elsewhere
+		log.SetOutput(tagger{os.Stderr})
+	}
+	return os.Stderr
+}
+
+// tag writes the beginning or the end of an attempt.
+func (s *server) tag(kind byte, a job.Attempt) {
+	if s.tags == nil {
+		return
+	}
+	b := append([]byte{tagByte, kind}, a.String()...)
+	_, _ = s.tags.Write(append(b, tagByte, '\n')) // without a reader nobody needs tags
+}
