@@ -36,6 +36,7 @@ type cli struct {
 		Show   jobShowCmd   `cmd:"" help:"Show the state of a job and its stages."`
 		Cancel jobCancelCmd `cmd:"" help:"Cancel a job."`
 		Wait   jobWaitCmd   `cmd:"" help:"Wait until a job ends, and exit with 0, 3 or 4."`
+		Logs   jobLogsCmd   `cmd:"" help:"Show what the code of a job wrote to its standard output, standard error and log."`
 		Trace  jobTraceCmd  `cmd:"" help:"Write the trace of all attempts of a job, for ui.perfetto.dev or chrome://tracing."`
 		Report jobReportCmd `cmd:"" help:"Show the input and output of each stage of a job, and its workers."`
 	} `cmd:"" help:"List, show, cancel, await jobs."`

@@ -56,6 +56,8 @@ type Config struct {
 	// History returns the history of a job, or an error that wraps fs.ErrNotExist; see package
 	// recorder. Nil means that no job has one.
 	History func(id job.ID) ([]byte, error)
+	// Output keeps the lines that user code writes; nil means that nobody does.
+	Output Output
 	// Tasks serves queued tasks on the same port, and they are part of a backup; nil means none.
 	Tasks *taskserver.Server
 	// Members are the coordinators of the cluster; nil means a single coordinator.

@@ -219,7 +219,7 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, outputs, running
 		}
 	}
 	x.put(order{msg: &layshaftv1.WorkResponse{Body: &layshaftv1.WorkResponse_Welcome{Welcome: &layshaftv1.Welcome{
-		Epoch: epoch, LeaseNanos: max(int64(s.c.LeaseTTL()), 0), Cluster: cluster, Peers: peers}}}})
+		Epoch: epoch, LeaseNanos: max(int64(s.c.LeaseTTL()), 0), Cluster: cluster, Peers: peers, WantsOutput: s.cfg.Output != nil}}}})
 	known := map[job.ID]bool{}
 	for _, a := range outputs {
 		if _, seen := known[a.Job]; !seen {
@@ -309,6 +309,8 @@ func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 		if a, err = wire.AttemptFromProto(msg.Moved.GetAttempt()); err == nil {
 			err = c.Post(sched.OutputMoved{Worker: name, Attempt: a}, x.ack(a))
 		}
+	case *layshaftv1.WorkRequest_Output:
+		x.s.takeLines(name, msg.Output)
 	case *layshaftv1.WorkRequest_Drain:
 		err = c.Post(sched.DrainWorker{Worker: name}, nil)
 	case *layshaftv1.WorkRequest_Leaving:

@@ -78,6 +78,9 @@ type recording struct {
 	// chunk that it belongs to. first is the number of the first chunk.
 	from, next, first int
 	dirty             bool
+	// segments are the lines of this process, and obsolete the numbers of chunks to be removed.
+	segments []segment
+	obsolete []int
 }
 
 // New returns a recorder that writes to files while Run runs. With nil files the histories are in
@@ -252,7 +255,7 @@ func (r *Recorder) write() {
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		if err := r.writeJob(id); err != nil {
+		if err := errors.Join(r.writeLines(id), r.writeJob(id)); err != nil {
 			r.log.Warn("history not stored; a restart forgets a part of it", "job", id, "err", err)
 		}
 	}
@@ -410,6 +413,7 @@ func (x *recording) prepend(old *report.Run) {
 		x.run.Outcome, x.run.Ended, x.run.Failure = now.Outcome, now.Ended, now.Failure
 	}
 	x.run.ID = now.ID
+	x.run.Lines = slices.Concat(old.Lines, now.Lines)
 	x.causes = map[report.Cause]int{}
 	for i, c := range x.run.Causes {
 		x.causes[report.Cause{Kind: c.Kind, Message: c.Message}] = i + 1

@@ -43,7 +43,7 @@ func Untag(text string) string {
 
 // Written is a piece of a child's output.
 type Written struct {
-	Text []byte
+	Text []byte // without tags and without the end of the line
 	// Attempts are the attempts that may have written it. It is shared, and nil if the child does
 	// not report its attempts.
 	Attempts []string

@@ -58,9 +58,13 @@ func TestCallsAreRepeated(t *testing.T) {
 			}
 			return nil
 		},
-		"ListJobs":    func(ctx context.Context, c *Client) error { _, err := c.Jobs(ctx, 1); return err },
-		"GetSpec":     func(ctx context.Context, c *Client) error { _, _, err := c.Spec(ctx, "j", true); return err },
-		"GetHistory":  func(ctx context.Context, c *Client) error { _, err := c.History(ctx, "j"); return err },
+		"ListJobs":   func(ctx context.Context, c *Client) error { _, err := c.Jobs(ctx, 1); return err },
+		"GetSpec":    func(ctx context.Context, c *Client) error { _, _, err := c.Spec(ctx, "j", true); return err },
+		"GetHistory": func(ctx context.Context, c *Client) error { _, err := c.History(ctx, "j"); return err },
+		"GetOutput": func(ctx context.Context, c *Client) error {
+			_, err := c.Output(ctx, "j", 0)
+			return err
+		},
 		"DrainWorker": func(ctx context.Context, c *Client) error { return c.DrainWorker(ctx, "w") },
 		"FindFiles":   func(ctx context.Context, c *Client) error { _, err := c.FindFiles(ctx, "d", "*"); return err },
 		"ListWorkers": func(ctx context.Context, c *Client) error { _, err := c.Workers(ctx); return err },

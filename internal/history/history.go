@@ -8,7 +8,8 @@
 //	part    = kind, 1 byte | length, uvarint | content
 //
 // The parts 'J' and 'E' are JSON: the job as submitted, and its end. The part 'A' has attempts as
-// columns of varints, with the names of workers and the causes of failures that they refer to.
+// columns of varints, with the names of workers and the causes of failures that they refer to. The
+// part 'L' has lines that user code wrote.
 //
 // The package does no I/O. It imports package report and the compressor alone.
 package history
@@ -191,6 +192,9 @@ func Encode(r *report.Run) []byte {
 		out = append(out, c.Bytes()...)
 		c = Chunk{}
 	}
+	for lines := range slices.Chunk(r.Lines, 1<<13) {
+		c.Lines(lines)
+	}
 	if r.Outcome != report.JobRunning {
 		c.End(r)
 	}
@@ -210,6 +214,7 @@ type Reader struct {
 // Run returns what was read so far. It stays valid.
 func (r *Reader) Run() *report.Run {
 	run := r.run
+	run.Lines = sortedLines(run.Lines)
 	if r.missing > 0 {
 		run.Damaged = report.Plural(r.missing, "part") + " of the history cannot be read; attempts are missing"
 	}
@@ -297,6 +302,8 @@ func (r *Reader) parts(b []byte) error {
 			}
 		case 'A':
 			err = r.attempts(content)
+		case 'L':
+			err = r.lines(content)
 		}
 		if err != nil {
 			return fmt.Errorf("part %q: %w", kind, err)

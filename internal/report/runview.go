@@ -36,6 +36,9 @@ type RunView struct {
 	Remaining *Remaining `json:"remaining,omitempty"`
 	// Damaged explains which part of the record is missing; empty if it is complete.
 	Damaged string `json:"damaged,omitempty"`
+	// Output are the latest lines that user code wrote, and OutputLines counts all that are kept.
+	Output      []Line `json:"output,omitempty"`
+	OutputLines int    `json:"output_lines"`
 }
 
 // StageRun is a stage with its attempts.
@@ -141,13 +144,16 @@ const (
 	fewTasks = 4
 	// maxExamples is the limit of the attempts and workers that a group of failures lists.
 	maxExamples = 5
+	// maxOutput is the limit of lines of user code in a view.
+	maxOutput = 200
 )
 
 // ViewRun returns the view of a run. live is the present state of the job, and running are its
 // running attempts; both are empty for a run from a file.
 func ViewRun(r *Run, live *Job, running []Attempt, now time.Time) *RunView {
 	v := &RunView{Hash: r.Hash, Plan: r.Plan, Params: json.RawMessage(r.Params), Explain: r.Explain, Damaged: r.Damaged,
-		Runs: []StageRun{}, Workers: []WorkerRun{}, Failures: []FailureGroup{}, Ends: map[string]int{}, Findings: []Finding{}}
+		Runs: []StageRun{}, Workers: []WorkerRun{}, Failures: []FailureGroup{}, Ends: map[string]int{}, Findings: []Finding{},
+		Output: r.Lines[max(0, len(r.Lines)-maxOutput):], OutputLines: len(r.Lines)}
 	if !json.Valid(v.Params) {
 		v.Params = nil
 	}

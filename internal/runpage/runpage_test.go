@@ -26,7 +26,8 @@ func run(n int) *report.Run {
 			{Name: "read > " + evil, Places: "main.go:1 > main.go:2", Kind: "map", Tasks: n, Source: evil, SourceBytes: 1 << 30, State: report.Stage{Name: "read > " + evil, Tasks: n, Done: n, Sum: report.Summary{Records: 7, Bytes: 9}}},
 			{Name: "combine", Kind: "combine", Tasks: 1, Inputs: []job.Edge{{From: 0, Mode: job.Group}}, State: report.Stage{Name: "combine", Tasks: 1, Done: 1}},
 			{Name: "sum", Kind: "reduce", Tasks: 2, Inputs: []job.Edge{{From: 0, Mode: job.Broadcast}, {From: 1}}, State: report.Stage{Name: "sum", Tasks: 2, Done: 2}}},
-		Causes: []report.Cause{{Kind: "transient", Message: evil, Detail: "stack\n" + evil}}}
+		Causes: []report.Cause{{Kind: "transient", Message: evil, Detail: "stack\n" + evil}},
+		Lines:  []report.Line{{Worker: evil, Attempts: []string{"0/3#1"}, Text: "it writes " + evil}}}
 	for i := range n {
 		stage := 0
 		if i >= n-2 {
@@ -59,7 +60,7 @@ func TestHTML(t *testing.T) {
 	if m := regexp.MustCompile(`(?:src|href)="[^#"][^"]*"`).FindString(strings.ReplaceAll(page, "data-src", "")); m != "" {
 		t.Errorf("the file refers to another: %s", m)
 	}
-	for _, want := range []string{"main.go:2", `data-gz="H4sI`, "stack\n", "script-src &#39;sha256-"} {
+	for _, want := range []string{"main.go:2", `data-gz="H4sI`, "stack\n", "it writes ", "script-src &#39;sha256-"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the file lacks %q", want)
 		}

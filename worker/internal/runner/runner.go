@@ -54,7 +54,7 @@ type Config struct {
 
 // Line is a line that user code wrote to its standard output or error, or to its log.
 type Line struct {
-	At time.Time
+	At time.Time // when the worker read it
 	// Attempts are the attempts that may have written it: one if it is known, else all attempts of
 	// the process, and none between attempts.
 	Attempts []string

@@ -192,7 +192,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	}
 	server, err := jobserver.New(jobserver.Config{
 		Coordinator: coord, Members: group, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
-		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes,
+		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes, Output: runs,
 		Dial: p.dial(security.Worker), KeepCode: c.KeepCode, ClientLease: c.ClientLease, MaxCode: c.MaxCode, Audit: c.Audit, Log: c.Log,
 	})
 	if err != nil {
