@@ -97,6 +97,23 @@ func TestRefusedPlans(t *testing.T) {
 		{"aggregate without functions", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
 			return mapreduce.Aggregate(numbers(p), agg.Agg[int, int, int]{Add: func(*int, int) {}})
 		}), []string{": Aggregate: an Agg needs the functions Add, Merge and Result"}},
+		{"distinct pointers", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+			return mapreduce.Aggregate(numbers(p), agg.CountDistinct(func(int) *int { return nil }))
+		}), []string{"refused_test.go:", ": Aggregate: key *int is of type *int; keys may contain only strings, numbers and bools"}},
+		{"distinct times", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[int, int64]] {
+			distinct := agg.CountDistinctApprox(func(int) time.Time { return time.Time{} })
+			return mapreduce.AggregateBy(numbers(p), self, agg.Compose2(agg.Count[int](), distinct, func(_, n int64) int64 { return n }))
+		}), []string{": AggregateBy: key time.Time.", "is of type *time.Location"}},
+		{"distinct interfaces in maps", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			type sets struct {
+				By map[string][]*agg.Set[[2]*int]
+			}
+			return mapreduce.Aggregate(numbers(p), agg.Agg[int, sets, int]{Add: func(*sets, int) {}, Merge: func(_, _ *sets) {}, Result: func(*sets) int { return 0 }})
+		}), []string{": Aggregate: key [2]*int[] is of type *int"}},
+		{"aggregate with an error", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[int] {
+			a := agg.Agg[int, int, int]{Err: errors.New("a share of 120 %")}
+			return mapreduce.Aggregate(numbers(p), agg.Over(agg.MapResult(agg.Where(a, func(int) bool { return true }), self), self))
+		}), []string{": Aggregate: a share of 120 %"}},
 		{"PartitionBy of another key", refusal(func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.KV[int, int64]] {
 			return mapreduce.AggregateBy(numbers(p), self, agg.Count[int](), mapreduce.PartitionBy(func(string, int) int { return 0 }))
 		}), []string{": AggregateBy: PartitionBy was given a func(string, int) int; its keys are int, so it needs a func(int, int) int"}},

@@ -2,6 +2,7 @@ package mapreduce
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/sketch"
 	"github.com/layshaft/layshaft/internal/spill"
 	"github.com/layshaft/layshaft/mapreduce/agg"
 )
@@ -192,7 +194,9 @@ func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
 // single there is one key, the empty key, and it has a result even without records.
 func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit func(func(*O)) func(*K, R), single bool) {
 	kc, ac := keyCodec[K](n), valueCodec[A](n)
-	if !agg.Complete() {
+	if err := cmp.Or(agg.Err, sketch.CheckKeys(reflect.TypeFor[A]())); err != nil {
+		n.refuse(err)
+	} else if !agg.Complete() {
 		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; an aggregate of package agg lacks them if it was made with a nil function"))
 	}
 	if len(n.plan.errs) > 0 {

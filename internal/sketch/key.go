@@ -57,6 +57,36 @@ func keyPlanOf[K comparable]() *keyPlan {
 	return have.(*keyPlan)
 }
 
+// CheckKeys returns an error if a value of type t may hold a Set or ApproxSet with an impossible
+// type of keys. It finds them in fields, elements, map values and behind pointers.
+func CheckKeys(t reflect.Type) error { return checkKeys(t, map[reflect.Type]bool{}) }
+
+func checkKeys(t reflect.Type, seen map[reflect.Type]bool) error {
+	if seen[t] {
+		return nil
+	}
+	seen[t] = true
+	if t.Kind() == reflect.Struct && t.PkgPath() == reflect.TypeFor[keyPlan]().PkgPath() {
+		if set, ok := reflect.Zero(t).Interface().(interface{ keyError() error }); ok {
+			return set.keyError()
+		}
+	}
+	switch t.Kind() {
+	case reflect.Map, reflect.Slice, reflect.Array, reflect.Pointer:
+		return checkKeys(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if err := checkKeys(t.Field(i).Type, seen); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s Set[K]) keyError() error       { return keyPlanOf[K]().err }
+func (s ApproxSet[K]) keyError() error { return keyPlanOf[K]().err }
+
 func (p *keyPlan) addFields(t reflect.Type, path string, off uintptr) error {
 	switch k := t.Kind(); k {
 	case reflect.Struct:

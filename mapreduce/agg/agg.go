@@ -50,9 +50,12 @@ type Agg[T, A, R any] struct {
 	// merge the accumulators of one worker before they cross the network, and the accumulators of
 	// one zone before they leave it. The aggregates of this package set it where it is true.
 	Unordered bool
+	// Err is the reason why the aggregate cannot be used; nil if it can. Operators refuse a plan
+	// with it. A function that makes aggregates of its own returns Agg{Err: err} for bad arguments.
+	Err error
 }
 
-// Complete reports whether Add, Merge and Result are set.
+// Complete reports whether Add, Merge and Result are set and Err is nil.
 func (agg *Agg[T, A, R]) Complete() bool {
-	return agg.Add != nil && agg.Merge != nil && agg.Result != nil
+	return agg.Err == nil && agg.Add != nil && agg.Merge != nil && agg.Result != nil
 }

@@ -1,6 +1,7 @@
 package agg
 
 import (
+	"cmp"
 	"reflect"
 
 	"github.com/layshaft/layshaft/internal/sketch"
@@ -9,7 +10,7 @@ import (
 // Over turns an aggregate over T into an aggregate over U, by passing it f of every record.
 func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
 	if f == nil || !agg.Complete() {
-		return Agg[U, A, R]{}
+		return Agg[U, A, R]{Err: agg.Err}
 	}
 	add := agg.Add
 	return Agg[U, A, R]{
@@ -25,7 +26,7 @@ func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
 // Where passes an aggregate only the records for which keep returns true.
 func Where[T, A, R any](agg Agg[T, A, R], keep func(T) bool) Agg[T, A, R] {
 	if keep == nil || !agg.Complete() {
-		return Agg[T, A, R]{}
+		return Agg[T, A, R]{Err: agg.Err}
 	}
 	add := agg.Add
 	agg.Add = func(a *A, v T) {
@@ -39,7 +40,7 @@ func Where[T, A, R any](agg Agg[T, A, R], keep func(T) bool) Agg[T, A, R] {
 // MapResult applies f to the result of an aggregate.
 func MapResult[T, A, R, S any](agg Agg[T, A, R], f func(R) S) Agg[T, A, S] {
 	if f == nil || !agg.Complete() {
-		return Agg[T, A, S]{}
+		return Agg[T, A, S]{Err: agg.Err}
 	}
 	result := agg.Result
 	return Agg[T, A, S]{
@@ -81,7 +82,7 @@ func Compose2[T, A, B, R1, R2, R any](
 ) Agg[T, Acc2[A, B], R] {
 	type acc = Acc2[A, B]
 	if result == nil || !a1.Complete() || !a2.Complete() {
-		return Agg[T, acc, R]{}
+		return Agg[T, acc, R]{Err: cmp.Or(a1.Err, a2.Err)}
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered,
@@ -125,7 +126,7 @@ func Compose3[T, A, B, C, R1, R2, R3, R any](
 ) Agg[T, Acc3[A, B, C], R] {
 	type acc = Acc3[A, B, C]
 	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() {
-		return Agg[T, acc, R]{}
+		return Agg[T, acc, R]{Err: cmp.Or(a1.Err, a2.Err, a3.Err)}
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered,
@@ -173,7 +174,7 @@ func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 ) Agg[T, Acc4[A, B, C, D], R] {
 	type acc = Acc4[A, B, C, D]
 	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() || !a4.Complete() {
-		return Agg[T, acc, R]{}
+		return Agg[T, acc, R]{Err: cmp.Or(a1.Err, a2.Err, a3.Err, a4.Err)}
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered,
@@ -225,7 +226,7 @@ func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 ) Agg[T, Acc5[A, B, C, D, E], R] {
 	type acc = Acc5[A, B, C, D, E]
 	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() || !a4.Complete() || !a5.Complete() {
-		return Agg[T, acc, R]{}
+		return Agg[T, acc, R]{Err: cmp.Or(a1.Err, a2.Err, a3.Err, a4.Err, a5.Err)}
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered,
@@ -281,7 +282,7 @@ func Compose6[T, A, B, C, D, E, F, R1, R2, R3, R4, R5, R6, R any](
 ) Agg[T, Acc6[A, B, C, D, E, F], R] {
 	type acc = Acc6[A, B, C, D, E, F]
 	if result == nil || !a1.Complete() || !a2.Complete() || !a3.Complete() || !a4.Complete() || !a5.Complete() || !a6.Complete() {
-		return Agg[T, acc, R]{}
+		return Agg[T, acc, R]{Err: cmp.Or(a1.Err, a2.Err, a3.Err, a4.Err, a5.Err, a6.Err)}
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered && a6.Unordered,
