@@ -182,19 +182,23 @@ func (n *node) label() string {
 	return strings.ToLower(n.op)
 }
 
-// caller returns file:line of the first caller outside this package.
+// caller returns file:line of the first caller outside this package and the packages of operators.
 func caller() string {
 	var pcs [24]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
 	for {
 		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, "github.com/layshaft/layshaft/mapreduce.") || strings.HasSuffix(f.File, "_test.go") {
+		if !isOperator(f.Function) || strings.HasSuffix(f.File, "_test.go") {
 			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
 		}
 		if !more {
 			return "unknown"
 		}
 	}
+}
+
+func isOperator(function string) bool {
+	return strings.HasPrefix(function, "github.com/layshaft/layshaft/mapreduce.") || strings.HasPrefix(function, "github.com/layshaft/layshaft/mapreduce/window.")
 }
 
 // Counter is a count that user code keeps. It is exact: only committed attempts count. Use it only
