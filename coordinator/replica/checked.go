@@ -46,24 +46,10 @@ func openChecked(disk Disk, l Log, snapshot *meta) (_ *checkedLog, err error) {
 		last, _ := l.LastIndex()
 		err = c.head.Create(last)
 	}
-	if err == nil && snapshot != nil {
-		err = c.dropBefore(snapshot.Index)
+	if err == nil && snapshot != nil { // the process may have been killed before it did that
+		err = dropBefore(c, &snapshot.SnapshotMeta)
 	}
 	return c, err
-}
-
-// dropBefore drops the log if it ends before a snapshot: the process was killed between the arrival
-// of the snapshot and the change of the log. Raft continues behind the snapshot.
-func (c *checkedLog) dropBefore(index uint64) error {
-	first, err := c.Log.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := c.Log.LastIndex()
-	if err != nil || last == 0 || last >= index {
-		return err
-	}
-	return c.DeleteRange(first, last)
 }
 
 // verify reads the whole log.

@@ -128,7 +128,7 @@ func TestFlippedDump(t *testing.T) {
 		if i < len(b) {
 			b[i] ^= 4
 		}
-		snaps := &snapshots{disk: directory(t.TempDir()), d: d}
+		snaps := newSnapshots(directory(t.TempDir()), d)
 		k, err := snaps.Create(1, 5, 1, raft.Configuration{}, 1, nil)
 		if err != nil {
 			t.Fatal(err)

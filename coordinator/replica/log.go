@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -25,6 +26,10 @@ type raftLog struct {
 	disk Log
 	// failed is called with the first write error.
 	failed func(error)
+	// snapshot returns the newest snapshot whose content the databases have, or nil.
+	snapshot func() *raft.SnapshotMeta
+	// raft is the user of the log, once it runs.
+	raft atomic.Pointer[raft.Raft]
 
 	// writing is held during changes of disk. It is acquired before mu.
 	writing lock
@@ -53,7 +58,7 @@ const (
 )
 
 func newLog(disk Log) *raftLog {
-	l := &raftLog{disk: disk, writing: newLock(), failed: func(error) {}}
+	l := &raftLog{disk: disk, writing: newLock(), failed: func(error) {}, snapshot: func() *raft.SnapshotMeta { return nil }}
 	l.changed.L = &l.mu
 	return l
 }
@@ -204,7 +209,19 @@ func (l *raftLog) GetLog(index uint64, e *raft.Log) error {
 		return raft.ErrLogNotFound
 	}
 	l.mu.Unlock()
-	return l.disk.GetLog(index, e)
+	err := l.disk.GetLog(index, e)
+	if m := l.snapshot(); m != nil && index == m.Index && errors.Is(err, raft.ErrLogNotFound) && !l.leads() {
+		// A follower compares the term of this entry with the leader's. No member stores the entry.
+		*e = raft.Log{Index: index, Term: m.Term, Type: raft.LogNoop, Extensions: []byte("snapshot")}
+		return nil
+	}
+	return err
+}
+
+// leads reports whether this member leads.
+func (l *raftLog) leads() bool {
+	run := l.raft.Load()
+	return run == nil || run.State() == raft.Leader
 }
 
 // FirstIndex implements raft.LogStore.
@@ -228,8 +245,35 @@ func (l *raftLog) LastIndex() (uint64, error) {
 	return l.disk.LastIndex()
 }
 
+// dropBefore prepares the log for a snapshot of another member; see the function dropBefore.
+func (l *raftLog) dropBefore(m *raft.SnapshotMeta) error { return dropBefore(l, m) }
+
+// dropBefore drops the entries up to a snapshot, unless the log has the last entry of the snapshot.
+// Later entries stay. The next entries of the leader replace them where they differ. The library
+// expects that: it does not notice when the end of the log is gone.
+func dropBefore(l raft.LogStore, m *raft.SnapshotMeta) error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil || last == 0 || first > m.Index {
+		return err
+	}
+	var e raft.Log
+	if m.Index <= last {
+		if err := l.GetLog(m.Index, &e); err != nil || e.Term == m.Term {
+			return err
+		}
+	}
+	return l.DeleteRange(first, min(last, m.Index))
+}
+
 // DeleteRange implements raft.LogStore. The range is at the start or at the end of the log.
 func (l *raftLog) DeleteRange(first, last uint64) error {
+	if end, err := l.LastIndex(); err != nil || end == 0 {
+		return err
+	}
 	if err := l.await(last); err != nil {
 		return err
 	}
@@ -260,9 +304,6 @@ func (l *raftLog) DeleteRange(first, last uint64) error {
 	l.drop(n)
 	return nil
 }
-
-// IsMonotonic implements raft.MonotonicLogStore.
-func (l *raftLog) IsMonotonic() bool { return true }
 
 // Close closes the log on the disk. Call it after run has returned.
 func (l *raftLog) Close() error { return l.disk.Close() }

@@ -78,6 +78,9 @@ func (r *Replica) recoverAlone(ctx context.Context, dry bool) (out Recovered, er
 		if err := r.wal.GetLog(i, e); err != nil {
 			return out, fmt.Errorf("entry %d of the log: %w", i, err)
 		}
+		if e.Term < out.Term { // it was never decided, and the snapshot of a later term came beside it
+			break
+		}
 		if e.Type == raft.LogConfiguration {
 			group = raft.DecodeConfiguration(e.Data)
 		}

@@ -174,7 +174,7 @@ func Open(cfg Config) (_ *Replica, err error) {
 		return nil, fmt.Errorf("replica %s: %w", cfg.Dir, err)
 	}
 	r.d.grown, r.d.failed, r.d.ended = r.grown, r.fail, r.ended
-	r.snaps = &snapshots{disk: disk, d: r.d}
+	r.snaps = newSnapshots(disk, r.d)
 	var log *checkedLog
 	if err = r.snaps.finish(); err == nil {
 		log, err = r.openLog(disk, known)
@@ -189,6 +189,7 @@ func Open(cfg Config) (_ *Replica, err error) {
 	}
 	r.wal = newLog(log)
 	r.wal.failed, r.d.awaitLog = r.fail, r.wal.await
+	r.wal.snapshot, r.snaps.installed = r.snaps.newest.Load, r.wal.dropBefore
 	r.streams = &streams{self: r.id, listener: cfg.Listener, dial: cfg.Dial, identify: r.identify, incoming: make(chan net.Conn), closed: make(chan struct{})}
 	return r, nil
 }
@@ -294,7 +295,7 @@ func (r *Replica) Run(ctx context.Context) error {
 		writing.Wait()
 	}()
 	transport := newTransport(raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: addressedStreams{r.streams, joinAddress(r.id, r.cfg.Address)},
-		MaxPool: 4, Timeout: 10 * time.Second, Logger: r.hclog("transport")}), r.wal)
+		MaxPool: 4, Timeout: 10 * time.Second, Logger: r.hclog("transport")}), r.wal, r.snaps.newest.Load)
 	defer transport.Close()
 	config := r.raftConfig(notify)
 	if !r.hasState {
@@ -315,6 +316,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("replica: %w", err)
 	}
+	r.wal.raft.Store(run)
 	r.mu.Lock()
 	r.raft = run
 	r.mu.Unlock()
@@ -607,10 +609,20 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		if err := r.raft.ReloadConfig(c); err != nil {
 			r.log.Warn("the log of decisions keeps all entries", "err", err)
 		}
-		if err := r.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
+		if err := r.takeSnapshot(); err != nil && ctx.Err() == nil {
 			r.log.Warn("the log of decisions keeps growing", "err", err)
 		}
 	}
+}
+
+// takeSnapshot takes a snapshot, if there is anything new.
+func (r *Replica) takeSnapshot() error {
+	err := r.raft.Snapshot().Error()
+	r.snaps.finishOwn()
+	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return nil
+	}
+	return err
 }
 
 // Leader returns the address of the leader, or "".

@@ -261,7 +261,7 @@ func TestReplaceMember(t *testing.T) {
 	for i := range 3000 {
 		set(t, lead, fmt.Sprintf("key %d", i), fmt.Sprint(i))
 	}
-	if err := m.raft.Snapshot().Error(); err != nil {
+	if err := m.takeSnapshot(); err != nil {
 		t.Fatal(err)
 	}
 	set(t, lead, "last", "yes")

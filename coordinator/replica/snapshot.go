@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -29,11 +30,23 @@ import (
 type snapshots struct {
 	disk Disk
 	d    *databases
+	// newest is the newest snapshot whose content the databases have, or nil.
+	newest atomic.Pointer[raft.SnapshotMeta]
+	// installed is called when the databases have got the content of another member.
+	installed func(*raft.SnapshotMeta) error
+	// closing is held from the end of a snapshot of this member until raft knows it. A snapshot of
+	// another member waits for that, or raft would fall back to the older one.
+	closing lock
 
 	// mu guards the fields below.
 	mu      sync.Mutex
 	dumps   int       // being sent
 	dumpEnd time.Time // of the last one
+}
+
+// newSnapshots returns the snapshots on a disk.
+func newSnapshots(disk Disk, d *databases) *snapshots {
+	return &snapshots{disk: disk, d: d, installed: func(*raft.SnapshotMeta) error { return nil }, closing: newLock()}
 }
 
 // meta is the content of the file snapshot.
@@ -74,8 +87,12 @@ func (s *snapshots) finish() error {
 		return err
 	}
 	m, err := s.load()
-	if err != nil || m == nil || !m.Incoming {
+	if err != nil || m == nil {
 		return err
+	}
+	if !m.Incoming {
+		s.newest.Store(&m.SnapshotMeta)
+		return nil
 	}
 	_, f, err := s.Open(m.ID)
 	if err == nil {
@@ -93,7 +110,52 @@ func (s *snapshots) restored(m *meta) error {
 	if err := s.save(m); err != nil {
 		return err
 	}
-	return s.disk.Remove("incoming")
+	s.newest.Store(&m.SnapshotMeta)
+	return errors.Join(s.disk.Remove("incoming"), s.installed(&m.SnapshotMeta))
+}
+
+// finishOwn notes that raft knows the snapshot of this member, if there was one.
+func (s *snapshots) finishOwn() {
+	select {
+	case <-s.closing:
+	default:
+	}
+}
+
+// errOvertaken means that a snapshot of this member is older than one of another member.
+var errOvertaken = errors.New("a newer snapshot of another coordinator has arrived")
+
+// saveOwn stores a snapshot of this member.
+func (s *snapshots) saveOwn(m *meta) error {
+	s.closing.Lock()
+	before, err := s.load()
+	if err == nil && before != nil && before.Index > m.Index {
+		err = errOvertaken
+	}
+	if err == nil {
+		err = s.save(m)
+	}
+	if err != nil {
+		s.closing.Unlock()
+		return err
+	}
+	s.newest.Store(&m.SnapshotMeta)
+	return nil
+}
+
+// saveIncoming stores a snapshot of another member, whose content is in the file arriving.
+func (s *snapshots) saveIncoming(m *meta) error {
+	select {
+	case s.closing <- struct{}{}:
+	case <-s.d.ended:
+		return ErrStopped
+	}
+	defer s.closing.Unlock()
+	m.Incoming = true
+	if err := s.disk.Rename("arriving", "incoming"); err != nil {
+		return err
+	}
+	return s.save(m)
 }
 
 // List implements raft.SnapshotStore.
@@ -196,8 +258,9 @@ type sink struct {
 	m meta
 	f File // nil for a snapshot of this member
 	// sum is the checksum of everything but end, the last 4 bytes.
-	sum hash.Hash32
-	end []byte
+	sum    hash.Hash32
+	end    []byte
+	closed bool
 }
 
 // ID implements raft.SnapshotSink.
@@ -223,20 +286,20 @@ func (k *sink) Write(b []byte) (n int, err error) {
 
 // Close implements raft.SnapshotSink.
 func (k *sink) Close() error {
-	if k.f == nil {
-		return k.s.save(&k.m)
+	if k.closed {
+		return nil
 	}
-	k.m.Incoming = true
+	k.closed = true
+	if k.f == nil {
+		return k.s.saveOwn(&k.m)
+	}
 	var err error
 	if len(k.end) < 4 || binary.BigEndian.Uint32(k.end) != k.sum.Sum32() {
 		err = fmt.Errorf("dump of another coordinator: its checksum does not match: %w", errMalformed)
 	}
 	err = errors.Join(err, k.f.Sync(), k.f.Close())
 	if err == nil {
-		err = k.s.disk.Rename("arriving", "incoming")
-	}
-	if err == nil {
-		err = k.s.save(&k.m)
+		err = k.s.saveIncoming(&k.m)
 	}
 	return err
 }

@@ -11,7 +11,9 @@ import (
 // commit index only as far as its own log is durable, and a member confirms durable entries only.
 type transport struct {
 	*raft.NetworkTransport
-	log      *raftLog
+	log *raftLog
+	// snapshot returns the newest snapshot whose content the databases have, or nil.
+	snapshot func() *raft.SnapshotMeta
 	received chan raft.RPC
 	closed   chan struct{}
 	once     sync.Once
@@ -19,8 +21,8 @@ type transport struct {
 }
 
 // newTransport returns a transport that works until Close.
-func newTransport(n *raft.NetworkTransport, log *raftLog) *transport {
-	t := &transport{NetworkTransport: n, log: log, received: make(chan raft.RPC), closed: make(chan struct{})}
+func newTransport(n *raft.NetworkTransport, log *raftLog, snapshot func() *raft.SnapshotMeta) *transport {
+	t := &transport{NetworkTransport: n, log: log, snapshot: snapshot, received: make(chan raft.RPC), closed: make(chan struct{})}
 	t.wg.Go(t.receive)
 	return t
 }
@@ -38,6 +40,7 @@ func (t *transport) receive() {
 				}
 				rpc = t.confirmLater(rpc, last.Index)
 			}
+			rpc = t.adapt(rpc)
 			select {
 			case t.received <- rpc:
 			case <-t.closed:
