@@ -306,10 +306,15 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 		if err := p.setPartition(part); err != nil {
 			return err
 		}
-		for _, x := range e {
-			value = c.cfg.Encode(value[:0], acc(&t.slots[x.ref&slotMask].x))
-			if err := p.add(keyOf(x.ref), value); err != nil {
-				return err
+		for len(e) > 0 {
+			batch := e[:min(len(e), prefetchCount)]
+			e = e[len(batch):]
+			t.prefetch(batch, slotMask)
+			for _, x := range batch {
+				value = c.cfg.Encode(value[:0], acc(&t.slots[x.ref&slotMask].x))
+				if err := p.add(keyOf(x.ref), value); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -39,11 +39,11 @@ func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 			return
 		}
 		if shift < 0 {
+			depth += 8 + s.sharedBytes(e, depth+8)
 			if e = s.loadNextBytes(e, aux, depth); len(e) == 0 {
 				return
 			}
 			aux = aux[:len(e)]
-			depth += 8
 			shift = 56
 			continue
 		}
@@ -75,15 +75,38 @@ func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 	}
 }
 
+// sharedBytes returns how many bytes from depth on all keys share, so that radix need not look at
+// them, such as the beginnings of addresses. It is zero if a key ends before depth.
+func (s *sorter) sharedBytes(e []entry, depth int) int {
+	first := s.key(e[0].ref)
+	shared := first[min(depth, len(first)):]
+	for i := 1; i < len(e) && len(shared) > 0; i++ {
+		k := s.key(e[i].ref)
+		k = k[min(depth, len(k)):]
+		if len(k) >= len(shared) && string(k[:len(shared)]) == string(shared) {
+			continue
+		}
+		n := 0
+		for n < min(len(k), len(shared)) && k[n] == shared[n] {
+			n++
+		}
+		shared = shared[:n]
+	}
+	return len(shared)
+}
+
 // loadNextBytes puts the keys that end within the sorted bytes first, shortest first. It loads the
 // next eight bytes of the other keys and returns their entries. All entries of e share their first
-// depth+8 bytes; zeros behind the end of a short key count.
-func (s *sorter) loadNextBytes(e, aux []entry, depth int) []entry {
-	end := depth + 8
+// end bytes; zeros behind the end of a short key count.
+func (s *sorter) loadNextBytes(e, aux []entry, end int) []entry {
 	short, long := 0, 0
+	isSorted := true // the short keys are by length, as all of one length are
+	length := 0
 	for _, x := range e {
 		k := s.key(x.ref)
 		if len(k) <= end {
+			isSorted = isSorted && len(k) >= length
+			length = len(k)
 			e[short] = x
 			short++
 			continue
@@ -93,7 +116,7 @@ func (s *sorter) loadNextBytes(e, aux []entry, depth int) []entry {
 		long++
 	}
 	copy(e[short:], aux[:long])
-	if short > 1 {
+	if !isSorted {
 		slices.SortFunc(e[:short], func(a, b entry) int {
 			if c := len(s.key(a.ref)) - len(s.key(b.ref)); c != 0 {
 				return c

@@ -3,6 +3,7 @@ package spill
 import (
 	"math"
 	"math/bits"
+	"runtime"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
@@ -116,6 +117,24 @@ func (c *core[X]) key(i uint64) []byte {
 	}
 	at := s.k1 & math.MaxUint32
 	return c.longKeys[s.k1>>32][at : at+n]
+}
+
+// prefetch loads the slots and long keys of entries into the processor's cache, as Sorter.prefetch
+// does.
+func (c *core[X]) prefetch(batch []entry, slotMask uint64) {
+	var sum uint64
+	for _, e := range batch {
+		s := &c.slots[e.ref&slotMask]
+		sum += s.k0 + uint64(s.size)
+	}
+	if len(c.longKeys) > 0 {
+		for _, e := range batch {
+			if k := c.key(e.ref & slotMask); len(k) > 0 {
+				sum += uint64(k[0])
+			}
+		}
+	}
+	runtime.KeepAlive(sum) // otherwise the compiler would drop the loads
 }
 
 func (c *core[X]) hash(s *slot[X]) uint64 {
