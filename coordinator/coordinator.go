@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
@@ -108,6 +109,9 @@ type Coordinator struct {
 	last    uint64            // number of the last event in the journal; owned by Run
 	slept   time.Duration     // what the scheduler has been told of clock; owned by Run
 	blocked time.Duration     // how long the last write took, if that was long; owned by Run
+
+	// readRecords and readBytes count what committed attempts have read in this life.
+	readRecords, readBytes atomic.Int64
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -346,6 +350,10 @@ func (c *Coordinator) act(cmd sched.Command) {
 			c.reopened(d.Job)
 		}
 	case sched.AttemptEnded:
+		if cmd.End == sched.EndDone {
+			c.readRecords.Add(cmd.Summary.Counters[readRecords])
+			c.readBytes.Add(cmd.Summary.Counters[readBytes])
+		}
 		c.record(&cmd)
 	case sched.Launch:
 		a := cmd.Launch.Attempt

@@ -21,6 +21,11 @@ func (c *Coordinator) Tallies() [sched.StageKinds]sched.Tally {
 	return c.core.Tallies()
 }
 
+// Read returns what the committed attempts of all jobs have read since the coordinator started.
+func (c *Coordinator) Read() report.Progress {
+	return report.Progress{Records: c.readRecords.Load(), Bytes: c.readBytes.Load()}
+}
+
 // Troubles returns the last attempts of a job without output since the coordinator started, the
 // latest last.
 func (c *Coordinator) Troubles(id job.ID) []sched.Trouble {

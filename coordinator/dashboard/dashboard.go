@@ -143,7 +143,10 @@ func (d *Dashboard) Run(ctx context.Context) {
 	var both errgroup.Group
 	both.Go(func() error { d.audit.run(ctx); return nil })
 	both.Go(func() error {
-		d.samples.run(ctx, func() sample { return takeSample(d.cfg.Coordinator, d.cfg.Tasks) })
+		d.samples.run(ctx, func() sample { return takeSample(d.cfg.Coordinator, d.cfg.Server, d.cfg.Tasks) },
+			func() ([]report.Function, map[string]tally.Durations) {
+				return d.cfg.Tasks.Overview().Functions, d.cfg.Tasks.FunctionTimes()
+			})
 		return nil
 	})
 	_ = both.Wait()

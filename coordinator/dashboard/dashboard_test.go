@@ -375,12 +375,14 @@ func TestRates(t *testing.T) {
 	t.Parallel()
 	var h sampler
 	at := time.Unix(1e9, 0)
+	if h.last(endedOf) != 0 || h.charts(0, 0) != nil {
+		t.Errorf("a rate %v of nothing", h.last(endedOf))
+	}
 	for i := range 2 * samples {
 		h.add(sample{at: at.Add(time.Duration(i) * 2 * time.Second), ended: 10 * i})
 	}
-	got := h.rates(func(s *sample) int { return s.ended })
-	if len(got) != samples-1 || got[0] != 5 || last(got) != 5 || last(nil) != 0 {
-		t.Errorf("%d rates, %v, %v", len(got), got[0], last(got))
+	if got := rates(h.series(), endedOf); len(got) != samples-1 || got[0] != 5 || h.last(endedOf) != 5 {
+		t.Errorf("%d rates, %v, %v", len(got), got[0], h.last(endedOf))
 	}
 }
 

@@ -141,10 +141,9 @@ type overview struct {
 	Audit             []findings
 	Broken            []string
 	Attention         []attention
-	Attempts, Ended   []float64 // per second
-	AttemptRate       float64
-	EndedRate         float64
-	Window            time.Duration
+	AttemptRate       float64 // per second
+	EndedRate         float64 // per second
+	Charts            []chart
 }
 
 // attention is something for an operator to look at.
@@ -239,11 +238,9 @@ func (d *Dashboard) overview() view {
 			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("outbox of database %s: %s", x.Database, lateness(&x)), URL: "/", Command: "layshaft pg status " + page.ShellQuote(x.Database)})
 		}
 	}
-	o.Attempts = d.samples.rates(func(s *sample) int { return s.attempts })
-	o.Ended = d.samples.rates(func(s *sample) int { return s.ended })
-	o.AttemptRate, o.EndedRate = last(o.Attempts), last(o.Ended)
-	o.Window = time.Duration(len(o.Ended)) * sampleEvery
-	return view{page: "overview", title: "Overview", section: "Overview", content: &o}
+	o.AttemptRate, o.EndedRate = d.samples.last(attemptsOf), d.samples.last(endedOf)
+	o.Charts = d.samples.charts(o.Sums.Tasks.Waiting, o.QueuedTasks.Waiting+o.QueuedTasks.Delayed)
+	return view{page: "overview", title: "Overview", section: "Overview", content: &o, scripts: []string{"chart.js"}}
 }
 
 // jobsView is the content of /jobs.
@@ -312,6 +309,7 @@ type functionsView struct {
 	QueuedTasks report.TaskCounts
 	QueuedBar   page.Bar
 	Typical     string // how long attempts take
+	Charts      []chart
 }
 
 func (d *Dashboard) functions(n int) view {
@@ -321,10 +319,11 @@ func (d *Dashboard) functions(n int) view {
 	for _, f := range l.Functions[from:to] {
 		v.Functions = append(v.Functions, functionOf(f))
 	}
+	v.Charts = d.samples.taskCharts(l.Totals.Waiting + l.Totals.Delayed)
 	if l.Took.N > 0 {
 		v.Typical = fmt.Sprintf("half of the attempts took up to %s, 99 of 100 up to %s", page.Dur(l.Took.Quantile(0.5)), page.Dur(l.Took.Quantile(0.99)))
 	}
-	return view{page: "functions", title: "Tasks", section: "Tasks", content: &v}
+	return view{page: "functions", title: "Tasks", section: "Tasks", content: &v, scripts: []string{"chart.js"}}
 }
 
 // functionView is the content of a function's page.
@@ -336,6 +335,8 @@ type functionView struct {
 	More    bool // tasks
 	Dead    []*taskRow
 	AllDead int
+	Charts  []chart
+	NoChart string // why there are none
 }
 
 type limit struct{ Name, Value string }
@@ -402,6 +403,7 @@ func (d *Dashboard) function(name string) view {
 			v.Workers = append(v.Workers, w)
 		}
 	}
+	v.Charts, v.NoChart = d.samples.functionCharts(name, v.Counts)
 	tasks, more := d.cfg.Tasks.Unfinished(name, perPage)
 	v.More = more
 	for _, t := range tasks {
@@ -411,7 +413,7 @@ func (d *Dashboard) function(name string) view {
 	for _, t := range d.cfg.Tasks.Dead(name, perPage) {
 		v.Dead = append(v.Dead, taskOf(t))
 	}
-	return view{page: "function", title: "Function " + name, section: "Tasks", content: &v}
+	return view{page: "function", title: "Function " + name, section: "Tasks", content: &v, scripts: []string{"chart.js"}}
 }
 
 func noFunction(name string) string {

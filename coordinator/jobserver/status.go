@@ -26,23 +26,8 @@ type progress struct {
 func (s *Server) report(st report.Job) report.Job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); now.Sub(s.progress.at) >= progressAge {
-		s.progress = progress{now, map[job.ID]map[job.Attempt]report.Progress{}}
-		for _, x := range s.streams {
-			s.progress.add(x)
-		}
-	}
-	said := s.progress.jobs[st.ID]
-	if len(said) == 0 {
-		return st
-	}
-	ahead := map[job.Task]report.Progress{}
-	for _, a := range s.c.Attempts(st.ID, math.MaxInt) {
-		if p := said[a.Attempt]; p.Records >= ahead[a.Attempt.Task].Records {
-			ahead[a.Attempt.Task] = p
-		}
-	}
-	for t, p := range ahead {
+	s.readProgress()
+	for t, p := range s.ahead(st.ID) {
 		if t.Stage >= len(st.Stages) {
 			continue // the job was dropped and submitted again, since st
 		}
@@ -50,6 +35,47 @@ func (s *Server) report(st report.Job) report.Job {
 		st.Stages[t.Stage].Progress.Bytes += p.Bytes
 	}
 	return st
+}
+
+// Read returns what all committed attempts have read since the coordinator started, and what
+// running ones have read.
+func (s *Server) Read() report.Progress {
+	sum := s.c.Read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readProgress()
+	for id := range s.progress.jobs {
+		for _, p := range s.ahead(id) {
+			sum.Records += p.Records
+			sum.Bytes += p.Bytes
+		}
+	}
+	return sum
+}
+
+// readProgress brings s.progress up to date. The caller holds s.mu.
+func (s *Server) readProgress() {
+	if now := time.Now(); now.Sub(s.progress.at) >= progressAge {
+		s.progress = progress{now, map[job.ID]map[job.Attempt]report.Progress{}}
+		for _, x := range s.streams {
+			s.progress.add(x)
+		}
+	}
+}
+
+// ahead returns the progress of the running tasks of a job. The caller holds s.mu.
+func (s *Server) ahead(id job.ID) map[job.Task]report.Progress {
+	said := s.progress.jobs[id]
+	if len(said) == 0 {
+		return nil
+	}
+	ahead := map[job.Task]report.Progress{}
+	for _, a := range s.c.Attempts(id, math.MaxInt) {
+		if p := said[a.Attempt]; p.Records >= ahead[a.Attempt.Task].Records {
+			ahead[a.Attempt.Task] = p
+		}
+	}
+	return ahead
 }
 
 func (p *progress) add(x *workerStream) {

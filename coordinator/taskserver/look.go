@@ -65,6 +65,20 @@ func (t *Server) Totals() report.TaskCounts {
 	return countsOf(t.desk.Totals())
 }
 
+// FunctionTimes returns the durations of attempts of each function that workers ended, in this
+// life.
+func (t *Server) FunctionTimes() map[string]tally.Durations {
+	out := map[string]tally.Durations{}
+	t.desk.Lock()
+	defer t.desk.Unlock()
+	t.desk.FunctionDurations(func(function string, took *tally.Durations) {
+		if took.N > 0 {
+			out[function] = *took
+		}
+	})
+	return out
+}
+
 // AuditStep is one step of an audit; see coordinator.Coordinator.AuditStep. The beginning is 0.
 func (t *Server) AuditStep(at int) (bad []string, next int) {
 	t.desk.Lock()

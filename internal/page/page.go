@@ -22,7 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 )
 
-//go:embed layout.html parts.html style.css live.js act.js timeline.js icon.svg
+//go:embed layout.html parts.html style.css live.js act.js chart.js timeline.js icon.svg
 var files embed.FS
 
 // Frame is the data of a page around its content.
@@ -47,7 +47,7 @@ type Link struct {
 
 // Funcs are the functions available in templates.
 var Funcs = template.FuncMap{
-	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": ShellQuote, "bar": NewBar, "line": Line, "time": timeOf, "iso": iso, "pct": pct, "args": args, "asset": asset,
+	"num": num, "count": count, "size": bytesize.Format, "dur": Dur, "shell": ShellQuote, "bar": NewBar, "time": timeOf, "iso": iso, "pct": pct, "args": args, "asset": asset,
 	"slots": Slots, "add": func(a, b int) int { return a + b }, "sub": func(a, b int) int { return max(a-b, 0) },
 	"acts":   func() bool { return false }, // whether the reader has buttons; packages replace it
 	"firstn": firstNames, "over": func(s []string) int { return max(len(s)-shownNames, 0) },
@@ -135,7 +135,7 @@ func IsAddress(host string) bool {
 
 // Assets adds the style and the script to a mux.
 func Assets(mux *http.ServeMux) {
-	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "act.js": "text/javascript; charset=utf-8", "timeline.js": "text/javascript; charset=utf-8",
+	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "act.js": "text/javascript; charset=utf-8", "chart.js": "text/javascript; charset=utf-8", "timeline.js": "text/javascript; charset=utf-8",
 		"icon.svg": "image/svg+xml"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, _ *http.Request) {
 			b, _ := files.ReadFile(name) // embedded, so it cannot fail
@@ -322,20 +322,3 @@ func firstNames(s []string) []string { return s[:min(len(s), shownNames)] }
 
 // Width returns the width of the part in per mille.
 func (p Part) Width() float64 { return p.To - p.From }
-
-// Line returns the points of a line through values, oldest first, in a box of 240 by 40. The top of
-// the box is the largest value.
-func Line(values []float64) string {
-	top := 0.0
-	for _, v := range values {
-		top = max(top, v)
-	}
-	if top == 0 {
-		top = 1
-	}
-	var b strings.Builder
-	for i, v := range values {
-		fmt.Fprintf(&b, "%.1f,%.1f ", 240*float64(i)/float64(max(len(values)-1, 1)), 39-38*v/top)
-	}
-	return strings.TrimSpace(b.String())
-}

@@ -15,7 +15,7 @@ func TestWords(t *testing.T) {
 		{Num(0), "0"}, {Num(999), "999"}, {Num(1000), "1,000"}, {Num(-1234567), "-1,234,567"}, {Num(-123), "-123"},
 		{Dur(-time.Second), "0 µs"}, {Dur(45 * time.Microsecond), "45 µs"}, {Dur(1500 * time.Millisecond), "1.5 s"}, {Dur(61 * time.Second), "1 min 01 s"},
 		{Dur(25 * time.Hour), "25 h 00 min"}, {Dur(72 * time.Hour), "3 days"},
-		{Line([]float64{0, 2, 1}), "0.0,39.0 120.0,1.0 240.0,20.0"}, {Line(nil), ""}, {Line([]float64{0}), "0.0,39.0"},
+
 		{NewBar(1, 0, 0, 0, 3).Label, "1 of 4 done, 0 running, 0 failed, 0 cancelled, 3 waiting"},
 	} {
 		if x.got != x.want {

@@ -33,6 +33,15 @@ func (h *Durations) Add(d time.Duration) {
 	h.in[len(bounds)]++
 }
 
+// Since returns the durations that were added after an earlier copy of h.
+func (h *Durations) Since(before *Durations) Durations {
+	d := Durations{N: h.N - before.N, Sum: h.Sum - before.Sum}
+	for i := range h.in {
+		d.in[i] = h.in[i] - before.in[i]
+	}
+	return d
+}
+
 // Buckets returns the cumulative counts: how many durations were at most as long as each bound, in
 // seconds.
 func (h *Durations) Buckets() map[float64]uint64 {

@@ -57,6 +57,12 @@ func (d *Desk) AuditStep(from, n int) (bad []string, next int) { return d.core.A
 // AttemptDurations returns a histogram of the durations of attempts.
 func (d *Desk) AttemptDurations() tally.Durations { return d.core.AttemptDurations() }
 
+// FunctionDurations yields a histogram of the durations of attempts of each function. yield must
+// copy it.
+func (d *Desk) FunctionDurations(yield func(function string, took *tally.Durations)) {
+	d.core.FunctionDurations(yield)
+}
+
 // SyncDurations returns a histogram of the durations of disk writes. It needs no lock.
 func (d *Desk) SyncDurations() tally.Durations { return d.store.Syncs() }
 

@@ -1,6 +1,10 @@
 package queue
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/layshaft/layshaft/internal/tally"
+)
 
 // function is a named function with its queues, limits and workers.
 type function struct {
@@ -29,6 +33,7 @@ type function struct {
 	next    int64
 	lastUse int64 // tick; see forget.go
 	counts  Counts
+	took    tally.Durations // of attempts ended by workers, in this life
 }
 
 // Counts has the number of tasks by state. Submitted is always the sum of In. Ended tasks stay

@@ -173,6 +173,15 @@ func (f *function) info() FunctionInfo {
 // process.
 func (q *Queue) AttemptDurations() tally.Durations { return q.attemptDurations }
 
+// FunctionDurations yields AttemptDurations of each function.
+func (q *Queue) FunctionDurations(yield func(function string, took *tally.Durations)) {
+	for _, f := range q.functions[1:] {
+		if f != nil {
+			yield(f.name, &f.took)
+		}
+	}
+}
+
 // Totals returns the sum of the counts of all functions, including dropped ones.
 func (q *Queue) Totals() Counts {
 	c := q.droppedCounts

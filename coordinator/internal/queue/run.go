@@ -101,7 +101,9 @@ func (q *Queue) report(e *Report) {
 		q.emit(Command{Op: Unknown, Peer: e.Peer, Task: e.Task})
 		return
 	}
-	q.attemptDurations.Add(time.Duration(q.now.UnixNano() - q.runs.at(t.run).started))
+	took := time.Duration(q.now.UnixNano() - q.runs.at(t.run).started)
+	q.attemptDurations.Add(took)
+	q.functions[t.fn].took.Add(took)
 	after := q.endRun(i)
 	q.clearSuspect(i)
 	switch e.Notice {
