@@ -60,6 +60,7 @@ type cli struct {
 		Init  certInitCmd  `cmd:"" help:"Create a certificate authority for a cluster."`
 		Issue certIssueCmd `cmd:"" help:"Create a certificate and its key."`
 	} `cmd:"" help:"Create certificates."`
+	New     newCmd     `cmd:"" help:"Write a module with a pipeline over a file of yours, and its test."`
 	Version versionCmd `cmd:"" help:"Print the version of this program."`
 }
 
