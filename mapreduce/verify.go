@@ -17,6 +17,13 @@ const verifyOffset = 1 << 30
 // outputs.
 func (j *Job) verify(ctx context.Context) error {
 	e := j.engine
+	notes := &verifyNotes{nodes: map[string]bool{}}
+	ctx = context.WithValue(ctx, verifyKey{}, notes)
+	defer func() {
+		for _, text := range notes.texts {
+			fmt.Fprintln(j.target.Err, text)
+		}
+	}()
 	commits := make([][]job.Producer, len(j.spec.Stages))
 	for s := range commits {
 		commits[s] = e.commits(s)

@@ -358,7 +358,7 @@ func combine[A any](e *env, w *port, slices int, codec *record.Codec[A], fold fu
 const maxMerged = record.MaxFrame / 2
 
 // ReduceByKey merges the values of each key in pairs. f must be associative; values meet in a fixed
-// order.
+// order. -verify checks that with values of the data.
 func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...ShuffleOption) Dataset[KV[K, V]] {
 	type acc struct {
 		Some  bool
@@ -389,6 +389,7 @@ func ReduceByKey[K, V any](d Dataset[KV[K, V]], f func(a, b V) V, opts ...Shuffl
 			push(kv)
 		}
 	}, false)
+	checkLaws[K](n, f)
 	return Dataset[KV[K, V]]{n}
 }
 
