@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
+	"time"
+	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/spill"
 )
@@ -199,6 +202,17 @@ func join[L, R, K, U any](n *node, outer bool, leftKey func(L) K, rightKey func(
 	cogroup(n, leftKey, rightKey, func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error {
 		u, cur := new(U), new(R)
 		each := func(ls *side[L], r *R) {
+			if ls.decode() {
+				for i := range ls.decoded {
+					if pair(e, u, ls.decoded[i], r) {
+						push(u)
+					}
+					if e.stopped.Load() {
+						return
+					}
+				}
+				return
+			}
 			for l := range ls.all {
 				if pair(e, u, l, r) {
 					push(u)
@@ -262,6 +276,55 @@ type side[L any] struct {
 	spool *spill.Spool
 	all   iter.Seq[L]
 	err   error
+	// bytes is about the size of the records. decoded has the records once decode has decoded
+	// them; a key with many right records needs them for each.
+	bytes     int
+	decoded   []L
+	isDecoded bool
+	shares    bool // copies of a record share memory that a function may change
+}
+
+// maxDecoded limits the bytes of the records that decode keeps.
+const maxDecoded = 64 << 10
+
+func (ls *side[L]) reset() {
+	clear(ls.decoded)
+	ls.spool.Reset()
+	ls.decoded, ls.bytes, ls.isDecoded = ls.decoded[:0], 0, false
+}
+
+// decode decodes the records into decoded. It returns false for records that are too large, cannot
+// be decoded, or must be decoded for each use.
+func (ls *side[L]) decode() bool {
+	if ls.shares || ls.bytes > maxDecoded {
+		return false
+	}
+	if !ls.isDecoded {
+		ls.isDecoded = true
+		for l := range ls.all {
+			ls.decoded = append(ls.decoded, l)
+		}
+	}
+	return ls.err == nil
+}
+
+// sharesMemory reports whether copies of a value share memory that can change. Strings and times
+// cannot.
+func sharesMemory(t reflect.Type) bool {
+	switch {
+	case t.Kind() == reflect.String || t == reflect.TypeFor[time.Time]() || !spill.HasPointers(t):
+		return false
+	case t.Kind() == reflect.Array:
+		return sharesMemory(t.Elem())
+	case t.Kind() == reflect.Struct:
+		for i := range t.NumField() {
+			if sharesMemory(t.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
 }
 
 func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, each func(e *env, push func(*U)) func(*K, *side[L], iter.Seq[R]) error) {
@@ -298,7 +361,7 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 				return err
 			}
 			k, r := new(K), new(R)
-			ls := &side[L]{spool: spill.NewSpool(int(min(e.memory, 64<<20)), e.run.Temp)}
+			ls := &side[L]{spool: spill.NewSpool(int(min(e.memory, 64<<20)), e.run.Temp), shares: sharesMemory(reflect.TypeFor[L]())}
 			ls.all = func(yield func(L) bool) {
 				l := new(L)
 				var failed error
@@ -315,8 +378,9 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 				if err := kc.Decode(key, k); err != nil {
 					return err
 				}
-				ls.spool.Reset()
+				ls.reset()
 				for input == 0 {
+					ls.bytes += len(value) + int(unsafe.Sizeof(*new(L)))
 					if err := ls.spool.Add(value); err != nil {
 						return err
 					}
