@@ -315,7 +315,7 @@ func TestViewsAgree(t *testing.T) {
 		t.Errorf("/api/status counts %+v, task status %+v", status.Totals, overview.Totals)
 	}
 	function := x.get("/tasks?function=resize", "text/html")
-	for _, text := range []string{"0 high, 1 normal, 0 low", "<dt>Submitted</dt><dd>4</dd>", "<dt>Workers</dt><dd>1</dd>", "<h2>Dead letters</h2>"} {
+	for _, text := range []string{"0 high, 1 normal, 0 low", "<dt>Submitted</dt><dd>4</dd>", "<dt>Workers</dt><dd>1</dd>", "Dead letters <small>1</small>"} {
 		if !strings.Contains(function, text) {
 			t.Errorf("the page of a function does not contain %s", text)
 		}

@@ -166,8 +166,8 @@ func (d *Dashboard) Handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { d.json(w) })
 	mux.HandleFunc("GET /jobs", func(w http.ResponseWriter, r *http.Request) {
-		state, n := r.FormValue("state"), number(r)
-		d.show(w, r, fmt.Sprintf("/jobs?state=%s&page=%d", url.QueryEscape(state), n), func() view { return d.jobs(state, n) })
+		f := newFilter(r, jobStates, jobSorts)
+		d.show(w, r, f.key(), func() view { return d.jobs(f) })
 	})
 	mux.HandleFunc("GET /jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
@@ -180,16 +180,18 @@ func (d *Dashboard) Handler() http.Handler {
 	d.jobFiles(mux)
 	d.actionPages(mux)
 	mux.HandleFunc("GET /workers", func(w http.ResponseWriter, r *http.Request) {
-		n := number(r)
-		d.show(w, r, fmt.Sprintf("/workers?page=%d", n), func() view { return d.workers(n) })
+		f := newFilter(r, workerStates, workerSorts)
+		d.show(w, r, f.key(), func() view { return d.workers(f) })
 	})
 	mux.HandleFunc("GET /tasks", func(w http.ResponseWriter, r *http.Request) {
-		function, n := plain.Bytes(r.FormValue("function")), number(r)
-		if function != "" {
-			d.show(w, r, "/tasks?function="+url.QueryEscape(function), func() view { return d.function(function) })
+		if name := plain.Bytes(r.FormValue("function")); name != "" {
+			f := newFilter(r, taskStates, nil)
+			f.Hidden = []option{{"function", plain.Text(name)}}
+			d.show(w, r, f.key(), func() view { return d.function(name, f) })
 			return
 		}
-		d.show(w, r, fmt.Sprintf("/tasks?page=%d", n), func() view { return d.functions(n) })
+		f := newFilter(r, functionStates, functionSorts)
+		d.show(w, r, f.key(), func() view { return d.functions(f) })
 	})
 	mux.HandleFunc("GET /tasks/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")

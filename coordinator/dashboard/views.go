@@ -3,6 +3,7 @@ package dashboard
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -107,10 +108,25 @@ type functionRow struct {
 	report.Function
 	Bar  page.Bar
 	Idle bool // tasks wait and nobody can do them
+	Rate functionRate
+}
+
+// RateText is how many tasks ended per second in the last minute.
+func (r *functionRow) RateText() string { return rateText(float64(r.Rate.ended)) }
+
+// TimeText is how long attempts took in the last minute.
+func (r *functionRow) TimeText() string {
+	if r.Rate.p50 == 0 {
+		return "–"
+	}
+	dur := func(v float32) string {
+		return page.Dur(time.Duration(float64(v) * float64(time.Second)).Round(time.Microsecond))
+	}
+	return "≤ " + dur(r.Rate.p50) + " / " + dur(r.Rate.p99)
 }
 
 func functionOf(f report.Function) functionRow {
-	return functionRow{f, queuedBar(f.Counts), f.Counts.Waiting > 0 && f.Workers == 0}
+	return functionRow{Function: f, Bar: queuedBar(f.Counts), Idle: f.Counts.Waiting > 0 && f.Workers == 0}
 }
 
 func queuedBar(c report.TaskCounts) page.Bar {
@@ -213,10 +229,11 @@ func (d *Dashboard) overview() view {
 	o.QueuedTasks, o.QueuedBar = l.Totals, queuedBar(l.Totals)
 	slices.SortStableFunc(l.Functions, func(a, b report.Function) int { return b.Counts.Unfinished() - a.Counts.Unfinished() })
 	o.MoreFunctions = max(len(l.Functions)-few, 0)
+	of := d.samples.functionRates()
 	for i := range l.Functions {
 		f := functionOf(l.Functions[i])
 		o.Dead += f.Dead
-		if i < few {
+		if f.Rate = of[f.Name]; i < few {
 			o.Functions = append(o.Functions, f)
 		}
 		name, at := page.ShellQuote(plain.Text(f.Name)), functionURL(f.Name)
@@ -245,65 +262,126 @@ func (d *Dashboard) overview() view {
 
 // jobsView is the content of /jobs.
 type jobsView struct {
-	Jobs []jobRow
-	At   pager
-	Tabs []page.Link
-	Sums sched.Sums
+	Filter filter
+	Jobs   []jobRow
+	At     pager
+	Tabs   []page.Link
+	Found  string
 }
 
-func (d *Dashboard) jobs(state string, n int) view {
-	v := jobsView{Sums: d.cfg.Coordinator.Sums()}
+var (
+	jobStates = []option{{"", "all"}, {"planning", "planning"}, {"running", "running"}, {"done", "done"}, {"failed", "failed"}, {"cancelled", "cancelled"}}
+	jobSorts  = []option{{"", "newest first"}, {"took", "longest first"}, {"failed", "most failed attempts"}, {"tasks", "most tasks"}}
+)
+
+// maxScanned is the limit of jobs that a search or an order looks at, the newest ones.
+const maxScanned = 5000
+
+func (d *Dashboard) jobs(f filter) view {
+	v := jobsView{Filter: f}
+	sums := d.cfg.Coordinator.Sums()
 	all := []report.Outcome{report.JobRunning, report.JobDone, report.JobFailed, report.JobCancelled}
-	want, base, total := all, "/jobs", 0
+	want, total := all, 0
 	for _, o := range all {
-		total += v.Sums.Jobs[o]
-	}
-	v.Tabs = []page.Link{{Text: "all " + page.Num(total), URL: "/jobs"}}
-	for _, o := range all {
-		at := "/jobs?state=" + o.String()
-		if state == o.String() {
-			want, base, total = []report.Outcome{o}, at, v.Sums.Jobs[o]
-		}
-		v.Tabs = append(v.Tabs, page.Link{Text: o.String() + " " + page.Num(v.Sums.Jobs[o]), URL: at, Here: state == o.String()})
+		total += sums.Jobs[o]
 	}
 	planning := d.planning()
-	if n := len(planning); n > 0 || state == report.JobPlanning.String() {
-		v.Tabs = append(v.Tabs, page.Link{Text: "planning " + page.Num(n), URL: "/jobs?state=planning", Here: state == report.JobPlanning.String()})
-		if state == report.JobPlanning.String() {
-			v.Jobs = planning[:min(n, perPage)]
-			return view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
+	v.Tabs = []page.Link{{Text: "all " + page.Num(total), URL: f.StateURL(""), Here: f.State == ""}}
+	if n := len(planning); n > 0 || f.State == "planning" {
+		v.Tabs = append(v.Tabs, page.Link{Text: "planning " + page.Num(n), URL: f.StateURL("planning"), Here: f.State == "planning"})
+	}
+	for _, o := range all {
+		if f.State == o.String() {
+			want, total = []report.Outcome{o}, sums.Jobs[o]
 		}
+		v.Tabs = append(v.Tabs, page.Link{Text: o.String() + " " + page.Num(sums.Jobs[o]), URL: f.StateURL(o.String()), Here: f.State == o.String()})
 	}
-	v.Tabs[0].Here = len(want) == len(all)
-	from, to, at := cutTo(total, n, base)
-	ids, _ := d.cfg.Coordinator.JobPage(from, to-from, want...)
-	if v.Jobs, v.At = d.rows(ids), at; from == 0 && len(want) == len(all) {
-		v.Jobs = append(planning[:min(len(planning), few)], v.Jobs...)
+	out := view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
+	if f.State == "planning" {
+		total, want = 0, nil
 	}
-	return view{page: "jobs", title: "Jobs", section: "Jobs", content: &v}
+	if f.Q == "" && f.Sort == "" { // only the jobs of this page are looked at
+		from, to, at := cutTo(total, f.Page, f.base())
+		if v.At = at; total > 0 {
+			ids, _ := d.cfg.Coordinator.JobPage(from, to-from, want...)
+			v.Jobs = d.rows(ids)
+		}
+		if from == 0 && (f.State == "" || f.State == "planning") {
+			v.Jobs = append(planning[:min(len(planning), perPage)], v.Jobs...)
+		}
+		return out
+	}
+	var rows []jobRow
+	if want != nil {
+		ids, _ := d.cfg.Coordinator.JobPage(0, maxScanned, want...)
+		rows = d.rows(ids)
+	}
+	if f.State == "" || f.State == "planning" {
+		rows = append(planning, rows...)
+	}
+	rows = slices.DeleteFunc(rows, func(r jobRow) bool {
+		return !f.matches(append([]string{string(r.ID), r.Name, r.Options.Owner, r.Reason}, r.Options.Tags...)...)
+	})
+	switch f.Sort {
+	case "took":
+		sortBy(rows, func(r *jobRow) time.Duration { return r.Took })
+	case "failed":
+		sortBy(rows, func(r *jobRow) int { return r.Trouble })
+	case "tasks":
+		sortBy(rows, func(r *jobRow) int { return r.Counts.Tasks })
+	}
+	if v.Found = f.found(len(rows)); total > maxScanned {
+		v.Found = strings.TrimPrefix(v.Found+", ", ", ") + "among the newest " + page.Num(maxScanned) + " jobs"
+	}
+	from, to, at := cutTo(len(rows), f.Page, f.base())
+	v.Jobs, v.At = rows[from:to], at
+	return out
 }
 
 // workersView is the content of /workers.
 type workersView struct {
+	Filter      filter
 	Workers     []report.Worker
 	At          pager
+	Found       string
 	TaskWorkers []taskserver.TaskWorker
 	More        int // of TaskWorkers, not shown
 }
 
-func (d *Dashboard) workers(n int) view {
-	all := d.cfg.Server.Workers()
-	from, to, at := cutTo(len(all), n, "/workers")
-	l := d.cfg.Tasks.Overview()
-	v := workersView{Workers: all[from:to], At: at, TaskWorkers: l.Workers[:min(len(l.Workers), perPage)], More: max(len(l.Workers)-perPage, 0)}
+var (
+	workerStates = []option{{"", "all"}, {"ready", "ready"}, {"draining", "draining"}, {"blocked", "blocked"}, {"away", "away"}}
+	workerSorts  = []option{{"", "by name"}, {"busy", "busiest first"}, {"disk", "least free disk"}, {"heard", "longest silent"}}
+)
+
+func (d *Dashboard) workers(f filter) view {
+	all := slices.DeleteFunc(d.cfg.Server.Workers(), func(w report.Worker) bool {
+		return f.State != "" && f.State != string(w.State) || !f.matches(slices.Concat([]string{w.Name, w.ID, w.Address, w.Zone, w.Platform, w.Version}, w.Tags, w.Datasets)...)
+	})
+	switch f.Sort {
+	case "busy":
+		sortBy(all, func(w *report.Worker) int { return w.Busy() })
+	case "disk":
+		sortBy(all, func(w *report.Worker) int64 {
+			if w.FreeBytes == 0 { // not known
+				return math.MinInt64
+			}
+			return -w.FreeBytes
+		})
+	case "heard":
+		sortBy(all, func(w *report.Worker) report.Seconds { return w.Silent })
+	}
+	from, to, at := cutTo(len(all), f.Page, f.base())
+	task := slices.DeleteFunc(d.cfg.Tasks.Overview().Workers, func(w taskserver.TaskWorker) bool { return !f.matches(append([]string{w.Name}, w.Functions...)...) })
+	v := workersView{Filter: f, Workers: all[from:to], At: at, Found: f.found(len(all)), TaskWorkers: task[:min(len(task), perPage)], More: max(len(task)-perPage, 0)}
 	return view{page: "workers", title: "Workers", section: "Workers", content: &v}
 }
 
 // functionsView is the content of /tasks.
 type functionsView struct {
-	Cluster     string
+	Filter      filter
 	Functions   []functionRow
 	At          pager
+	Found       string
 	Budgets     []taskserver.Budget
 	More        int // budgets that are not shown
 	QueuedTasks report.TaskCounts
@@ -312,13 +390,36 @@ type functionsView struct {
 	Charts      []chart
 }
 
-func (d *Dashboard) functions(n int) view {
+var (
+	functionStates = []option{{"", "all"}, {"queued", "with waiting tasks"}, {"dead", "with dead letters"}, {"paused", "paused"}, {"idle", "without a worker"}}
+	functionSorts  = []option{{"", "by name"}, {"waiting", "most waiting"}, {"running", "most running"}, {"rate", "fastest first"}, {"time", "longest attempts"},
+		{"done", "most done"}, {"failed", "most failed"}, {"dead", "most dead letters"}}
+)
+
+func (d *Dashboard) functions(f filter) view {
 	l := d.cfg.Tasks.Overview()
-	from, to, at := cutTo(len(l.Functions), n, "/tasks")
-	v := functionsView{Cluster: d.cfg.Cluster, At: at, Budgets: l.Budgets[:min(len(l.Budgets), perPage)], More: max(len(l.Budgets)-perPage, 0), QueuedTasks: l.Totals, QueuedBar: queuedBar(l.Totals)}
-	for _, f := range l.Functions[from:to] {
-		v.Functions = append(v.Functions, functionOf(f))
+	v := functionsView{Filter: f, Budgets: l.Budgets[:min(len(l.Budgets), perPage)], More: max(len(l.Budgets)-perPage, 0), QueuedTasks: l.Totals, QueuedBar: queuedBar(l.Totals)}
+	of := d.samples.functionRates()
+	var rows []functionRow
+	for i := range l.Functions {
+		r := functionOf(l.Functions[i])
+		fits := map[string]bool{"": true, "queued": r.Counts.Waiting+r.Counts.Delayed > 0, "dead": r.Dead > 0, "paused": r.Paused, "idle": r.Function.Workers == 0}
+		if fits[f.State] && f.matches(r.Name) {
+			r.Rate = of[r.Name]
+			rows = append(rows, r)
+		}
 	}
+	keys := map[string]func(r *functionRow) float64{
+		"waiting": func(r *functionRow) float64 { return float64(r.Counts.Waiting + r.Counts.Delayed) }, "running": func(r *functionRow) float64 { return float64(r.Counts.Running) },
+		"rate": func(r *functionRow) float64 { return float64(r.Rate.ended) }, "time": func(r *functionRow) float64 { return float64(r.Rate.p99) },
+		"done": func(r *functionRow) float64 { return float64(r.Counts.Done) }, "failed": func(r *functionRow) float64 { return float64(r.Counts.Failed) },
+		"dead": func(r *functionRow) float64 { return float64(r.Dead) },
+	}
+	if key := keys[f.Sort]; key != nil {
+		sortBy(rows, key)
+	}
+	from, to, at := cutTo(len(rows), f.Page, f.base())
+	v.Functions, v.At, v.Found = rows[from:to], at, f.found(len(rows))
 	v.Charts = d.samples.taskCharts(l.Totals.Waiting + l.Totals.Delayed)
 	if l.Took.N > 0 {
 		v.Typical = fmt.Sprintf("half of the attempts took up to %s, 99 of 100 up to %s", page.Dur(l.Took.Quantile(0.5)), page.Dur(l.Took.Quantile(0.99)))
@@ -326,15 +427,20 @@ func (d *Dashboard) functions(n int) view {
 	return view{page: "functions", title: "Tasks", section: "Tasks", content: &v, scripts: []string{"chart.js"}}
 }
 
+// taskStates are the states of the tasks on the page of a function.
+var taskStates = []option{{"", "all"}, {"running", "running"}, {"waiting", "waiting"}, {"delayed", "delayed"}}
+
 // functionView is the content of a function's page.
 type functionView struct {
 	functionRow
 	Limits  []limit
 	Workers []taskserver.TaskWorker
+	State   string // of Tasks; empty means all
+	Tabs    []page.Link
 	Tasks   []*taskRow
 	More    bool // tasks
 	Dead    []*taskRow
-	AllDead int
+	At      pager // of Dead
 	Charts  []chart
 	NoChart string // why there are none
 }
@@ -349,6 +455,8 @@ type taskRow struct {
 	Bar *page.Bar
 	// In is the time until Due.
 	In string
+	// Shown is the beginning of the input, and Result of the result.
+	Shown, Result *preview
 }
 
 // Size64 is the size of the input in bytes.
@@ -364,7 +472,10 @@ func priorityName(t taskserver.TaskDetail) string {
 }
 
 func taskOf(t taskserver.TaskDetail) *taskRow {
-	r := &taskRow{TaskDetail: t, Priority: priorityName(t)}
+	r := &taskRow{TaskDetail: t, Priority: priorityName(t), Shown: newPreview(t.Input, t.Size)}
+	if len(t.Result) > 0 {
+		r.Result = newPreview(t.Result, t.ResultSize)
+	}
 	if t.M > 0 {
 		done := min(t.N, t.M)
 		b := page.Bar{Label: fmt.Sprintf("%d of %d", t.N, t.M), Parts: []page.Part{{Class: "running", To: 1000 * float64(done) / float64(t.M)}}}
@@ -376,7 +487,7 @@ func taskOf(t taskserver.TaskDetail) *taskRow {
 	return r
 }
 
-func (d *Dashboard) function(name string) view {
+func (d *Dashboard) function(name string, f filter) view {
 	l := d.cfg.Tasks.Overview()
 	i := slices.IndexFunc(l.Functions, func(f report.Function) bool { return f.Name == name })
 	if i < 0 {
@@ -404,13 +515,20 @@ func (d *Dashboard) function(name string) view {
 		}
 	}
 	v.Charts, v.NoChart = d.samples.functionCharts(name, v.Counts)
-	tasks, more := d.cfg.Tasks.Unfinished(name, perPage)
-	v.More = more
+	tasks, more := d.cfg.Tasks.Unfinished(name, f.State, perPage)
+	v.State, v.More = f.State, more
 	for _, t := range tasks {
 		v.Tasks = append(v.Tasks, taskOf(t))
 	}
-	v.AllDead = v.functionRow.Dead
-	for _, t := range d.cfg.Tasks.Dead(name, perPage) {
+	for _, x := range []struct {
+		state, text string
+		n           int
+	}{{"", "all", v.Counts.Unfinished()}, {"running", "running", v.Counts.Running}, {"waiting", "waiting", v.Counts.Waiting}, {"delayed", "delayed", v.Counts.Delayed}} {
+		v.Tabs = append(v.Tabs, page.Link{Text: x.text + " " + page.Num(x.n), URL: f.StateURL(x.state), Here: f.State == x.state})
+	}
+	from, to, at := cutTo(v.functionRow.Dead, f.Page, f.base())
+	v.At = at
+	for _, t := range d.cfg.Tasks.Dead(name, from, to-from) {
 		v.Dead = append(v.Dead, taskOf(t))
 	}
 	return view{page: "function", title: "Function " + name, section: "Tasks", content: &v, scripts: []string{"chart.js"}}

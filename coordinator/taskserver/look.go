@@ -7,6 +7,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
+	"github.com/layshaft/layshaft/internal/wire"
 )
 
 type (
@@ -14,6 +15,8 @@ type (
 	Budget = queue.BudgetInfo
 	// TaskWorker is how a worker of functions stands.
 	TaskWorker = desk.Worker
+	// Failure is an attempt that failed.
+	Failure = desk.Failure
 	// TaskID names a task.
 	TaskID = queue.ID
 )
@@ -25,6 +28,12 @@ type TaskDetail struct {
 	Unique     string // its unique key; empty when it has none
 	Error      string // why it failed, cut; empty when it did not
 	Why        string // why it does not run now; set by Task
+	Input      []byte // its beginning
+	// Result is the beginning of the result of a done task, and ResultSize its length; set by Task.
+	Result     []byte
+	ResultSize int
+	// Failures are its attempts that failed in this life of the coordinator; set by Task.
+	Failures []Failure
 }
 
 // Overview is the state of all tasks at one moment.
@@ -89,11 +98,20 @@ func (t *Server) AuditStep(at int) (bad []string, next int) {
 // maxError is the limit of the error in a TaskDetail, in bytes.
 const maxError = 4 << 10
 
+// maxPreview is the limit of the input and of the result in a TaskDetail, in bytes.
+const maxPreview = 8 << 10
+
 // detail adds texts from the store to the state of a task.
 func (t *Server) detail(info queue.Info, worker string) TaskDetail {
 	d := TaskDetail{Info: info, WorkerName: worker}
 	if in, err := t.desk.Input(info.ID); err == nil {
 		d.Unique = in.Unique
+		if in.Gathered {
+			if in.Data, err = wire.GatheredJSON(in.Data); err == nil {
+				d.Size = len(in.Data)
+			}
+		}
+		d.Input = in.Data[:min(len(in.Data), maxPreview)]
 	}
 	if info.State == queue.WasFailed {
 		if result, err := t.desk.Result(info.ID); err == nil {
@@ -103,11 +121,15 @@ func (t *Server) detail(info queue.Info, worker string) TaskDetail {
 	return d
 }
 
-// Dead returns at most n dead letters of a function, the oldest first.
-func (t *Server) Dead(function string, n int) []TaskDetail {
+// Dead returns at most n dead letters of a function, the oldest first, without the first skip.
+func (t *Server) Dead(function string, skip, n int) []TaskDetail {
 	var infos []queue.Info
 	t.desk.Lock()
-	t.desk.DeadLetters(function, n, func(i queue.Info) { infos = append(infos, i) })
+	t.desk.DeadLetters(function, skip+n, func(i queue.Info) {
+		if skip--; skip < 0 {
+			infos = append(infos, i)
+		}
+	})
 	t.desk.Unlock()
 	out := make([]TaskDetail, len(infos))
 	for k, i := range infos {
@@ -116,14 +138,24 @@ func (t *Server) Dead(function string, n int) []TaskDetail {
 	return out
 }
 
-// Unfinished returns at most n unfinished tasks of a function, in no particular order. more means
-// that it stopped early: there may be others.
-func (t *Server) Unfinished(function string, n int) (out []TaskDetail, more bool) {
+// Unfinished returns at most n unfinished tasks of a function, in no particular order; with a
+// state, only those in it. more means that it stopped early: there may be others.
+func (t *Server) Unfinished(function, state string, n int) (out []TaskDetail, more bool) {
+	defer func() {
+		for i := range out {
+			d := &out[i]
+			*d = t.detail(d.Info, d.WorkerName)
+		}
+	}()
+	states := []queue.State{queue.Waiting, queue.Delayed, queue.Running}
+	if i := slices.IndexFunc(states, func(s queue.State) bool { return s.String() == state }); i >= 0 {
+		states = states[i : i+1]
+	}
 	next := 0
 	for range 200 {
 		t.desk.Lock()
 		next = t.desk.Tasks(next, underLock, func(i queue.Info) {
-			if i.Function == function && slices.Contains([]queue.State{queue.Waiting, queue.Delayed, queue.Running}, i.State) && len(out) <= n {
+			if i.Function == function && slices.Contains(states, i.State) && len(out) <= n {
 				out = append(out, TaskDetail{Info: i, WorkerName: t.desk.PeerName(i.Worker)})
 			}
 		})
@@ -139,12 +171,17 @@ func (t *Server) Unfinished(function string, n int) (out []TaskDetail, more bool
 func (t *Server) Task(id TaskID) (d TaskDetail, ok bool) {
 	t.desk.Lock()
 	info, ok := t.desk.Status(id)
-	worker, why := t.desk.PeerName(info.Worker), t.desk.WaitReason(info.ID)
+	worker, why, failures := t.desk.PeerName(info.Worker), t.desk.WaitReason(info.ID), t.desk.Failures(id)
 	t.desk.Unlock()
 	if !ok {
 		return d, false
 	}
 	d = t.detail(info, worker)
-	d.Why = why
+	d.Why, d.Failures = why, failures
+	if info.State == queue.WasDone {
+		if result, err := t.desk.Result(id); err == nil {
+			d.Result, d.ResultSize = result[:min(len(result), maxPreview)], len(result)
+		}
+	}
 	return d, true
 }

@@ -152,6 +152,8 @@ type Desk struct {
 	lastBatch uint64
 	// reservedIn is the number of the latest batch that reserves IDs.
 	reservedIn uint64
+	// failures are the latest failures of attempts.
+	failures failures
 	// full lists the outboxes that this turn filled beyond MaxPending.
 	full []*Outbox
 	// roomWaiters lists the Gearman connections that received bodies in this turn.
@@ -417,6 +419,11 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	for i := range cmds {
 		if c := &cmds[i]; c.Op == queue.Write && len(c.Key) == 1 && c.Key[0] == 'n' {
 			d.reservedIn = batch
+		}
+		if c := &cmds[i]; c.Op == queue.Stop && c.Notice == queue.TimedOut {
+			if info, ok := d.core.Status(c.Task); ok {
+				d.failures.add(Failure{Task: c.Task, N: info.Attempts, At: d.now, Worker: d.PeerName(c.Peer), Error: "took longer than its hard limit"})
+			}
 		}
 	}
 	for i := range cmds {

@@ -404,6 +404,9 @@ func (d *Desk) reported(from queue.Peer, id queue.ID, notice queue.Notice, n, m 
 	if notice == queue.Failed && d.isFinal(id) {
 		notice = queue.Fatal
 	}
+	if notice == queue.Failed || notice == queue.Fatal {
+		d.noteFailure(from, id, body)
+	}
 	d.report = queue.Report{Peer: from, Task: id, Notice: notice, N: n, M: m, Size: len(body)}
 	return d.step(&d.report, body)
 }
