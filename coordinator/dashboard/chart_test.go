@@ -78,8 +78,13 @@ func TestFunctionSamples(t *testing.T) {
 	if len(h.functions) != maxTracked || len(h.functions["f"].points) != hourSamples {
 		t.Errorf("%d functions, %d points", len(h.functions), len(h.functions["f"].points))
 	}
-	if _, _, tracked := h.function("g509"); tracked && h.functions["g509"] == nil {
+	if _, _, tracked := h.function("g509"); tracked {
 		t.Error("a function without room counts as tracked")
+	}
+	many[510].Counts.Submitted = 2
+	step(hourSamples+2, many...)
+	if _, _, tracked := h.function("g509"); !tracked || len(h.functions) != maxTracked {
+		t.Errorf("an idle function of %d makes no room for one with a change", len(h.functions))
 	}
 	if step(hourSamples+4, f); len(h.functions) != 1 {
 		t.Errorf("%d functions, most of them are gone", len(h.functions))

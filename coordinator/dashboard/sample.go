@@ -22,8 +22,9 @@ type sampler struct {
 	recent    []sample // the oldest first
 	hour      []sample // the oldest first
 	functions map[string]*functionSamples
-	// untracked is the number of active functions without samples.
-	untracked int
+	// counts are those of all functions at the last sample of the hour: if there is no room, only
+	// a function with a change gets samples.
+	counts map[string]report.TaskCounts
 }
 
 // sample has the numbers of one moment. Counters count from the start of the coordinator.
@@ -87,27 +88,23 @@ func (h *sampler) addHour(s sample, functions []report.Function, took map[string
 	if h.functions == nil {
 		h.functions = map[string]*functionSamples{}
 	}
-	known := make(map[string]bool, len(functions))
-	h.untracked = 0
+	counts := make(map[string]report.TaskCounts, len(functions))
 	for i := range functions {
 		f := &functions[i]
-		known[f.Name] = true
+		counts[f.Name] = f.Counts
 		x := h.functions[f.Name]
-		if x == nil && f.Counts.Submitted == 0 {
+		if x == nil && (f.Counts.Submitted == 0 || len(h.functions) >= maxTracked && (f.Counts == h.counts[f.Name] || !h.evict())) {
 			continue
 		}
 		if x == nil {
-			if len(h.functions) >= maxTracked && !h.evict() {
-				h.untracked++
-				continue
-			}
 			x = &functionSamples{counts: f.Counts, took: took[f.Name]} // what came before is in no rate
 			h.functions[f.Name] = x
 		}
 		x.add(f, took[f.Name], since)
 	}
+	h.counts = counts
 	for name := range h.functions {
-		if !known[name] {
+		if _, known := counts[name]; !known {
 			delete(h.functions, name)
 		}
 	}
