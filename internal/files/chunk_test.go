@@ -212,7 +212,7 @@ func TestChunksErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
-		err = readExact(context.Background(), slice(t, path), 100, func(c Chunk, _ bool) (int, error) { return len(c.Data), nil })
+		err = readExact(context.Background(), slice(t, path), 100, true, func(c Chunk, _ bool) (int, error) { return len(c.Data), nil })
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s by Exact: %v", path, err)
 		}

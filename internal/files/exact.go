@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
@@ -62,10 +65,73 @@ const exactSize = 256 << 10
 // Unlike in Chunks, c.Data is overwritten after yield returns. A format that keeps little of a
 // record is faster if it copies that part than if all input is fresh memory.
 func Exact(ctx context.Context, s Slice, yield func(c Chunk, last bool) (int, error)) error {
-	return readExact(ctx, s, exactSize, yield)
+	return readExact(ctx, s, exactSize, true, yield)
 }
 
-func readExact(ctx context.Context, s Slice, size int, yield func(c Chunk, last bool) (int, error)) (err error) {
+// ExactBytes is Exact for content that is not text: it neither checks the first bytes nor removes a
+// byte order mark.
+func ExactBytes(ctx context.Context, s Slice, yield func(c Chunk, last bool) (int, error)) error {
+	return readExact(ctx, s, exactSize, false, yield)
+}
+
+// cutBlock is the size of a block in which CutsAt looks for the start of a record, in bytes.
+const cutBlock = 64 << 10
+
+// CutsAt finds places for SplitsAt: in each plain file, about one after every target bytes. start
+// receives blocks of a file that begin anywhere. It returns the position of a record that starts in
+// the block, or -1. It must return real starts only, but may overlook some.
+func CutsAt(ctx context.Context, fs []File, target int64, start func(block []byte) int) ([][]int64, error) {
+	if target <= 0 {
+		target = defaultTarget
+	}
+	cuts := make([][]int64, len(fs))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, f := range fs {
+		if f.Codec != Plain || f.Size <= target+target/8 {
+			continue
+		}
+		group.Go(func() (err error) {
+			cuts[i], err = cutsOf(groupCtx, f, target, start)
+			return err
+		})
+	}
+	return cuts, group.Wait()
+}
+
+func cutsOf(ctx context.Context, f File, target int64, start func(block []byte) int) (cuts []int64, err error) {
+	r, err := f.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	block := make([]byte, cutBlock)
+	for want := target; want < f.Size; want += target {
+		if len(cuts) > 0 {
+			want = max(want, cuts[len(cuts)-1]+1)
+		}
+		for at := want; at < f.Size; {
+			n, err := r.ReadAt(block, at)
+			if err != nil && !errors.Is(err, io.EOF) {
+				return nil, fmt.Errorf("%s: %w", f.Path, err)
+			}
+			if n == 0 {
+				break
+			}
+			if next := start(block[:n]); next > 0 && at+int64(next) < f.Size {
+				cuts = append(cuts, at+int64(next))
+				break
+			}
+			if n < len(block) {
+				break // the end of the file
+			}
+			at += int64(n / 2) // a start may lie across blocks
+		}
+	}
+	return cuts, nil
+}
+
+func readExact(ctx context.Context, s Slice, size int, text bool, yield func(c Chunk, last bool) (int, error)) (err error) {
 	st, err := s.open(ctx, s.Offset)
 	if err != nil {
 		return err
@@ -97,12 +163,12 @@ func readExact(ctx context.Context, s Slice, size int, yield func(c Chunk, last 
 		}
 		last := left == 0 || eof
 		data, first := buf[:n], base == 0
-		if first && n == m {
+		if text && first && n == m {
 			if err := checkText(s.Path, s.Codec, data, last || n >= exactSize); err != nil {
 				return err
 			}
 		}
-		if first && len(data) >= 3 && string(data[:3]) == "\xef\xbb\xbf" {
+		if text && first && len(data) >= 3 && string(data[:3]) == "\xef\xbb\xbf" {
 			data, base = data[3:], 3
 		}
 		took := 0

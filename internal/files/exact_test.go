@@ -60,7 +60,7 @@ func TestExactGivesEveryByteOnce(t *testing.T) {
 		for _, size := range []int{3, 7, 100, 4096, 1 << 20} {
 			var got []byte
 			next, ended := c.from+c.skip, false
-			err := readExact(context.Background(), s, size, func(ch Chunk, last bool) (int, error) {
+			err := readExact(context.Background(), s, size, true, func(ch Chunk, last bool) (int, error) {
 				if ch.Offset != next || ended || cap(ch.Data) < len(ch.Data)+Padding {
 					t.Fatalf("%s: chunk at %d, want %d; ended %v", c.name, ch.Offset, next, ended)
 				}

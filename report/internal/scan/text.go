@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/stanza"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -31,7 +32,7 @@ func formatOfText(s sample) string {
 		switch {
 		case len(line) == 0 || line[0] == '#':
 			return
-		case keyOf(line) > 0:
+		case stanza.KeyOf(line) > 0:
 			keys++
 		case line[0] != ' ' && line[0] != '\t':
 			others++
