@@ -32,13 +32,14 @@ type cli struct {
 	} `cmd:"" help:"Run, list or drain workers."`
 	Dev devCmd `cmd:"" help:"Run a whole cluster on this machine, until ^C."`
 	Job struct {
-		List   jobListCmd   `cmd:"" help:"List jobs, newest first."`
-		Show   jobShowCmd   `cmd:"" help:"Show the state of a job and its stages."`
-		Cancel jobCancelCmd `cmd:"" help:"Cancel a job."`
-		Wait   jobWaitCmd   `cmd:"" help:"Wait until a job ends, and exit with 0, 3 or 4."`
-		Logs   jobLogsCmd   `cmd:"" help:"Show what the code of a job wrote to its standard output, standard error and log."`
-		Trace  jobTraceCmd  `cmd:"" help:"Write the trace of all attempts of a job, for ui.perfetto.dev or chrome://tracing."`
-		Report jobReportCmd `cmd:"" help:"Show the input and output of each stage of a job, and its workers."`
+		List    jobListCmd    `cmd:"" help:"List jobs, newest first."`
+		Show    jobShowCmd    `cmd:"" help:"Show the state of a job and its stages."`
+		Cancel  jobCancelCmd  `cmd:"" help:"Cancel a job."`
+		Wait    jobWaitCmd    `cmd:"" help:"Wait until a job ends, and exit with 0, 3 or 4."`
+		Attempt jobAttemptCmd `cmd:"" help:"Show how an attempt ended: exit, memory, stack, last record, last lines, other workers."`
+		Logs    jobLogsCmd    `cmd:"" help:"Show what the code of a job wrote to its standard output, standard error and log."`
+		Trace   jobTraceCmd   `cmd:"" help:"Write the trace of all attempts of a job, for ui.perfetto.dev or chrome://tracing."`
+		Report  jobReportCmd  `cmd:"" help:"Show the input and output of each stage of a job, and its workers."`
 	} `cmd:"" help:"List, show, cancel, await jobs."`
 	History historyCmd `cmd:"" help:"Show the jobs in the data of a stopped or running coordinator, or in a file of \"layshaft job report -history\"."`
 	Report  reportCmd  `cmd:"" help:"Answer a SELECT over files, on this machine or on a cluster."`

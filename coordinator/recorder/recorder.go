@@ -81,6 +81,7 @@ type recording struct {
 	// segments are the lines of this process, and obsolete the numbers of chunks to be removed.
 	segments []segment
 	obsolete []int
+	postSize int // bytes of post-mortems of this process
 }
 
 // New returns a recorder that writes to files while Run runs. With nil files the histories are in
@@ -149,6 +150,7 @@ func (r *Recorder) Ended(id job.ID, a report.Attempt, f *job.Failure) {
 	x := r.of(id)
 	if f != nil {
 		a.Cause = x.cause(f)
+		x.postMortem(&a, f)
 	}
 	x.run.Attempts = append(x.run.Attempts, a)
 	x.dirty = true
@@ -282,6 +284,7 @@ func (r *Recorder) writeJob(id job.ID) error {
 			c.Job(&run)
 		}
 		c.Attempts(run.Attempts[from:to], run.Causes)
+		c.PostMortems(postsOf(run.PostMortems, from, to))
 		if run.Outcome != report.JobRunning {
 			c.End(&run)
 		}
@@ -414,6 +417,10 @@ func (x *recording) prepend(old *report.Run) {
 	}
 	x.run.ID = now.ID
 	x.run.Lines = slices.Concat(old.Lines, now.Lines)
+	for _, p := range now.PostMortems {
+		p.Index += len(old.Attempts)
+		x.run.PostMortems = append(x.run.PostMortems, p)
+	}
 	x.causes = map[report.Cause]int{}
 	for i, c := range x.run.Causes {
 		x.causes[report.Cause{Kind: c.Kind, Message: c.Message}] = i + 1

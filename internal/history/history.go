@@ -9,7 +9,8 @@
 //
 // The parts 'J' and 'E' are JSON: the job as submitted, and its end. The part 'A' has attempts as
 // columns of varints, with the names of workers and the causes of failures that they refer to. The
-// part 'L' has lines that user code wrote.
+// part 'L' has lines that user code wrote, and 'P' what was seen at the end of attempts without
+// output.
 //
 // The package does no I/O. It imports package report and the compressor alone.
 package history
@@ -165,6 +166,13 @@ func (c *Chunk) Attempts(attempts []report.Attempt, all []report.Cause) {
 	c.part('A', b)
 }
 
+// PostMortems adds what was seen of attempts.
+func (c *Chunk) PostMortems(p []report.PostMortem) {
+	if len(p) > 0 {
+		c.json('P', p)
+	}
+}
+
 func zigzag(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
 func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
@@ -192,6 +200,7 @@ func Encode(r *report.Run) []byte {
 		out = append(out, c.Bytes()...)
 		c = Chunk{}
 	}
+	c.PostMortems(r.PostMortems)
 	for lines := range slices.Chunk(r.Lines, 1<<13) {
 		c.Lines(lines)
 	}
@@ -302,6 +311,11 @@ func (r *Reader) parts(b []byte) error {
 			}
 		case 'A':
 			err = r.attempts(content)
+		case 'P':
+			var p []report.PostMortem
+			if err = json.Unmarshal(content, &p); err == nil {
+				r.run.PostMortems = append(r.run.PostMortems, p...)
+			}
 		case 'L':
 			err = r.lines(content)
 		}

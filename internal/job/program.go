@@ -50,6 +50,10 @@ type Run struct {
 type Progress struct {
 	Records, Bytes atomic.Int64 // input consumed
 	Spilled        atomic.Int64 // bytes written to scratch files
+	// Idle is how long the attempt has read no record and used no processor, in nanoseconds; zero
+	// while it makes progress. Stacks are the stacks of its goroutines then, or nil.
+	Idle   atomic.Int64
+	Stacks atomic.Pointer[string]
 }
 
 // RunReader reads the blocks of one run in sequence.

@@ -27,6 +27,8 @@ type Run struct {
 	Attempts         []Attempt    // in the order of their ends
 	// Causes are the distinct failures of attempts. Attempt.Cause is an index into them, plus 1.
 	Causes []Cause
+	// PostMortems are of attempts without output, in the order of Attempts.
+	PostMortems []PostMortem
 	// Lines are lines that user code wrote, in order of their numbers.
 	Lines []Line
 	// Damaged explains which part of the record is missing; empty if it is complete.

@@ -36,6 +36,8 @@ type RunView struct {
 	Remaining *Remaining `json:"remaining,omitempty"`
 	// Damaged explains which part of the record is missing; empty if it is complete.
 	Damaged string `json:"damaged,omitempty"`
+	// PostMortems are the latest attempts that ended without output by a fault, the last one first.
+	PostMortems []*AttemptView `json:"post_mortems,omitempty"`
 	// Output are the latest lines that user code wrote, and OutputLines counts all that are kept.
 	Output      []Line `json:"output,omitempty"`
 	OutputLines int    `json:"output_lines"`
@@ -197,6 +199,7 @@ func ViewRun(r *Run, live *Job, running []Attempt, now time.Time) *RunView {
 	v.shares()
 	v.workers(r, running, now)
 	v.failures(r)
+	v.PostMortems = postMortems(r, running, now)
 	v.findings()
 	if !state.Outcome.IsEnd() {
 		v.remaining(now)

@@ -119,7 +119,7 @@ func (d *Decoder) producers(id job.ID, p *layshaftv1.Producers) []job.Producer {
 // FailureToProto converts a failure.
 func FailureToProto(f *job.Failure) *layshaftv1.Failure {
 	return &layshaftv1.Failure{Kind: failureKinds[f.Kind], Message: text(f.Message), Detail: text(f.Detail), Record: text(f.Record),
-		Lost: List(f.Lost, AttemptToProto), Crashed: f.Crashed, Number: f.Number}
+		Lost: List(f.Lost, AttemptToProto), Crashed: f.Crashed, Number: f.Number, Death: deathToProto(f.Death)}
 }
 
 // FailureFromProto converts a failure; nil is an error.
@@ -127,7 +127,7 @@ func FailureFromProto(p *layshaftv1.Failure) (*job.Failure, error) {
 	var d Decoder
 	f := &job.Failure{Kind: Kind[job.Kind](&d, "kind of a failure", failureKinds, p.GetKind()), Message: p.GetMessage(),
 		Detail: p.GetDetail(), Record: p.GetRecord(), Lost: List(p.GetLost(), d.attempt), Crashed: p.GetCrashed(),
-		Number: d.Size("number of a record", p.GetNumber())}
+		Number: d.Size("number of a record", p.GetNumber()), Death: deathFromProto(p.GetDeath())}
 	if d.Err != nil {
 		return nil, fmt.Errorf("failure %q: %w", p.GetMessage(), d.Err)
 	}

@@ -3305,7 +3305,12 @@ type AttemptProgress struct {
 	// bytes is the number of bytes read.
 	Bytes int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// spilled is the number of bytes written to scratch files.
-	Spilled       int64 `protobuf:"varint,4,opt,name=spilled,proto3" json:"spilled,omitempty"`
+	Spilled int64 `protobuf:"varint,4,opt,name=spilled,proto3" json:"spilled,omitempty"`
+	// idle_nanos is how long the attempt has read no record and used no processor, in nanoseconds;
+	// zero while it makes progress.
+	IdleNanos int64 `protobuf:"varint,5,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`
+	// stacks are the stacks of its goroutines while it is idle.
+	Stacks        string `protobuf:"bytes,6,opt,name=stacks,proto3" json:"stacks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3366,6 +3371,20 @@ func (x *AttemptProgress) GetSpilled() int64 {
 		return x.Spilled
 	}
 	return 0
+}
+
+func (x *AttemptProgress) GetIdleNanos() int64 {
+	if x != nil {
+		return x.IdleNanos
+	}
+	return 0
+}
+
+func (x *AttemptProgress) GetStacks() string {
+	if x != nil {
+		return x.Stacks
+	}
+	return ""
 }
 
 // AttemptDone reports that the output of an attempt is sealed.
@@ -4328,12 +4347,15 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\tHeartbeat\x126\n" +
 	"\arunning\x18\x01 \x03(\v2\x1c.layshaft.v1.AttemptProgressR\arunning\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\x02 \x01(\x03R\tfreeBytes\"\x8b\x01\n" +
+	"free_bytes\x18\x02 \x01(\x03R\tfreeBytes\"\xc2\x01\n" +
 	"\x0fAttemptProgress\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x03R\arecords\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x18\n" +
-	"\aspilled\x18\x04 \x01(\x03R\aspilled\"\x96\x01\n" +
+	"\aspilled\x18\x04 \x01(\x03R\aspilled\x12\x1d\n" +
+	"\n" +
+	"idle_nanos\x18\x05 \x01(\x03R\tidleNanos\x12\x16\n" +
+	"\x06stacks\x18\x06 \x01(\tR\x06stacks\"\x96\x01\n" +
 	"\vAttemptDone\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12.\n" +
 	"\asummary\x18\x02 \x01(\v2\x14.layshaft.v1.SummaryR\asummary\x12'\n" +

@@ -1015,7 +1015,9 @@ type Failure struct {
 	Crashed bool `protobuf:"varint,6,opt,name=crashed,proto3" json:"crashed,omitempty"`
 	// number is the place of the record in work among the records of the split, from 1; zero means
 	// unknown.
-	Number        int64 `protobuf:"varint,7,opt,name=number,proto3" json:"number,omitempty"`
+	Number int64 `protobuf:"varint,7,opt,name=number,proto3" json:"number,omitempty"`
+	// death is what was seen of the process and of the attempt at its end; not set if nothing was.
+	Death         *Death `protobuf:"bytes,8,opt,name=death,proto3" json:"death,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1099,6 +1101,158 @@ func (x *Failure) GetNumber() int64 {
 	return 0
 }
 
+func (x *Failure) GetDeath() *Death {
+	if x != nil {
+		return x.Death
+	}
+	return nil
+}
+
+// Death is what a worker saw of an attempt without output and of its process, for people.
+type Death struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// exit is how the process ended, such as "exit status 2" or "signal killed"; empty if it lives.
+	Exit string `protobuf:"bytes,1,opt,name=exit,proto3" json:"exit,omitempty"`
+	// memory is yes or no, if it is known whether the kernel killed the process for lack of memory.
+	Memory string `protobuf:"bytes,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	// evidence are the facts behind memory, one line each.
+	Evidence []string `protobuf:"bytes,3,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// peak_bytes is the largest memory of the process; zero means unknown.
+	PeakBytes int64 `protobuf:"varint,4,opt,name=peak_bytes,json=peakBytes,proto3" json:"peak_bytes,omitempty"`
+	// limit_bytes is the memory of the machine or of the worker's cgroup.
+	LimitBytes int64 `protobuf:"varint,5,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
+	// curve is the memory of the process in bytes, at equal intervals up to its end.
+	Curve []int64 `protobuf:"varint,6,rep,packed,name=curve,proto3" json:"curve,omitempty"`
+	// curve_nanos is the interval of curve, in nanoseconds.
+	CurveNanos int64 `protobuf:"varint,7,opt,name=curve_nanos,json=curveNanos,proto3" json:"curve_nanos,omitempty"`
+	// cpu_nanos is the processor time of the process, in nanoseconds; zero means unknown.
+	CpuNanos int64 `protobuf:"varint,8,opt,name=cpu_nanos,json=cpuNanos,proto3" json:"cpu_nanos,omitempty"`
+	// records is the number of records that the attempt had read.
+	Records int64 `protobuf:"varint,9,opt,name=records,proto3" json:"records,omitempty"`
+	// bytes is the number of bytes that the attempt had read.
+	Bytes int64 `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// stacks are the stacks of the attempt's goroutines before its end; empty if nobody took them.
+	Stacks string `protobuf:"bytes,11,opt,name=stacks,proto3" json:"stacks,omitempty"`
+	// idle_nanos is how long the attempt had read no record and used no processor, in nanoseconds.
+	IdleNanos     int64 `protobuf:"varint,12,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Death) Reset() {
+	*x = Death{}
+	mi := &file_layshaft_v1_job_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Death) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Death) ProtoMessage() {}
+
+func (x *Death) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_job_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Death.ProtoReflect.Descriptor instead.
+func (*Death) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Death) GetExit() string {
+	if x != nil {
+		return x.Exit
+	}
+	return ""
+}
+
+func (x *Death) GetMemory() string {
+	if x != nil {
+		return x.Memory
+	}
+	return ""
+}
+
+func (x *Death) GetEvidence() []string {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *Death) GetPeakBytes() int64 {
+	if x != nil {
+		return x.PeakBytes
+	}
+	return 0
+}
+
+func (x *Death) GetLimitBytes() int64 {
+	if x != nil {
+		return x.LimitBytes
+	}
+	return 0
+}
+
+func (x *Death) GetCurve() []int64 {
+	if x != nil {
+		return x.Curve
+	}
+	return nil
+}
+
+func (x *Death) GetCurveNanos() int64 {
+	if x != nil {
+		return x.CurveNanos
+	}
+	return 0
+}
+
+func (x *Death) GetCpuNanos() int64 {
+	if x != nil {
+		return x.CpuNanos
+	}
+	return 0
+}
+
+func (x *Death) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Death) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Death) GetStacks() string {
+	if x != nil {
+		return x.Stacks
+	}
+	return ""
+}
+
+func (x *Death) GetIdleNanos() int64 {
+	if x != nil {
+		return x.IdleNanos
+	}
+	return 0
+}
+
 // Summary is the part of a manifest that the coordinator keeps and reports.
 type Summary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1117,7 +1271,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_layshaft_v1_job_proto_msgTypes[10]
+	mi := &file_layshaft_v1_job_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1283,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_job_proto_msgTypes[10]
+	mi := &file_layshaft_v1_job_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1296,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{10}
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Summary) GetBytes() int64 {
@@ -1194,7 +1348,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_layshaft_v1_job_proto_msgTypes[11]
+	mi := &file_layshaft_v1_job_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1360,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_job_proto_msgTypes[11]
+	mi := &file_layshaft_v1_job_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1373,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{11}
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Locality) GetLocal() int64 {
@@ -1333,7 +1487,7 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x04Skip\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xdd\x01\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x87\x02\n" +
 	"\aFailure\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.layshaft.v1.FailureKindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
@@ -1341,7 +1495,26 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x06record\x18\x04 \x01(\tR\x06record\x12(\n" +
 	"\x04lost\x18\x05 \x03(\v2\x14.layshaft.v1.AttemptR\x04lost\x12\x18\n" +
 	"\acrashed\x18\x06 \x01(\bR\acrashed\x12\x16\n" +
-	"\x06number\x18\a \x01(\x03R\x06number\"\xe9\x01\n" +
+	"\x06number\x18\a \x01(\x03R\x06number\x12(\n" +
+	"\x05death\x18\b \x01(\v2\x12.layshaft.v1.DeathR\x05death\"\xca\x02\n" +
+	"\x05Death\x12\x12\n" +
+	"\x04exit\x18\x01 \x01(\tR\x04exit\x12\x16\n" +
+	"\x06memory\x18\x02 \x01(\tR\x06memory\x12\x1a\n" +
+	"\bevidence\x18\x03 \x03(\tR\bevidence\x12\x1d\n" +
+	"\n" +
+	"peak_bytes\x18\x04 \x01(\x03R\tpeakBytes\x12\x1f\n" +
+	"\vlimit_bytes\x18\x05 \x01(\x03R\n" +
+	"limitBytes\x12\x14\n" +
+	"\x05curve\x18\x06 \x03(\x03R\x05curve\x12\x1f\n" +
+	"\vcurve_nanos\x18\a \x01(\x03R\n" +
+	"curveNanos\x12\x1b\n" +
+	"\tcpu_nanos\x18\b \x01(\x03R\bcpuNanos\x12\x18\n" +
+	"\arecords\x18\t \x01(\x03R\arecords\x12\x14\n" +
+	"\x05bytes\x18\n" +
+	" \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06stacks\x18\v \x01(\tR\x06stacks\x12\x1d\n" +
+	"\n" +
+	"idle_nanos\x18\f \x01(\x03R\tidleNanos\"\xe9\x01\n" +
 	"\aSummary\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x03R\arecords\x12>\n" +
@@ -1397,7 +1570,7 @@ func file_layshaft_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_layshaft_v1_job_proto_goTypes = []any{
 	(Mode)(0),         // 0: layshaft.v1.Mode
 	(FailureKind)(0),  // 1: layshaft.v1.FailureKind
@@ -1412,19 +1585,20 @@ var file_layshaft_v1_job_proto_goTypes = []any{
 	(*Launch)(nil),    // 10: layshaft.v1.Launch
 	(*Skip)(nil),      // 11: layshaft.v1.Skip
 	(*Failure)(nil),   // 12: layshaft.v1.Failure
-	(*Summary)(nil),   // 13: layshaft.v1.Summary
-	(*Locality)(nil),  // 14: layshaft.v1.Locality
-	nil,               // 15: layshaft.v1.Stage.NeedsEntry
-	nil,               // 16: layshaft.v1.Stage.BudgetsEntry
-	nil,               // 17: layshaft.v1.Summary.CountersEntry
+	(*Death)(nil),     // 13: layshaft.v1.Death
+	(*Summary)(nil),   // 14: layshaft.v1.Summary
+	(*Locality)(nil),  // 15: layshaft.v1.Locality
+	nil,               // 16: layshaft.v1.Stage.NeedsEntry
+	nil,               // 17: layshaft.v1.Stage.BudgetsEntry
+	nil,               // 18: layshaft.v1.Summary.CountersEntry
 }
 var file_layshaft_v1_job_proto_depIdxs = []int32{
 	3,  // 0: layshaft.v1.Attempt.task:type_name -> layshaft.v1.Task
 	0,  // 1: layshaft.v1.Edge.mode:type_name -> layshaft.v1.Mode
 	5,  // 2: layshaft.v1.Stage.splits:type_name -> layshaft.v1.Split
 	6,  // 3: layshaft.v1.Stage.inputs:type_name -> layshaft.v1.Edge
-	15, // 4: layshaft.v1.Stage.needs:type_name -> layshaft.v1.Stage.NeedsEntry
-	16, // 5: layshaft.v1.Stage.budgets:type_name -> layshaft.v1.Stage.BudgetsEntry
+	16, // 4: layshaft.v1.Stage.needs:type_name -> layshaft.v1.Stage.NeedsEntry
+	17, // 5: layshaft.v1.Stage.budgets:type_name -> layshaft.v1.Stage.BudgetsEntry
 	7,  // 6: layshaft.v1.Spec.stages:type_name -> layshaft.v1.Stage
 	4,  // 7: layshaft.v1.Launch.attempt:type_name -> layshaft.v1.Attempt
 	5,  // 8: layshaft.v1.Launch.split:type_name -> layshaft.v1.Split
@@ -1432,13 +1606,14 @@ var file_layshaft_v1_job_proto_depIdxs = []int32{
 	11, // 10: layshaft.v1.Launch.skips:type_name -> layshaft.v1.Skip
 	1,  // 11: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
 	4,  // 12: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
-	17, // 13: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
-	14, // 14: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	13, // 13: layshaft.v1.Failure.death:type_name -> layshaft.v1.Death
+	18, // 14: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
+	15, // 15: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_job_proto_init() }
@@ -1452,7 +1627,7 @@ func file_layshaft_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_job_proto_rawDesc), len(file_layshaft_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -153,6 +153,9 @@ func toFailure(ctx context.Context, err error, stage string, limit time.Duration
 	if errors.As(err, &f) && out.Detail == "" {
 		out.Detail = f.Detail
 	}
+	if f != nil && out.Kind != job.Cancelled && out.Death == nil {
+		out.Death = f.Death
+	}
 	if f != nil && out.Kind == job.Transient { // for example, one record took too long
 		out.Record, out.Number, out.Crashed = f.Record, f.Number, f.Crashed
 		if f.Kind == job.Poison {

@@ -7,12 +7,15 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -24,6 +27,80 @@ type startError struct{ err error }
 
 func (e *startError) Error() string { return e.err.Error() }
 func (e *startError) Unwrap() error { return e.err }
+
+// maxPoints is the limit of points of a curve in a report.
+const maxPoints = 60
+
+// death returns what is known of the process after its end, or of a process that lives. text is its
+// output.
+func (p *process) death(text string) *job.Death {
+	x := &job.Death{Peak: p.memory.Load(), Limit: machine.Memory()}
+	p.mu.Lock()
+	curve := p.curve[max(0, len(p.curve)-maxCurve):]
+	step := (len(curve) + maxPoints - 1) / maxPoints
+	for i := len(curve) - 1; i >= 0; i -= step {
+		x.Curve = append(x.Curve, curve[i])
+	}
+	x.Every = time.Duration(step) * memoryEvery
+	why := p.killReason
+	p.mu.Unlock()
+	slices.Reverse(x.Curve)
+	select {
+	case <-p.exited:
+	default:
+		return x
+	}
+	if p.state == nil {
+		return x
+	}
+	x.CPU = p.state.UserTime() + p.state.SystemTime()
+	x.Exit = p.state.String()
+	var exit *exec.ExitError
+	switch words := outOfMemory.FindString(text); {
+	case words != "":
+		x.Memory, x.Evidence = "yes", []string{"the program reported: " + words}
+	case why != nil:
+		x.Memory, x.Evidence = "no", []string{"the worker ended the process: " + why.Error()}
+	case errors.As(p.err, &exit) && killed(exit) == "killed":
+		killed, known, evidence := machine.ReadKills().Since(p.kills)
+		x.Evidence = evidence
+		switch {
+		case killed:
+			x.Memory = "yes"
+		case known:
+			x.Memory = "no"
+		}
+	default:
+		x.Memory, x.Evidence = "no", []string{"no signal ended the process for lack of memory: " + x.Exit}
+	}
+	return x
+}
+
+// outOfMemory are the words of a Go program for which the system has no memory.
+var outOfMemory = regexp.MustCompile(`(?m)^(fatal error: )?runtime: (out of memory|cannot allocate memory).*$`)
+
+// withDeath adds to a failure what is known of the attempt and its process.
+func (p *process) withDeath(err error, run *job.Run) error {
+	f, ok := err.(*job.Failure)
+	if !ok || f == nil {
+		return err
+	}
+	c := *f
+	if c.Death == nil || c.Death.Limit == 0 {
+		x := p.death("")
+		if c.Death != nil { // the child has set these
+			x.Stacks, x.Idle = c.Death.Stacks, c.Death.Idle
+		}
+		c.Death = x
+	}
+	if run.Progress != nil {
+		c.Death.Records, c.Death.Bytes = run.Progress.Records.Load(), run.Progress.Bytes.Load()
+		if s := run.Progress.Stacks.Load(); s != nil && c.Death.Stacks == "" {
+			c.Death.Stacks, c.Death.Idle = *s, time.Duration(run.Progress.Idle.Load())
+		}
+	}
+	return &c
+}
 
 // postMortem returns the failure of an attempt whose child closed the connection. It blocks until
 // the child is dead and removed. mark is nil unless the attempt had a child of its own.
@@ -39,7 +116,7 @@ func (p *process) postMortem(run *job.Run, mark *child.Mark, gone error) *job.Fa
 	f := p.describeDeath(others)
 	f.Detail = detail(p.out.String(), culprit)
 	if culprit != "" && culprit != run.Attempt.String() {
-		return &job.Failure{Kind: job.WorkerLost, Message: fmt.Sprintf("ended with its process because of attempt %s: %s", culprit, f.Message)}
+		return &job.Failure{Kind: job.WorkerLost, Death: f.Death, Message: fmt.Sprintf("ended with its process because of attempt %s: %s", culprit, f.Message)}
 	}
 	if f.Kind != job.Transient {
 		return f
@@ -91,7 +168,8 @@ var lastWords = regexp.MustCompile(`(?m)^(panic: |fatal error: |` + child.StuckM
 func (p *process) describeDeath(others int) *job.Failure {
 	<-p.done
 	text := p.out.String()
-	f := &job.Failure{Kind: job.Transient}
+	death := p.death(text)
+	f := &job.Failure{Kind: job.Transient, Death: death}
 	p.mu.Lock()
 	why := p.killReason
 	p.mu.Unlock()
@@ -111,7 +189,8 @@ func (p *process) describeDeath(others int) *job.Failure {
 	case errors.As(p.err, &exit) && killed(exit) != "":
 		f.Message = fmt.Sprintf("its process was killed from outside (%s)", killed(exit))
 		if killed(exit) == "killed" {
-			f.Message += ", most likely because the machine or its cgroup ran out of memory"
+			f.Message += map[string]string{"yes": ", because the machine or its cgroup ran out of memory", "no": "; the kernel killed no process for lack of memory",
+				"": ", most likely because the machine or its cgroup ran out of memory"}[death.Memory]
 		}
 	case p.err != nil && exit == nil:
 		f.Message = fmt.Sprintf("child process: %v", p.err)

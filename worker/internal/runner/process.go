@@ -22,6 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/keeper"
+	"github.com/layshaft/layshaft/internal/machine"
 )
 
 const (
@@ -34,6 +35,7 @@ const (
 	// also waits this long for the last output of a dead child.
 	lingerTime  = 500 * time.Millisecond
 	memoryEvery = 250 * time.Millisecond // interval between two samples of a child's memory
+	maxCurve    = 480                    // samples that are kept: two minutes
 )
 
 // process is one child, from its start until its processes, socket and files are removed.
@@ -50,7 +52,9 @@ type process struct {
 	refused error       // set before ready is closed
 	err     error       // how the process ended; set before exited is closed
 	proc    atomic.Pointer[os.Process]
-	memory  atomic.Int64 // highest memory seen, in bytes
+	memory  atomic.Int64     // highest memory seen, in bytes
+	kills   machine.Kills    // before its start
+	state   *os.ProcessState // set before exited is closed; nil if it did not start
 
 	// mu guards the fields below.
 	mu         sync.Mutex
@@ -58,6 +62,8 @@ type process struct {
 	culprit    string // the attempt that caused the kill; may be empty
 	running    map[job.Attempt]bool
 	victims    int // number of attempts running at its death
+	// curve has the memory of the child in the last minutes, in bytes, at intervals of memoryEvery.
+	curve []int64
 }
 
 // newProcess starts a child in the background. The child exits by itself or is killed by end.
@@ -112,6 +118,7 @@ func (p *process) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	token := rand.Text()
+	p.kills = machine.ReadKills()
 	cmd, err := p.start(child.Address(token, ln.Addr().String()), outW)
 	_ = outW.Close()
 	if err != nil {
@@ -119,6 +126,7 @@ func (p *process) run() {
 		close(p.exited)
 		return
 	}
+	preferForKill(cmd.Process.Pid)
 	p.proc.Store(cmd.Process)
 	p.mu.Lock()
 	if p.killReason != nil { // end was called before p.proc was set
@@ -130,6 +138,8 @@ func (p *process) run() {
 	group.Go(func() { p.connect(ln, token) })
 	group.Go(p.watchMemory)
 	p.err = cmd.Wait()
+	p.state = cmd.ProcessState
+	p.memory.Store(max(p.memory.Load(), peakOf(p.state)))
 	p.mu.Lock()
 	p.victims = len(p.running)
 	p.mu.Unlock()
@@ -243,9 +253,16 @@ func (p *process) watchMemory() {
 		case <-p.exited:
 			return
 		case <-t.C:
-			if n := memoryOf(p.proc.Load().Pid); n > 0 {
-				p.memory.Store(n)
+			now, peak := memoryOf(p.proc.Load().Pid)
+			if peak == 0 {
+				continue
 			}
+			p.memory.Store(peak)
+			p.mu.Lock()
+			if p.curve = append(p.curve, now); len(p.curve) > 2*maxCurve {
+				p.curve = append(p.curve[:0], p.curve[len(p.curve)-maxCurve:]...)
+			}
+			p.mu.Unlock()
 		}
 	}
 }

@@ -226,9 +226,9 @@ func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 	err = p.conn.Run(ctx, child.Call{Run: run, Slot: slot, Scratch: scratch, Check: c.r.cfg.Check, Grace: c.r.cfg.Grace,
 		Stuck: func() { p.killStuck(run.Attempt) }})
 	if errors.Is(err, child.ErrGone) {
-		return p.postMortem(run, mark, err)
+		return p.withDeath(p.postMortem(run, mark, err), run)
 	}
-	return err
+	return p.withDeath(err, run)
 }
 
 // process returns the child of the job and starts it if needed. If alone is set, it returns a child

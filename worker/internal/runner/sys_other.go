@@ -11,7 +11,11 @@ import (
 // attributes returns the defaults. The child exits when its connection to the worker breaks.
 func attributes() *syscall.SysProcAttr { return nil }
 
-func memoryOf(int) int64 { return 0 }
+func memoryOf(int) (now, peak int64) { return 0, 0 }
+
+func peakOf(*os.ProcessState) int64 { return 0 }
+
+func preferForKill(int) {}
 
 func kill(p *os.Process) { _ = p.Kill() }
 

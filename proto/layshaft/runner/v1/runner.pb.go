@@ -1186,7 +1186,12 @@ type RunProgress struct {
 	// bytes is the number of bytes read.
 	Bytes int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// spilled is the number of bytes written to scratch files.
-	Spilled       int64 `protobuf:"varint,3,opt,name=spilled,proto3" json:"spilled,omitempty"`
+	Spilled int64 `protobuf:"varint,3,opt,name=spilled,proto3" json:"spilled,omitempty"`
+	// idle_nanos is how long the attempt has read no record and used no processor, in nanoseconds;
+	// zero while it makes progress.
+	IdleNanos int64 `protobuf:"varint,4,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`
+	// stacks are the stacks of its goroutines, when it became idle; not repeated.
+	Stacks        string `protobuf:"bytes,5,opt,name=stacks,proto3" json:"stacks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1240,6 +1245,20 @@ func (x *RunProgress) GetSpilled() int64 {
 		return x.Spilled
 	}
 	return 0
+}
+
+func (x *RunProgress) GetIdleNanos() int64 {
+	if x != nil {
+		return x.IdleNanos
+	}
+	return 0
+}
+
+func (x *RunProgress) GetStacks() string {
+	if x != nil {
+		return x.Stacks
+	}
+	return ""
 }
 
 // Check asks whether scratch files may grow.
@@ -1482,11 +1501,14 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x18\n" +
 	"\arecords\x18\x05 \x01(\x03R\arecords\x12\x19\n" +
 	"\x05first\x18\x06 \x01(\fH\x00R\x05first\x88\x01\x01B\b\n" +
-	"\x06_first\"W\n" +
+	"\x06_first\"\x8e\x01\n" +
 	"\vRunProgress\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecords\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x18\n" +
-	"\aspilled\x18\x03 \x01(\x03R\aspilled\"\x1d\n" +
+	"\aspilled\x18\x03 \x01(\x03R\aspilled\x12\x1d\n" +
+	"\n" +
+	"idle_nanos\x18\x04 \x01(\x03R\tidleNanos\x12\x16\n" +
+	"\x06stacks\x18\x05 \x01(\tR\x06stacks\"\x1d\n" +
 	"\x05Check\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\"(\n" +
 	"\bOpenRuns\x12\x1c\n" +
