@@ -571,6 +571,10 @@ func TestGroupOverTheWire(t *testing.T) {
 		if status.Code(err) != codes.InvalidArgument {
 			t.Errorf("half a group: %v, %v", refused, err)
 		}
+		refused, err = c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{}, Tasks: []*layshaftv1.TaskSpec{{Function: "g", Unique: "u"}}})
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "unique key") {
+			t.Errorf("a unique key in a group: %v, %v", refused, err)
+		}
 	})
 }
 

@@ -209,6 +209,9 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	if s != nil && s.ended {
 		return Note{}, errLeft
 	}
+	if x.Unique != "" && x.Group != 0 {
+		return Note{}, fmt.Errorf("function %q: %w: a unique key is not for tasks of a group, of which each has a result of its own", x.Function, ErrInvalid)
+	}
 	key := queue.Key{}
 	if x.Unique != "" {
 		key = queue.KeyOf(x.Unique)
