@@ -116,16 +116,24 @@ func TestCopyPartitions(t *testing.T) {
 	}
 }
 
-// TestCopyOfNothing reads a directory to which COPY wrote no rows. No file has the columns.
+// TestCopyOfNothing reads a directory to which COPY wrote no rows, and then one without its files.
 func TestCopyOfNothing(t *testing.T) {
 	files(t, map[string]string{"in.csv": "a,b\n1,x\n"})
-	if _, err := answer(t, mapreduce.Local{}, "COPY (SELECT * FROM in.csv WHERE a > 1) TO 'out' (FORMAT parquet, PARTITION_BY a)"); err != nil {
+	for _, format := range []string{"parquet", "csv", "tsv"} {
+		if _, err := answer(t, mapreduce.Local{}, "COPY (SELECT * FROM in.csv WHERE a > 1) TO 'out' (FORMAT "+format+", PARTITION_BY b, OVERWRITE)"); err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []string{"out", "out/**"} {
+			if got, err := answer(t, mapreduce.Local{}, "SELECT count(*), count(a), count(b) FROM '"+from+"'"); err != nil || got != "0,0,0\n" {
+				t.Errorf("%s, %s: %q, %v", format, from, got, err)
+			}
+		}
+	}
+	if err := os.RemoveAll("out/b=__HIVE_DEFAULT_PARTITION__"); err != nil {
 		t.Fatal(err)
 	}
-	for _, from := range []string{"out", "out/**"} {
-		if _, err := answer(t, mapreduce.Local{}, "SELECT * FROM '"+from+"'"); err == nil || !strings.Contains(err.Error(), "COPY wrote no rows there") {
-			t.Errorf("%s: %v", from, err)
-		}
+	if _, err := answer(t, mapreduce.Local{}, "SELECT * FROM 'out/**'"); err == nil || !strings.Contains(err.Error(), "the files that COPY wrote there are gone") {
+		t.Error(err)
 	}
 }
 

@@ -285,6 +285,11 @@ func (w *partitions) open(b *vec.Batch, row int) error {
 			return fmt.Errorf("COPY: the partition %s… is too long for the name of a directory; partition by a shorter column", folders[k][:60])
 		}
 	}
+	return w.create(folders)
+}
+
+// create creates the file of a partition.
+func (w *partitions) create(folders []string) error {
 	name := "part-0." + w.c.format + w.c.fileCodec().Suffix()
 	rel := path.Join(append(folders, name)...)
 	file, err := files.NewFile(w.ctx, filepath.Join(w.dir, filepath.FromSlash(rel)), w.c.fileCodec())
@@ -330,8 +335,20 @@ func (w *partitions) end() error {
 	return nil
 }
 
-// End completes the last file.
-func (w *partitions) End() error { return w.end() }
+// End completes the last file. Without rows, a file of the partition NULL has the columns, so that
+// the directory can be read.
+func (w *partitions) End() error {
+	if len(w.list.Files) == 0 {
+		folders := make([]string, len(w.names))
+		for k, name := range w.names {
+			folders[k] = name + "=" + scan.NoPartition
+		}
+		if err := w.create(folders); err != nil {
+			return err
+		}
+	}
+	return w.end()
+}
 
 // close waits until all files are on the disk. After an error it removes an open file.
 func (w *partitions) close(failed error) error {

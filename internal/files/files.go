@@ -342,7 +342,7 @@ func nothingFound(pattern string, why filesys.LeftOut) error {
 	case filesys.LeftOwn:
 		return fmt.Errorf("%s: all its files lie where the job writes; write to another place", pattern)
 	case filesys.LeftCopy:
-		return fmt.Errorf("%s: COPY wrote no rows there, so no file has the columns; read another output, or run COPY again when it has rows", pattern)
+		return fmt.Errorf("%s: the files that COPY wrote there are gone; read another output, or run COPY again", pattern)
 	case filesys.LeftLink:
 		return fmt.Errorf("%s: it has only links that lead nowhere; correct the links", pattern)
 	}
