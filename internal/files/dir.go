@@ -127,7 +127,9 @@ func (d *Dir) Create(ctx context.Context, t Task) (*Writer, error) {
 // Finish moves the parts to their final names, removes the parts of an earlier job, and writes the
 // manifest. Until then, the manifest is marked incomplete and lists the files of both jobs. Each
 // part stays on its host.
-func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
+//
+// If another Finish begins meanwhile, at most one of them changes anything from then on; see claim.
+func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error) {
 	list, err := parseParts(parts)
 	if err != nil {
 		return err
@@ -146,8 +148,22 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	if old.Complete && old.Job == job && sameParts(old.Parts, list) && d.partsInPlace(ctx, fsys, old.Parts) {
 		return d.Abandon(ctx, job)
 	}
+	c, err := d.claimOutput(ctx, fsys, job, d.manifestHost(ctx, fsys, job))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			c.release(context.WithoutCancel(ctx))
+		}
+	}()
+	// What happened before the claim counts.
+	if old, err = readManifest(ctx, d.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	// Before the first change, make sure that every part exists.
-	if err := each(len(list), atOnce(d.Path), func(i int) error { return d.checkPart(ctx, fsys, job, list[i]) }); err != nil {
+	moved := old.Job == job || isSpread(ctx, d.Path) // where the names of parts contain the job
+	if err := each(len(list), atOnce(d.Path), func(i int) error { return d.checkPart(ctx, fsys, job, list[i], moved) }); err != nil {
 		return err
 	}
 	final := manifest{Layshaft: 1, Job: job, Complete: true, Parts: make([]Part, len(list))}
@@ -165,7 +181,7 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 			stale = append(stale, p.Name)
 		}
 	}
-	if err := d.writeManifest(ctx, fsys, working); err != nil {
+	if err := d.writeManifest(ctx, c, working); err != nil {
 		return err
 	}
 	err = each(len(list), atOnce(d.Path), func(i int) error {
@@ -178,12 +194,11 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 		return err
 	}
 	for _, name := range stale {
-		step("remove stale part")
-		if err := ignoreGone(fsys.Remove(ctx, filesys.Join(d.Path, name))); err != nil {
+		if err := c.removeStale(ctx, name); err != nil {
 			return err
 		}
 	}
-	if err := d.writeManifest(ctx, fsys, final); err != nil {
+	if err := d.writeManifest(ctx, c, final); err != nil {
 		return err
 	}
 	step("remove temporary directory")
@@ -224,9 +239,9 @@ func (d *Dir) partsInPlace(ctx context.Context, fsys filesys.FS, parts []Part) b
 	return err == nil
 }
 
-// checkPart returns an error when a part exists neither at its temporary path nor at its final
-// path.
-func (d *Dir) checkPart(ctx context.Context, fsys filesys.FS, job string, p Part) error {
+// checkPart returns an error when a part does not exist at its temporary path. If moved is set, an
+// earlier Finish of the job may have moved it to its final path.
+func (d *Dir) checkPart(ctx context.Context, fsys filesys.FS, job string, p Part, moved bool) error {
 	from := filesys.Join(d.tempDir(job), p.Temp)
 	fi, err := fsys.Stat(ctx, filesys.OnHost(from, p.Host))
 	if err == nil && fi.Size != p.Bytes {
@@ -234,6 +249,9 @@ func (d *Dir) checkPart(ctx context.Context, fsys filesys.FS, job string, p Part
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil // the rename will return other errors
+	}
+	if !moved {
+		return partGoneError(p, from)
 	}
 	fi, err = fsys.Stat(ctx, filesys.OnHost(filesys.Join(d.Path, p.Name), p.Host))
 	if err == nil && fi.Size != p.Bytes {
@@ -303,26 +321,31 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// writeManifest replaces the manifest atomically.
-func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) error {
+// manifestHost returns the host of the manifest, to write the next one there. Of two manifests on
+// different hosts, the newer one counts. The first manifest lies beside parts of the job.
+func (d *Dir) manifestHost(ctx context.Context, fsys filesys.FS, job string) string {
+	for _, path := range []string{filesys.Join(d.Path, manifestName), d.tempDir(job)} {
+		if fi, err := fsys.Stat(ctx, path); err == nil && len(fi.Hosts) > 0 {
+			return fi.Hosts[0]
+		}
+	}
+	return ""
+}
+
+// writeManifest replaces the manifest atomically, unless the claim was lost.
+func (d *Dir) writeManifest(ctx context.Context, c *claim, m manifest) error {
 	data, err := json.MarshalIndent(m, "", " ")
 	if err != nil {
 		return err
 	}
 	data = append(bytes.Replace(data, []byte("{\n \"layshaft\": "), []byte(manifestHead), 1), '\n')
-	path, temp := filesys.Join(d.Path, manifestName), filesys.Join(d.tempDir(m.Job), manifestName)
-	if fi, err := fsys.Stat(ctx, path); err == nil && len(fi.Hosts) > 0 {
-		// Write to the host of the old manifest, to replace it. Of two manifests on different
-		// hosts, the newer one counts.
-		temp = filesys.OnHost(temp, fi.Hosts[0])
-	}
-	if err := makeDirs(ctx, fsys, filesys.Dir(temp), d.NoSync); err != nil {
+	if err := c.check(ctx); err != nil {
 		return err
 	}
 	step("write manifest")
-	f, err := fsys.Create(ctx, temp)
+	f, err := c.fsys.Create(ctx, c.path(manifestName))
 	if err != nil {
-		return err
+		return c.explain(err)
 	}
 	_, err = f.Write(data)
 	if err == nil && !d.NoSync {
@@ -331,14 +354,17 @@ func (d *Dir) writeManifest(ctx context.Context, fsys filesys.FS, m manifest) er
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = c.check(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	step("rename manifest")
-	if err := fsys.Rename(ctx, f.Path(), filesys.OnHost(path, filesys.Host(f.Path()))); err != nil {
-		return err
+	if err := c.fsys.Rename(ctx, f.Path(), filesys.OnHost(filesys.Join(d.Path, manifestName), filesys.Host(f.Path()))); err != nil {
+		return c.explain(err)
 	}
-	return syncDir(ctx, fsys, d.Path, d.NoSync)
+	return syncDir(ctx, c.fsys, d.Path, d.NoSync)
 }
 
 // makeDirs makes a directory and its parents, and makes their names durable.
