@@ -61,8 +61,10 @@ type cli struct {
 		Init  certInitCmd  `cmd:"" help:"Create a certificate authority for a cluster."`
 		Issue certIssueCmd `cmd:"" help:"Create a certificate and its key."`
 	} `cmd:"" help:"Create certificates."`
-	New     newCmd     `cmd:"" help:"Write a module with a pipeline over a file of yours, and its test."`
-	Version versionCmd `cmd:"" help:"Print the version of this program."`
+	New        newCmd        `cmd:"" help:"Write a module with a pipeline over a file of yours, and its test."`
+	Completion completionCmd `cmd:"" help:"Print the completion of commands and flags for a shell."`
+	Manual     manualCmd     `cmd:"" hidden:"" help:"Write the manual pages."`
+	Version    versionCmd    `cmd:"" help:"Print the version of this program."`
 }
 
 // tlsFlags are the certificates of a process.

@@ -46,6 +46,8 @@ var examples = map[string]string{
 	"pg status":                  "layshaft pg status shop",
 	"state list":                 "layshaft state list /var/lib/reports",
 	"state drop":                 "layshaft state drop /var/lib/reports -done",
+	"completion":                 "source <(layshaft completion bash)",
+	"new":                        "layshaft new orders orders.csv",
 	"cert issue":                 "layshaft cert issue -role worker -name host1",
 }
 
