@@ -1,6 +1,7 @@
 package arrows
 
 import (
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/scanner"
@@ -223,6 +224,9 @@ func TestDocumentsArePlain(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte("This page is made from the code")) {
+			continue // TestReference writes it
 		}
 		for _, p := range faults(string(text)) {
 			t.Errorf("%s: %s", name, p)
