@@ -76,7 +76,7 @@ func example(path, name string) (string, error) {
 		if !bytes.Contains(body, []byte("// Output:")) && !bytes.Contains(body, []byte("// Unordered output:")) {
 			return "", fmt.Errorf("%s in %s has no output, so no test runs it", name, path)
 		}
-		out, err := format.Source(bytes.Trim(body, "\n"))
+		out, err := format.Source(bytes.ReplaceAll(body, []byte("\n\t"), []byte("\n")))
 		return strings.TrimSpace(string(out)) + "\n", err
 	}
 	return "", fmt.Errorf("%s has no %s", path, name)
