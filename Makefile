@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: python-stubs help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group sim catalog python release
+.PHONY: python-stubs help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group sim catalog python docs release
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -48,6 +48,10 @@ python: ## the wheel of the Python package, in dist/ (needs Python 3.10 with pip
 
 python-stubs: ## generate Python from the schema (needs Python with grpcio-tools 1.75)
 	python3 -m grpc_tools.protoc -Iproto --python_out=python/src --pyi_out=python/src layshaft/v1/tasks.proto
+
+docs: ## the documents as a static site with a search, in dist/site
+	go run ./tools/site dist/site
+	@echo dist/site/index.html
 
 release: ## archives for linux and darwin, with checksums and a bill of materials, in dist/
 	tools/release
