@@ -19,6 +19,7 @@
 package spill
 
 import (
+	"math"
 	"reflect"
 	"runtime"
 	"unsafe"
@@ -65,7 +66,29 @@ type Combiner[T, A any] struct {
 	scratch []byte // copies of waiting long keys
 
 	runs int
+
+	// adds counts the values folded since the last run. At sampleAt keys, the table decides whether
+	// it folds enough; sorter is set while it does not.
+	adds, sampleAt int
+	sorter         *Sorter
+	single         A // accumulator of one value, for sorter
 }
+
+// sampleKeys is the number of keys in a table at which it is judged, and leastFolded the least
+// share of values that must have met an older one with the same key, as 1/leastFolded. With 512 Ki
+// keys or more in no order, as few meet.
+const (
+	sampleKeys  = 64 << 10
+	leastFolded = 16
+)
+
+// maxBypassed is the largest mean length of keys, in bytes, with which the table is bypassed.
+// Longer ones make moving them dearer than finding them.
+const maxBypassed = 64
+
+// bypassRun is the most memory for a sorted run while the table is bypassed, in bytes. After it the
+// table is tried again.
+const bypassRun = 256 << 20
 
 // holder is an accumulator outside the table.
 type holder[A any] struct {
@@ -91,12 +114,17 @@ type CombinerConfig[T, A any] struct {
 	// Limit is the memory in bytes at which a run is written. Less than 256 KiB counts as 256 KiB.
 	Limit  int64
 	Output Append // receives the runs
+
+	sampleKeys int // for tests; zero means the constant
 }
 
 // NewCombiner returns an empty Combiner.
 func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 	cfg.Limit = max(cfg.Limit, leastLimit)
-	c := &Combiner[T, A]{cfg: cfg, isDirect: true}
+	if cfg.sampleKeys == 0 {
+		cfg.sampleKeys = sampleKeys
+	}
+	c := &Combiner[T, A]{cfg: cfg, isDirect: true, sampleAt: cfg.sampleKeys}
 	t := reflect.TypeFor[A]()
 	if c.inSlot = t.Size() <= 40 && !HasPointers(t); c.inSlot {
 		c.flat.limit = cfg.Limit
@@ -113,6 +141,9 @@ func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 
 // AddString folds v under key. The bytes of key must never change.
 func (c *Combiner[T, A]) AddString(key string, v *T) error {
+	if c.sorter != nil {
+		return c.addSorted(key, v)
+	}
 	t := &c.tokens[c.waiting]
 	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
 	if c.isDirect {
@@ -222,6 +253,11 @@ func (c *Combiner[T, A]) foldWaiting() error {
 				}
 			}
 		}
+		if c.adds += n; c.flat.n >= c.sampleAt {
+			if err := c.judge(); err != nil {
+				return err
+			}
+		}
 	} else {
 		loadSlots(&c.index, c.tokens[:n])
 		for i := range n {
@@ -232,6 +268,64 @@ func (c *Combiner[T, A]) foldWaiting() error {
 	}
 	c.scratch = c.scratch[:0]
 	return nil
+}
+
+// judge bypasses the table if it folds too little: then hashing only adds a cache miss to the sort
+// of a run, which comes anyway. The decision depends on the values alone, so that an attempt always
+// writes the same.
+func (c *Combiner[T, A]) judge() error {
+	folded := c.adds - c.flat.n
+	c.adds, c.sampleAt = 0, math.MaxInt
+	long := 0
+	for _, b := range c.flat.longKeys {
+		long += len(b)
+	}
+	if folded >= (folded+c.flat.n)/leastFolded || long > maxBypassed*c.flat.n || c.cfg.Parts > MaxParts {
+		return nil
+	}
+	first := c.runs
+	c.sorter = NewSorter(SorterConfig{Parts: c.cfg.Parts, Limit: min(c.cfg.Limit, bypassRun),
+		Output: func(run, part int, block []byte, records int, key []byte) error {
+			c.runs = first + run + 1
+			return c.cfg.Output(first+run, part, block, records, key)
+		}})
+	for i := range c.flat.slots {
+		if s := &c.flat.slots[i]; s.size > 0 {
+			if err := c.sortOne(c.flat.key(uint64(i)), c.flat.hash(s), &s.x); err != nil {
+				return err
+			}
+		}
+	}
+	c.flat.free()
+	return nil
+}
+
+// addSorted adds a value while the table is bypassed. After a run it returns to the table.
+func (c *Combiner[T, A]) addSorted(key string, v *T) error {
+	var t token
+	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
+	clear(unsafe.Slice(&c.single, 1))
+	c.cfg.Add(&c.single, *v)
+	if err := c.sortOne(unsafe.Slice(unsafe.StringData(key), len(key)), t.hash, &c.single); err != nil {
+		return err
+	}
+	c.scratch = c.scratch[:0]
+	if len(c.sorter.entries) == 0 {
+		c.sorter.Close()
+		c.sorter, c.isDirect, c.sampleAt = nil, true, c.cfg.sampleKeys
+		c.flat.limit = c.cfg.Limit
+		c.flat.init(1 << 10)
+	}
+	return nil
+}
+
+// sortOne adds an accumulator to the sorter.
+func (c *Combiner[T, A]) sortOne(key []byte, hash uint64, a *A) error {
+	part := 0
+	if c.cfg.Parts > 1 {
+		part = c.cfg.Partition(key, hash)
+	}
+	return c.sorter.End(part, c.cfg.Encode(append(c.sorter.Begin(), key...), a), len(key))
 }
 
 // loadSlots loads the slots of all tokens into the processor's cache.
@@ -248,7 +342,9 @@ func loadSlots[X any](c *core[X], q []token) {
 // not be used afterwards.
 func (c *Combiner[T, A]) Flush() error {
 	err := c.foldWaiting()
-	if err == nil {
+	if err == nil && c.sorter != nil {
+		err = c.sorter.Flush()
+	} else if err == nil {
 		err = c.writeRun()
 	}
 	c.Close()
@@ -257,6 +353,9 @@ func (c *Combiner[T, A]) Flush() error {
 
 // Close frees the memory without writing.
 func (c *Combiner[T, A]) Close() {
+	if c.sorter != nil {
+		c.sorter.Close()
+	}
 	c.flat.free()
 	c.index.free()
 	c.accs = nil
@@ -265,6 +364,7 @@ func (c *Combiner[T, A]) Close() {
 // writeRun writes and removes all accumulators. It removes them even after an error.
 func (c *Combiner[T, A]) writeRun() error {
 	if c.inSlot {
+		c.adds, c.sampleAt = 0, c.cfg.sampleKeys
 		return writeTable(c, &c.flat, func(a *A) *A { return a })
 	}
 	err := writeTable(c, &c.index, func(i *uint32) *A { return &c.holder(*i).a })

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -186,6 +187,65 @@ func TestCombinerAgainstModel(t *testing.T) {
 			}
 			if seen != len(want) {
 				t.Fatalf("%d keys, want %d", seen, len(want))
+			}
+		})
+	}
+}
+
+// Most keys are new in some phases, and few in others. The table is bypassed and used again, and the
+// sums are right.
+func TestBypassAgainstModel(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 2))
+			parts := 1 + r.IntN(5)
+			var st store
+			c := NewCombiner(CombinerConfig[int64, sums]{
+				Add: func(a *sums, v int64) { a.n++; a.sum += v },
+				Encode: func(dst []byte, a *sums) []byte {
+					return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, uint64(a.n)), uint64(a.sum))
+				},
+				Partition: func(_ []byte, h uint64) int { return Partition(h, parts) },
+				Parts:     parts, Limit: 1 << (18 + r.IntN(5)), Output: st.append, sampleKeys: 3000})
+			want := map[string]sums{}
+			bypassed, returned := false, false
+			const values = 100_000
+			phase := values / (1 + r.IntN(4))
+			for i := range int64(values) {
+				k := fmt.Sprintf("%0*d", 1+r.IntN(2)*20, i)
+				if int(i)/phase%2 == 1 {
+					k = fmt.Sprint(r.IntN(200))
+				}
+				s := want[k]
+				want[k] = sums{s.n + 1, s.sum + i}
+				if err := c.AddBytes([]byte(k), &i); err != nil {
+					t.Fatal(err)
+				}
+				returned = returned || bypassed && c.sorter == nil
+				bypassed = bypassed || c.sorter != nil
+			}
+			if err := c.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if !bypassed && c.cfg.Limit >= 1<<20 || !returned && c.cfg.Limit == 1<<20 {
+				t.Errorf("with a limit of %d: bypassed: %v, and used again: %v", c.cfg.Limit, bypassed, returned)
+			}
+			got := map[string]sums{}
+			for p := range parts {
+				last := ""
+				for _, kv := range st.merge(t, c.runs, p) {
+					if kv[0] < last {
+						t.Fatalf("key %q after %q", kv[0], last)
+					}
+					last = kv[0]
+					s := got[kv[0]]
+					s.n += int64(binary.BigEndian.Uint64([]byte(kv[1])))
+					s.sum += int64(binary.BigEndian.Uint64([]byte(kv[1][8:])))
+					got[kv[0]] = s
+				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%d keys, want %d, or their sums differ", len(got), len(want))
 			}
 		})
 	}
