@@ -55,7 +55,7 @@ func pythonCommand(t *testing.T, args ...string) *exec.Cmd {
 func TestPython(t *testing.T) {
 	t.Parallel()
 	var addresses []string
-	for range 9 { // one for each coordinator of the tests, and two that nobody serves
+	for range 12 { // one for each coordinator of the tests, and two that nobody serves
 		addresses = append(addresses, porttest.Free(t))
 	}
 	cmd := pythonCommand(t, "-m", "unittest", "-v", "test_layshaft")

@@ -36,8 +36,8 @@ def free_address() -> str:
 
 
 class Coordinator:
-    def __init__(self, *args: str) -> None:
-        self.address, self.dir, self.args = free_address(), tempfile.mkdtemp(), args
+    def __init__(self, *args: str, address: str = "") -> None:
+        self.address, self.dir, self.args = address or free_address(), tempfile.mkdtemp(), args
         self.start()
 
     def start(self) -> None:
@@ -332,6 +332,30 @@ class TestFaults(Base):
         async with layshaft.Client(Cluster(free_address(), connect=0.2)) as client:
             with self.assertRaisesRegex(layshaft.UnavailableError, "coordinator 127.0.0.1:"):
                 await client.do("py-echo")
+
+
+class TestGroup(unittest.IsolatedAsyncioTestCase):
+    """Three coordinators with one state."""
+
+    async def test_kill_one_by_one(self) -> None:
+        addresses = [free_address() for _ in range(3)]
+        peers = ",".join(addresses)
+        group = [Coordinator("-peers", peers, address=a) for a in addresses]
+        for c in group:
+            self.addCleanup(c.close)
+        worker = start_worker(peers)
+        self.addCleanup(end, worker)
+        async with layshaft.Client(Cluster(peers, connect=PATIENCE, patience=PATIENCE)) as client:
+            self.assertEqual(await client.do("py-sum", [0], out=int), 0)
+            for c in group:
+                c.kill()  # each of them once, so also the leader
+                ids = await client.enqueue_all("py-sum", [[i, 1] for i in range(100)])
+                id = await client.enqueue("py-sum", [7])
+                self.assertEqual(await client.do("py-sum", [1, 2], out=int), 3)
+                self.assertEqual(await client.attach(id, out=int), 7)
+                self.assertEqual(sorted([o.value() async for o in client.scatter("py-sum", [[1], [2]], out=int)]), [1, 2])
+                self.assertEqual(await client.attach(ids[-1], out=int), 100)
+                c.start()
 
 
 class TestTLS(Base):
