@@ -15,7 +15,7 @@
 // [Definition.Collect], [Definition.WriteTo] or [Definition.Start] with a [Target] and parameters.
 // Aggregates are in package agg, operators over ordered groups in package window. Sources and sinks
 // are in the packages textio, csvio, jsonio, parquetio, stanzaio, binio, memio, pgio, searchio and
-// indexio. Package source is a kit for formats of your own.
+// indexio. Package source is a kit for formats of your own, and package loop repeats a pipeline.
 //
 // # Values
 //

@@ -114,6 +114,12 @@ func countRun(state string, id jobdir.Identity) {
 	finishedRuns.n[runKey(state, id)]++
 }
 
+// isLater reports whether an unfinished job, which differs in these parts, may be a later job of
+// this command: a loop of runs with other parameters continues it when it comes there.
+func isLater(parts []string) bool {
+	return slices.Contains(parts, "parameters") && !slices.Contains(parts, "arguments") && !slices.Contains(parts, "program")
+}
+
 // openState opens the directory of the job in the State directory, and removes jobs that are too
 // old or too many. It prints which unfinished jobs of the same plan this run does not continue.
 func openState(t *settings, name, id string, identity jobdir.Identity) (*jobdir.Dir, error) {
@@ -127,7 +133,7 @@ func openState(t *settings, name, id string, identity jobdir.Identity) (*jobdir.
 		var all []jobdir.Entry
 		all, err = jobdir.List(t.State)
 		for i := range all {
-			if e := &all[i]; e.Name == name && e.ID != id && e.Outcome == jobdir.Unfinished && !e.InUse {
+			if e := &all[i]; e.Name == name && e.ID != id && e.Outcome == jobdir.Unfinished && !e.InUse && !isLater(identity.Differ(e.Identity)) {
 				fmt.Fprintf(t.Err, "layshaft: state %s: this run does not continue the unfinished job %s, because of other %s; layshaft state drop %s %s removes that job\n",
 					t.State, e.ID, strings.Join(identity.Differ(e.Identity), ", "), t.State, e.ID)
 			}

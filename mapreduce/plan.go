@@ -198,7 +198,8 @@ func caller() string {
 }
 
 func isOperator(function string) bool {
-	return strings.HasPrefix(function, "github.com/layshaft/layshaft/mapreduce.") || strings.HasPrefix(function, "github.com/layshaft/layshaft/mapreduce/window.")
+	rest, ok := strings.CutPrefix(function, "github.com/layshaft/layshaft/mapreduce")
+	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/window.") || strings.HasPrefix(rest, "/loop."))
 }
 
 // Counter is a count that user code keeps. It is exact: only committed attempts count. Use it only

@@ -59,10 +59,10 @@ func inTestPackage(file string) bool { return isTestPackage(path.Dir(file)) }
 var (
 	cores = in("coordinator/internal/sched", "coordinator/internal/queue")
 	// sourcesAndSinks are the packages that stand on mapreduce: mapreduce/textio and so on, the kit for
-	// own sources, and operators over ordered groups.
+	// own sources, operators over ordered groups, and loops.
 	sourcesAndSinks = func(file string) bool {
 		parts := strings.Split(file, "/")
-		return len(parts) > 2 && parts[0] == "mapreduce" && (strings.HasSuffix(parts[1], "io") || parts[1] == "source" || parts[1] == "window")
+		return len(parts) > 2 && parts[0] == "mapreduce" && (strings.HasSuffix(parts[1], "io") || slices.Contains([]string{"source", "window", "loop"}, parts[1]))
 	}
 	// speakers are the packages that may import generated types: the first and last line of what goes
 	// over the wire or into the journal.
@@ -76,7 +76,7 @@ var rules = []rule{
 	{in("worker"), own("coordinator"),
 		"the worker and the coordinator are two processes; they meet in internal/job and on the wire"},
 	{both(in("mapreduce", "internal"), not(func(f string) bool { return in("mapreduce/.")(f) || sourcesAndSinks(f) })), own("mapreduce/."),
-		"package mapreduce is the roof: only its sources and sinks (mapreduce/*io, source), mapreduce/window and programs stand on it; pass what is needed as an argument"},
+		"package mapreduce is the roof: only its sources and sinks (mapreduce/*io, source), mapreduce/window, mapreduce/loop and programs stand on it; pass what is needed as an argument"},
 	{in("mapreduce/agg"), both(func(pkg string) bool { return strings.Contains(strings.Split(pkg, "/")[0], ".") }, not(own("internal/sketch"))),
 		"mapreduce/agg holds folds over values, which anything may use: the standard library and internal/sketch only"},
 	{in("report/internal/sql"), func(pkg string) bool { return strings.Contains(strings.Split(pkg, "/")[0], ".") },

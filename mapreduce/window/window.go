@@ -150,9 +150,9 @@ func incomplete(err error) error {
 
 // Session is a run of records of one key without a long gap.
 type Session[K, R any] struct {
-	Key        K
+	Key        K         // of all records
 	Start, End time.Time // of the first and the last record, in UTC
-	Value      R
+	Value      R         // aggregate of the records
 }
 
 // Sessions cuts each group at gaps: a record more than gap after the record before it begins a new
