@@ -99,7 +99,7 @@ func askDrain(d *Dashboard, id string) (deed, error) {
 	i := slices.IndexFunc(all, func(w report.Worker) bool { return w.Name == id })
 	switch {
 	case i < 0:
-		return deed{}, missingThing(fmt.Sprintf("Worker %s is not known: it has left, or there was none.", id))
+		return deed{}, missingThing(noWorker(id))
 	case all[i].State == report.Draining:
 		return deed{}, fmt.Errorf("worker %s drains already", id)
 	}

@@ -53,6 +53,8 @@ type Config struct {
 	// Backups returns the state of the scheduled backups; the zero value without them. Nil means
 	// none.
 	Backups func() report.Backups
+	// Disk returns a sentence if the coordinator's disk is nearly full, or "". Nil means none.
+	Disk func() string
 	// Notice returns a sentence for the top of every page, or "". Nil means none.
 	Notice func() string
 	// Caller returns the context of a request with its caller, for permissions and for the audit
@@ -121,7 +123,7 @@ func New(cfg Config) (*Dashboard, error) {
 	d := &Dashboard{cfg: cfg, pages: map[bool]map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[pageKey]renderedPage{}}
 	for _, acts := range []bool{false, true} {
 		d.pages[acts] = map[string]*template.Template{}
-		for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "functions", "function", "task", "act", "missing"} {
+		for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "worker", "functions", "function", "task", "search", "act", "missing"} {
 			t, err := page.Parse(html, "html/parts.html", "html/"+name+".html")
 			if err != nil {
 				return nil, fmt.Errorf("dashboard: %w", err)
@@ -183,6 +185,11 @@ func (d *Dashboard) Handler() http.Handler {
 		f := newFilter(r, workerStates, workerSorts)
 		d.show(w, r, f.key(), func() view { return d.workers(f) })
 	})
+	mux.HandleFunc("GET /workers/{name...}", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		d.show(w, r, workerURL(name), func() view { return d.worker(name) })
+	})
+	mux.HandleFunc("GET /search", d.search)
 	mux.HandleFunc("GET /tasks", func(w http.ResponseWriter, r *http.Request) {
 		if name := plain.Bytes(r.FormValue("function")); name != "" {
 			f := newFilter(r, taskStates, nil)
@@ -217,6 +224,7 @@ type view struct {
 	status               int // zero means 200
 	content              any
 	scripts              []string // of this page
+	query                string   // in the field of the search
 }
 
 func missing(what string) view {
@@ -268,7 +276,7 @@ func (d *Dashboard) make(key pageKey, look func() view) (renderedPage, error) {
 
 // render makes a page, with buttons if acts is true.
 func (d *Dashboard) render(v view, acts bool, now time.Time) (renderedPage, error) {
-	f := page.Frame{Title: v.title, Name: "cluster " + d.cfg.Cluster, Version: d.cfg.Version, At: now, Content: v.content, Scripts: v.scripts}
+	f := page.Frame{Title: v.title, Name: "cluster " + d.cfg.Cluster, Version: d.cfg.Version, At: now, Content: v.content, Scripts: v.scripts, Search: "/search", Query: v.query}
 	if acts {
 		f.Scripts = append([]string{"act.js"}, f.Scripts...)
 	}

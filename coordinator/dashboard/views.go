@@ -11,7 +11,6 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
-	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/plain"
@@ -162,24 +161,8 @@ type overview struct {
 	Charts            []chart
 }
 
-// attention is something for an operator to look at.
-type attention struct {
-	Text, URL, Command string
-}
-
 func (d *Dashboard) overview() view {
 	o := overview{States: map[string]int{}, Audit: d.audit.findings(), Outboxes: d.cfg.Outboxes(), Coordinators: d.cfg.Coordinators(), Backups: d.cfg.Backups()}
-	if text := o.Backups.Trouble(time.Now()); text != "" {
-		o.Attention = append(o.Attention, attention{Text: text, URL: "/", Command: "layshaft coordinator backup FILE"})
-	}
-	for i := range o.Coordinators.Members {
-		if text := o.Coordinators.Members[i].Trouble(); text != "" {
-			o.Attention = append(o.Attention, attention{Text: "coordinator " + text, URL: "#coordinators", Command: "layshaft coordinator members"})
-		}
-	}
-	if text := o.Coordinators.Warning; text != "" {
-		o.Attention = append(o.Attention, attention{Text: text, URL: "#coordinators", Command: "layshaft coordinator members"})
-	}
 	c := d.cfg.Coordinator
 	for _, f := range o.Audit {
 		o.Broken = append(o.Broken, f.Found...)
@@ -190,12 +173,6 @@ func (d *Dashboard) overview() view {
 		o.States[string(w.State)]++
 		o.Slots += w.Slots
 		o.Busy += w.Busy()
-		if w.State == report.Blocked {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s is blocked for a while, after failures in a row", w.Name), URL: "/workers"})
-		}
-		if w.FreeBytes > 0 && w.FreeBytes < 1<<30 {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("worker %s has %s of disk left", w.Name, bytesize.Format(w.FreeBytes)), URL: "/workers"})
-		}
 	}
 	o.Leased = len(all) - o.States[string(report.Away)]
 	o.Free = max(o.Slots-o.Busy, 0)
@@ -206,16 +183,9 @@ func (d *Dashboard) overview() view {
 	o.Sums = c.Sums()
 	t := &o.Sums.Tasks
 	o.StagesBar = page.NewBar(t.Done, t.Running, t.Failed, t.Cancelled, t.Waiting)
-	ids, active := c.JobPage(0, few, report.JobRunning)
-	o.Jobs, o.MoreJobs = d.rows(ids), max(active-few, 0)
-	for i := range o.Jobs {
-		if j := &o.Jobs[i]; j.Reason != "" {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("job %s waits: %s", j.ID, j.Reason), URL: "/jobs/" + string(j.ID)})
-		}
-	}
-	o.Attention = append(o.Attention, failing(o.Jobs)...)
-	failed, _ := c.JobPage(0, few, report.JobFailed)
-	o.Attention = append(o.Attention, failedLately(d.rows(failed), time.Now())...)
+	ids, active := c.JobPage(0, perPage, report.JobRunning)
+	running := d.rows(ids)
+	o.Jobs, o.MoreJobs = slices.Clip(running[:min(len(running), few)]), max(active-few, 0)
 	planning := d.planning()
 	if o.Planning = len(planning); o.Planning > 0 {
 		o.Jobs = append(planning[:min(few, o.Planning)], o.Jobs...)
@@ -236,25 +206,9 @@ func (d *Dashboard) overview() view {
 		if f.Rate = of[f.Name]; i < few {
 			o.Functions = append(o.Functions, f)
 		}
-		name, at := page.ShellQuote(plain.Text(f.Name)), functionURL(f.Name)
-		if len(o.Attention) >= 2*few {
-			continue
-		}
-		if f.Idle {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s: no worker handles it, %s waiting", f.Name, page.Num(f.Counts.Waiting)), URL: at})
-		}
-		if f.Paused && f.Counts.Unfinished() > 0 {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s is paused", f.Name), URL: at, Command: "layshaft task resume " + name})
-		}
-		if f.Dead > 0 {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("function %s: dead letters: %s", f.Name, page.Num(f.Dead)), URL: at, Command: "layshaft task dead " + name})
-		}
 	}
-	for _, x := range o.Outboxes {
-		if x.Late() {
-			o.Attention = append(o.Attention, attention{Text: fmt.Sprintf("outbox of database %s: %s", x.Database, lateness(&x)), URL: "/", Command: "layshaft pg status " + page.ShellQuote(x.Database)})
-		}
-	}
+	failed, _ := c.JobPage(0, few, report.JobFailed)
+	o.Attention = d.needsAttention(&o, running, d.rows(failed), all, l.Functions, time.Now())
 	o.AttemptRate, o.EndedRate = d.samples.last(attemptsOf), d.samples.last(endedOf)
 	o.Charts = d.samples.charts(o.Sums.Tasks.Waiting, o.QueuedTasks.Waiting+o.QueuedTasks.Delayed)
 	return view{page: "overview", title: "Overview", section: "Overview", content: &o, scripts: []string{"chart.js"}}

@@ -35,6 +35,9 @@ type Frame struct {
 	Content any       // data for the template "content"
 	// Scripts are the assets that this page needs beside live.js.
 	Scripts []string
+	// Search is the URL of a search, and Query what was searched for; without Search there is no
+	// field for it.
+	Search, Query string
 	// Notice is a sentence above the content of every page, for the operator; empty means none.
 	Notice string
 }
@@ -217,6 +220,9 @@ func Dur(d time.Duration) string {
 	}
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
+
+// DurSince formats the time since t.
+func DurSince(t time.Time) string { return Dur(time.Since(t)) }
 
 // Time formats a time for machines. For people, templates use Dur.
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

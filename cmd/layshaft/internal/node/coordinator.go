@@ -202,7 +202,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	backups := &datadir.Schedule{To: c.BackupTo, Every: c.BackupEvery, Keep: c.BackupKeep, Cluster: data.Cluster, Log: c.Log,
 		Write: func(ctx context.Context, w io.Writer) error { return datadir.Backup(ctx, coord, data, tasks, w) }}
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
-		Syncs: data.Journal.Syncs, History: runs.Open, Outboxes: outboxes.States, Backups: backups.State, Coordinators: coordinators, Notice: p.notice, Caller: p.caller, Hosts: c.hosts(p), ReadOnly: c.ReadOnly, Log: c.Log})
+		Syncs: data.Journal.Syncs, History: runs.Open, Outboxes: outboxes.States, Backups: backups.State, Disk: func() string { return diskNotice(data) }, Coordinators: coordinators, Notice: p.notice, Caller: p.caller, Hosts: c.hosts(p), ReadOnly: c.ReadOnly, Log: c.Log})
 	if err != nil {
 		return err
 	}
@@ -263,6 +263,23 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 		err = failed // it ended the server
 	}
 	return err
+}
+
+// lowDisk is the free space, beyond the reserve, below which the pages warn.
+const lowDisk = 1 << 30
+
+// diskNotice returns a sentence if the disk of the journal is nearly full, or "".
+func diskNotice(data *datadir.Data) string {
+	disk, ok := data.Journal.(interface{ CheckSpace(n int64) error })
+	switch {
+	case !ok:
+		return ""
+	case disk.CheckSpace(0) != nil:
+		return "the disk of the coordinator is full, so new jobs and tasks are refused: make room, or give it a larger one"
+	case disk.CheckSpace(lowDisk) != nil:
+		return "the disk of the coordinator has less than 1 GiB left before it refuses new jobs and tasks"
+	}
+	return ""
 }
 
 // hosts returns the host names of all coordinators.
