@@ -14,8 +14,9 @@
 // [AggregateBy], [Join], [SortBy] and so on. Nothing runs until you call [Definition.Run],
 // [Definition.Collect], [Definition.WriteTo] or [Definition.Start] with a [Target] and parameters.
 // Aggregates are in package agg, operators over ordered groups in package window. Sources and sinks
-// are in the packages textio, csvio, jsonio, parquetio, stanzaio, binio, memio, pgio, searchio and
-// indexio. Package source is a kit for formats of your own, and package loop repeats a pipeline.
+// are in the packages textio, csvio, jsonio, parquetio, avroio, stanzaio, binio, memio, pgio,
+// searchio and indexio. Package source is a kit for formats of your own, and package loop repeats a
+// pipeline.
 //
 // # Values
 //

@@ -36,8 +36,9 @@ func jobSplits(splits []Split, err error) ([]job.Split, error) {
 	return converted, nil
 }
 
-// Source reads records of type T from outside. Packages textio, csvio, jsonio, parquetio, stanzaio,
-// binio, memio and pgio make sources, and package source makes sources for formats of your own.
+// Source reads records of type T from outside. Packages textio, csvio, jsonio, parquetio, avroio,
+// stanzaio, binio, memio and pgio make sources, and package source makes sources for formats of
+// your own.
 type Source[T any] interface {
 	// String names the source in plans and errors, such as textio.Lines("logs/*.txt").
 	String() string

@@ -29,7 +29,7 @@ var kinds = []struct{ magic, name, advice string }{
 	{"\xff\xfe", "UTF-16 text", "convert it with iconv -f UTF-16 -t UTF-8"},
 	{"\xfe\xff", "UTF-16 text", "convert it with iconv -f UTF-16 -t UTF-8"},
 	{"ARROW1\x00", "an Arrow file", "write it as Parquet, and read it with parquetio"},
-	{"Obj\x01", "an Avro file", "write it as Parquet or JSON Lines"},
+	{"Obj\x01", "an Avro file", "read it with avroio"},
 	{"SQLite format 3\x00", "an SQLite database", "export its tables"},
 	{"\x7fELF", "a program (ELF)", "name the data files"},
 	{"MZ\x90\x00", "a program of Windows", "name the data files"},

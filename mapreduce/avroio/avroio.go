@@ -1,0 +1,246 @@
+// Package avroio reads and writes object container files of Avro.
+//
+//	type Product struct {
+//		Name  string `avro:"name"`
+//		Cents int64  `avro:"cents"`
+//	}
+//
+//	products := mapreduce.Read(p, avroio.Rows[Product]("in/*.avro"))
+//	products.WriteTo(avroio.Write[Product]("out", `{"type": "record", "name": "product", "fields": [
+//		{"name": "name", "type": "string"}, {"name": "cents", "type": "long"}]}`))
+//
+// Fields take the values under the names in their tags; other values are left out. The types of Go
+// for the types of Avro are those of github.com/hamba/avro: a union with null is a pointer, and a
+// decimal is a *big.Rat. Patterns are paths, globs (** matches any depth) and directories. A file
+// is read in one piece, and small files share a task.
+package avroio
+
+import (
+	"bytes"
+	"cmp"
+	"compress/flate"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/hamba/avro/v2"
+	"github.com/hamba/avro/v2/ocf"
+
+	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/mapreduce"
+)
+
+// config limits what a damaged file may make the decoder allocate.
+var config = avro.Config{MaxByteSliceSize: files.MaxRecord, MaxSliceAllocSize: files.MaxRecord}.Freeze()
+
+// Source reads records as values of type T. It is a mapreduce.Source[T], made by Rows.
+type Source[T any] struct{ patterns []string }
+
+// Rows returns a source of the records of files.
+func Rows[T any](patterns ...string) Source[T] { return Source[T]{patterns} }
+
+// String returns the source, such as avroio.Rows("in/*.avro").
+func (s Source[T]) String() string {
+	quoted := make([]string, len(s.patterns))
+	for i, p := range s.patterns {
+		quoted[i] = fmt.Sprintf("%q", p)
+	}
+	return "avroio.Rows(" + strings.Join(quoted, ", ") + ")"
+}
+
+// Splits packs the files into splits of about target bytes; zero means 64 MiB.
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+	fs, err := files.Expand(ctx, s.patterns)
+	if err != nil {
+		return nil, err
+	}
+	for i := range fs {
+		fs[i].Codec, fs[i].Raw = files.Plain, fs[i].Size // Avro compresses its own blocks
+	}
+	return files.Convert[mapreduce.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
+}
+
+// Read emits the records of the split. The position of a record is its number in the file, from 1.
+func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+	slices, err := files.SlicesOf(job.Split(split))
+	if err != nil {
+		return err
+	}
+	for _, sl := range slices {
+		if err := readFile(ctx, sl, r); err != nil {
+			return fmt.Errorf("%s: record %d: %w", sl.Path, r.Line, err)
+		}
+		if r.Stopped() {
+			return nil
+		}
+	}
+	return nil
+}
+
+func readFile[T any](ctx context.Context, sl files.Slice, r *mapreduce.Reader[T]) (err error) {
+	r.Path, r.Offset, r.Line = sl.Path, 0, 0
+	f, err := files.Open(ctx, sl.Path, sl.Hosts)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	unchanged := func() error {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		return files.CheckUnchanged(info, sl.Path, sl.Size, sl.ModTime)
+	}
+	if err := unchanged(); err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(unchanged(), err) }()
+	d, err := ocf.NewDecoder(f.Stream(0, sl.Size), ocf.WithDecoderConfig(config))
+	if err != nil {
+		return fmt.Errorf("not an Avro file, or damaged: %w", err)
+	}
+	defer d.Close()
+	var v T
+	for d.HasNext() {
+		v = *new(T) // users may keep the record before
+		r.Line++
+		if err := d.Decode(&v); err != nil {
+			return err
+		}
+		r.Emit(&v)
+		if r.Stopped() {
+			return nil
+		}
+		if r.Line%1024 == 0 {
+			r.Add(1024, 0)
+		}
+	}
+	r.Add(r.Line%1024, sl.Size)
+	return d.Error()
+}
+
+// Sink writes records. It is a mapreduce.Sink[T], made by Write.
+type Sink[T any] struct {
+	files.Sink
+	schema avro.Schema
+	err    error
+}
+
+// Write returns a sink for dir/part-00000.avro, dir/part-00001.avro and so on, one file per task.
+// schema is the schema as JSON. Blocks are compressed by deflate, which all readers of Avro have.
+// The job writes dir/manifest.json last, to mark the output as complete.
+func Write[T any](dir, schema string) Sink[T] {
+	s := Sink[T]{Sink: files.NewSink(fmt.Sprintf("avroio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "avro"})}
+	// a cache of its own, so that two sinks may define one name differently
+	if s.schema, s.err = avro.ParseBytesWithCache([]byte(schema), "", &avro.SchemaCache{}); s.err == nil {
+		_, s.err = config.Marshal(s.schema, new(T))
+	}
+	return s
+}
+
+// Check refuses a schema that does not fit T, and a place that cannot be written.
+func (s Sink[T]) Check(ctx context.Context) error {
+	if s.err != nil {
+		return fmt.Errorf("%s: schema: %w", s, s.err)
+	}
+	return s.Sink.Check(ctx)
+}
+
+// Open starts the file of one attempt.
+func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	w, err := files.CreateFile(ctx, s.Sink, files.Task(t))
+	if err != nil {
+		return nil, err
+	}
+	out := &writer[T]{w: w, schema: s.schema}
+	// The mark between blocks must not occur in data by chance, but every attempt has the same.
+	out.mark = sha256.Sum256(fmt.Appendf(nil, "avroio %s %d", t.Job, t.Index))
+	if out.zip, err = flate.NewWriter(&out.packed, flate.DefaultCompression); err == nil {
+		_, err = w.Write(out.header())
+	}
+	if err != nil {
+		w.Abort()
+		return nil, err
+	}
+	return out, nil
+}
+
+// blockSize is the number of bytes of a block before compression.
+const blockSize = 64 << 10
+
+// writer writes an object container file. Package ocf would write its header in random order.
+type writer[T any] struct {
+	w      *files.Writer
+	schema avro.Schema
+	mark   [32]byte // the first 16 bytes end each block
+	buf    []byte
+	count  int64
+	packed bytes.Buffer
+	zip    *flate.Writer
+}
+
+func (w *writer[T]) header() []byte {
+	text := func(b []byte, s string) []byte { return append(binary.AppendVarint(b, int64(len(s))), s...) }
+	b := binary.AppendVarint([]byte("Obj\x01"), 2)
+	b = text(text(b, "avro.codec"), "deflate")
+	b = text(text(b, "avro.schema"), w.schema.String())
+	return append(append(b, 0), w.mark[:16]...)
+}
+
+// Write adds one record.
+func (w *writer[T]) Write(v *T) error {
+	b, err := config.Marshal(w.schema, v)
+	if err != nil {
+		return mapreduce.Skip(err)
+	}
+	w.buf = append(w.buf, b...)
+	w.count++
+	w.w.Records++
+	if len(w.buf) < blockSize {
+		return nil
+	}
+	return w.flush()
+}
+
+// flush writes a block.
+func (w *writer[T]) flush() error {
+	if w.count == 0 {
+		return nil
+	}
+	w.packed.Reset()
+	w.zip.Reset(&w.packed)
+	_, err := w.zip.Write(w.buf)
+	if err = errors.Join(err, w.zip.Close()); err != nil {
+		return err
+	}
+	if w.packed.Len() > math.MaxInt32 {
+		return fmt.Errorf("a block of %d bytes is too large", w.packed.Len())
+	}
+	head := binary.AppendVarint(binary.AppendVarint(nil, w.count), int64(w.packed.Len()))
+	for _, b := range [][]byte{head, w.packed.Bytes(), w.mark[:16]} {
+		if _, err := w.w.Write(b); err != nil {
+			return err
+		}
+	}
+	w.buf, w.count = w.buf[:0], 0
+	return nil
+}
+
+// Close writes the last block, and returns the file's description.
+func (w *writer[T]) Close() ([]byte, error) {
+	if err := w.flush(); err != nil {
+		return nil, err
+	}
+	return w.w.Close()
+}
+
+// Abort removes the file.
+func (w *writer[T]) Abort() { w.w.Abort() }
