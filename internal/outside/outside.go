@@ -41,14 +41,14 @@ func (p Package) missing() string {
 	return ""
 }
 
-// installs reports whether missing packages are to be installed.
-func installs() bool { return os.Getenv("CI") != "" || os.Getenv(InstallEnv) != "" }
+// Installs reports whether missing packages are to be installed.
+func Installs() bool { return os.Getenv("CI") != "" || os.Getenv(InstallEnv) != "" }
 
 // Need skips the test, with the reason, if packages are missing. In CI, or with InstallEnv set,
 // it installs them first. Elsewhere it skips the test in short mode, too.
 func Need(t testing.TB, packages ...Package) {
 	t.Helper()
-	if testing.Short() && !installs() {
+	if testing.Short() && !Installs() {
 		t.Skip("needs another program, which short mode leaves out")
 	}
 	mu.Lock()
@@ -58,7 +58,7 @@ func Need(t testing.TB, packages ...Package) {
 		if why == "" {
 			continue
 		}
-		if !installs() {
+		if !Installs() {
 			t.Skipf("%s: install Debian's %s, or set %s=1 for the test to do so", why, p.Name, InstallEnv)
 		}
 		apt, err := exec.LookPath("apt-get")
