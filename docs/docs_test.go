@@ -82,6 +82,31 @@ func example(path, name string) (string, error) {
 	return "", fmt.Errorf("%s has no %s", path, name)
 }
 
+var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```")
+
+// TestSnippets checks that the Go code of all documents is Go, apart from what "..." stands for.
+// The recipes of cookbook.md, and the programs of languages.md, are compiled and run elsewhere.
+func TestSnippets(t *testing.T) {
+	for _, pattern := range []string{"*.md", "../*.md", "../*/README.md"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			page, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range goBlock.FindAllStringSubmatch(string(page), -1) {
+				code := strings.NewReplacer("{ ... }", "{}", "{ … }", "{}", ", ...)", ")", "\t...\n", "").Replace(m[1])
+				if _, err := format.Source([]byte(code)); err != nil {
+					t.Errorf("%s: %v in\n%s", name, err, m[1])
+				}
+			}
+		}
+	}
+}
+
 var (
 	fence  = regexp.MustCompile("(?ms)^ *```.*?^ *```")
 	inCode = regexp.MustCompile("`[^`\n]*`")

@@ -18,7 +18,7 @@ func (c Command) Man(version string) map[string]string {
 
 func (c Command) page(name, version string) string {
 	var out strings.Builder
-	first, _, _ := strings.Cut(c.Help, ". ")
+	first, _, _ := strings.Cut(strings.ReplaceAll(c.Help, "\n", " "), ". ")
 	fmt.Fprintf(&out, ".TH %s 1 \"\" %s\n.SH NAME\n%s \\- %s\n", quote(strings.ToUpper(name)), quote("Layshaft "+version), roff(name), roff(strings.TrimSuffix(first, ".")))
 	fmt.Fprintf(&out, ".SH SYNOPSIS\n.B %s\n", roff(c.usage()))
 	if len(c.Commands) > 0 {
