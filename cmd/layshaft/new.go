@@ -29,7 +29,7 @@ func (c *newCmd) Run(k *kong.Context) error {
 	}
 	tidy := ""
 	if c.Replace == "" {
-		tidy = "  go mod tidy      # gets Layshaft, once\n"
+		tidy = "  go mod tidy      # gets Layshaft, once; -replace DIR uses a checkout instead\n"
 	}
 	_, err = fmt.Fprintf(k.Stdout, "%s: %s\n\nNext:\n  cd %s\n%s  go test ./...\n  go run . %s\n  go run . -h\n", m.Dir, strings.Join(files, ", "), m.Dir, tidy, m.Argument())
 	return err
