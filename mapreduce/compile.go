@@ -540,6 +540,9 @@ type tally struct{ Bad, Read int64 }
 // count completes the counters of an attempt.
 func (c *compiled) count(run *job.Run) {
 	run.Counters[consumedCounter], run.Counters[consumedBytes] = run.Progress.Records.Load(), run.Progress.Bytes.Load()
+	if n := run.Progress.Spilled.Load(); n > 0 {
+		run.Counters[spilledCounter] = n
+	}
 	if c.tally {
 		// marshalling two numbers cannot fail
 		t, _ := json.Marshal(tally{run.Counters[badCounter], run.Counters[readCounter]})
@@ -597,6 +600,7 @@ const (
 	readCounter     = ".read"     // records read from sources
 	consumedCounter = ".records"  // records read by a stage
 	consumedBytes   = ".bytes"    // bytes read by a stage
+	spilledCounter  = ".spilled"  // bytes written because memory was full
 	shuffledCounter = ".shuffled" // bytes written for later stages
 )
 

@@ -62,6 +62,10 @@ type port struct {
 	number int
 	parts  int
 	keys   bool // keep the first key of each block, for reading by range
+
+	// run is the latest run of spill, and unspilled the bytes of it.
+	run       int
+	unspilled int64
 }
 
 func (p *port) append(run, part int, block []byte, records int, first []byte) error {
@@ -69,6 +73,17 @@ func (p *port) append(run, part int, block []byte, records int, first []byte) er
 		first = nil
 	}
 	return p.e.run.Output.Append(p.number, run, part, block, records, first)
+}
+
+// spill is append for a writer that begins another run only when its memory is full. All runs but
+// the last one count as spilled. It costs nothing per record.
+func (p *port) spill(run, part int, block []byte, records int, first []byte) error {
+	if run > p.run {
+		p.e.run.Progress.Spilled.Add(p.unspilled)
+		p.run, p.unspilled = run, 0
+	}
+	p.unspilled += int64(len(block))
+	return p.append(run, part, block, records, first)
 }
 
 // bursts packs records that need no sorting. An output takes all blocks of one run together, so

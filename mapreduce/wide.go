@@ -218,7 +218,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 		}
 		c := spill.NewCombiner(spill.CombinerConfig[T, A]{
 			Add: agg.Add, Size: size, Costly: costly, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
-			Parts: w.parts, Limit: e.memory, Output: w.append,
+			Parts: w.parts, Limit: e.memory, Output: w.spill,
 			// a panic must occur while its record is known
 			Direct: e.plan.allowsBad() || e.run.Isolated,
 		})
@@ -421,7 +421,11 @@ func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...ShuffleOption) Datas
 // sorting writes records, encoded and sorted by partition and key, for operators that need all
 // records of a key together.
 func sorting[T any](e *env, w *port, encode func(dst []byte, t *T) (b []byte, part, keyLen int)) (any, func() error) {
-	s := spill.NewSorter(spill.SorterConfig{Parts: w.parts, Limit: min(e.memory, sortRun), Output: w.append})
+	output := w.append
+	if e.memory < sortRun {
+		output = w.spill // larger runs would fit into more memory
+	}
+	s := spill.NewSorter(spill.SorterConfig{Parts: w.parts, Limit: min(e.memory, sortRun), Output: output})
 	e.closers = append(e.closers, s.Close)
 	return func(t *T) {
 		b, part, keyLen := encode(s.Begin(), t)

@@ -49,7 +49,7 @@ type Run struct {
 // Progress is updated by the stage function. The worker may read it at any time.
 type Progress struct {
 	Records, Bytes atomic.Int64 // input consumed
-	Spilled        atomic.Int64 // bytes written to scratch files
+	Spilled        atomic.Int64 // bytes written because memory was full
 	// Idle is how long the attempt has read no record and used no processor, in nanoseconds; zero
 	// while it makes progress. Stacks are the stacks of its goroutines then, or nil.
 	Idle   atomic.Int64
