@@ -71,6 +71,8 @@ func (c *checkedLog) verify(snapshot *meta) (err error) {
 	switch {
 	case last < confirmed:
 		return fmt.Errorf("%w: it ends with entry %d, and this coordinator has confirmed entry %d", ErrDamaged, last, confirmed)
+	case last > 0 && first > last: // raft-wal drops what follows a damaged entry
+		return fmt.Errorf("%w: it begins with entry %d and ends with entry %d", ErrDamaged, first, last)
 	case last > begin && first > begin+1:
 		return fmt.Errorf("%w: it begins with entry %d, and the snapshot ends with entry %d", ErrDamaged, first, begin)
 	}

@@ -289,6 +289,26 @@ func awaitMembers(t *testing.T, m *member, ok func(all []Member) bool) {
 	}
 }
 
+// emptied is a log without its last file: raft-wal drops all entries from a damaged one on, and then
+// reports an end before the beginning.
+type emptied struct{ Log }
+
+func (emptied) FirstIndex() (uint64, error) { return 21, nil }
+
+func (emptied) LastIndex() (uint64, error) { return 10, nil }
+
+func TestLogWithoutItsEnd(t *testing.T) {
+	disk := directory(t.TempDir())
+	l, err := disk.OpenLog(hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := openChecked(disk, emptied{l}, &meta{SnapshotMeta: raft.SnapshotMeta{Index: 24, Term: 1}}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("opened with %v", err)
+	}
+}
+
 // A log whose end was replaced, as after the end of a leader, is read again after a restart.
 func TestReplacedEndOfLog(t *testing.T) {
 	dir := t.TempDir()
