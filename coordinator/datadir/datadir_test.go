@@ -320,3 +320,23 @@ func TestPutWithoutLead(t *testing.T) {
 		t.Errorf("the second try: %v", err)
 	}
 }
+
+// Recover says why a directory has nothing to recover, and what to do.
+func TestRecoverWithoutReplica(t *testing.T) {
+	single := t.TempDir()
+	if err := os.Mkdir(filepath.Join(single, "journal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{
+		filepath.Join(single, "missing"): "does not exist on this machine; run the command where",
+		single:                           "start it with layshaft coordinator -data",
+		t.TempDir():                      "give the directory that -data of the coordinator names",
+	} {
+		if _, err := Recover(t.Context(), dir, Options{}, true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", dir, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(single, "missing")); err == nil {
+		t.Error("the directory was made")
+	}
+}

@@ -57,8 +57,13 @@ func OpenMember(dir string, opt Options) (_ *Member, err error) {
 
 // Recover makes the coordinator with a directory the only one of its group; see replica.Recover.
 func Recover(ctx context.Context, dir string, opt Options, dry bool) (out replica.Recovered, err error) {
-	if !fileExists(filepath.Join(dir, "replica")) {
-		return out, fmt.Errorf("data directory %s: it is not the directory of one of several coordinators", dir)
+	switch {
+	case !fileExists(dir):
+		return out, fmt.Errorf("data directory %s does not exist on this machine; run the command where a coordinator that is left has its directory, or restore a backup with layshaft coordinator restore", dir)
+	case !fileExists(filepath.Join(dir, "replica")) && fileExists(filepath.Join(dir, "journal")):
+		return out, fmt.Errorf("data directory %s has the state of a single coordinator, which has no group to recover; start it with layshaft coordinator -data %s", dir, dir)
+	case !fileExists(filepath.Join(dir, "replica")):
+		return out, fmt.Errorf("data directory %s is not that of a coordinator: it has no replica inside; give the directory that -data of the coordinator names", dir)
 	}
 	m, err := OpenMember(dir, opt)
 	if err != nil {
