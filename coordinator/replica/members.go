@@ -25,6 +25,21 @@ type Member struct {
 // changeWait limits a change of the members.
 const changeWait = 30 * time.Second
 
+// addNonvoter adds a member that does not count for majorities.
+func (t *Tenure) addNonvoter(id raft.ServerID, at raft.ServerAddress) error {
+	return t.r.ask(func() error { return t.r.raft.AddNonvoter(id, at, 0, changeWait).Error() })
+}
+
+// addVoter makes a member count.
+func (t *Tenure) addVoter(id raft.ServerID, at raft.ServerAddress) error {
+	return t.r.ask(func() error { return t.r.raft.AddVoter(id, at, 0, changeWait).Error() })
+}
+
+// removeServer removes a member.
+func (t *Tenure) removeServer(id raft.ServerID) error {
+	return t.r.ask(func() error { return t.r.raft.RemoveServer(id, 0, changeWait).Error() })
+}
+
 // Members returns the members of the group as this member knows them.
 func (r *Replica) Members() ([]Member, error) {
 	r.mu.Lock()
@@ -91,13 +106,13 @@ func (t *Tenure) Add(ctx context.Context, address string) (Member, error) {
 	}
 	server, at := raft.ServerID(who.ID), joinAddress(who.ID, address)
 	// It does not count for majorities until it has caught up: the others would wait for it.
-	if err := t.r.raft.AddNonvoter(server, at, 0, changeWait).Error(); err != nil {
+	if err := t.addNonvoter(server, at); err != nil {
 		return Member{}, fmt.Errorf("add member %s: %w: %w", address, ErrNotLeading, err)
 	}
 	if err := t.awaitCurrent(ctx, address); err != nil {
 		return Member{}, err
 	}
-	if err := t.r.raft.AddVoter(server, at, 0, changeWait).Error(); err != nil {
+	if err := t.addVoter(server, at); err != nil {
 		return Member{}, fmt.Errorf("add member %s: %w: %w", address, ErrNotLeading, err)
 	}
 	return Member{ID: who.ID, Address: address, Voter: true}, nil
@@ -164,7 +179,7 @@ func (t *Tenure) Remove(ctx context.Context, name string) (Member, error) {
 	if err != nil {
 		return m, fmt.Errorf("remove member %s: %w", m.ID, err)
 	}
-	if err := t.r.raft.RemoveServer(raft.ServerID(m.ID), 0, changeWait).Error(); err != nil {
+	if err := t.removeServer(raft.ServerID(m.ID)); err != nil {
 		return m, fmt.Errorf("remove member %s: %w: %w", m.ID, ErrNotLeading, err)
 	}
 	return m, nil

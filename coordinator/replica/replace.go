@@ -89,7 +89,7 @@ func (t *Tenure) addSuccessor(all []Surveyed, lost Surveyed) error {
 		return fmt.Errorf("replace member %s at %s: %w", lost.ID, lost.Address, err)
 	}
 	t.r.log.Warn("a coordinator came back with an empty directory; it gets the state of the others", "address", lost.Address, "former", lost.ID, "id", who.ID, "kept", who.Aside)
-	if err := t.r.raft.AddNonvoter(raft.ServerID(who.ID), joinAddress(who.ID, lost.Address), 0, changeWait).Error(); err != nil {
+	if err := t.addNonvoter(raft.ServerID(who.ID), joinAddress(who.ID, lost.Address)); err != nil {
 		return fmt.Errorf("replace member %s at %s: %w", lost.ID, lost.Address, err)
 	}
 	return nil
@@ -108,7 +108,7 @@ func (t *Tenure) promote(all []Surveyed, m Member) error {
 			return err
 		}
 	}
-	if err := t.r.raft.AddVoter(raft.ServerID(m.ID), joinAddress(m.ID, m.Address), 0, changeWait).Error(); err != nil {
+	if err := t.addVoter(raft.ServerID(m.ID), joinAddress(m.ID, m.Address)); err != nil {
 		return fmt.Errorf("member %s at %s: %w", m.ID, m.Address, err)
 	}
 	t.r.log.Info("a coordinator has caught up and counts", "address", m.Address, "id", m.ID)
@@ -116,7 +116,7 @@ func (t *Tenure) promote(all []Surveyed, m Member) error {
 }
 
 func (t *Tenure) remove(m Member) error {
-	if err := t.r.raft.RemoveServer(raft.ServerID(m.ID), 0, changeWait).Error(); err != nil {
+	if err := t.removeServer(raft.ServerID(m.ID)); err != nil {
 		return fmt.Errorf("remove member %s at %s: %w", m.ID, m.Address, err)
 	}
 	return nil
