@@ -120,12 +120,12 @@ func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 	case KillWorkers:
 		begin, end = w.Kill, w.Restart
 	case KillCoordinator:
-		place, begin, end = x.c.coord, x.c.coord.Kill, x.c.coord.Restart
+		place, begin, end = x.c.coords[0], x.c.coords[0].Kill, x.c.coords[0].Restart
 	case RestartProcesses:
 		begin, end = func() {}, w.Restart
 		switch gently {
 		case 0:
-			place, end = x.c.coord, x.c.coord.Restart
+			place, end = x.c.coords[0], x.c.coords[0].Restart
 		case 1:
 			end = func() { w.Drain(); w.Restart() }
 		}
@@ -134,7 +134,7 @@ func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 	case CutGossip:
 		begin, end = func() { x.c.CutGossip(w) }, func() { x.c.setCut(false, x.c.gossipLinks(w)...) }
 	case CutLinks:
-		to := Place(x.c.coord)
+		to := Place(x.c.coords[0])
 		if other < len(x.c.workers) {
 			to = x.c.workers[other]
 		} else if other > len(x.c.workers) {

@@ -3,7 +3,7 @@ package layshafttest
 import (
 	"context"
 	"errors"
-	"path/filepath"
+	"fmt"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -22,22 +22,28 @@ import (
 	"github.com/layshaft/layshaft/layshafttest/internal/network"
 )
 
-// Coordinator is the coordinator of a cluster. Restart gives it a new process; this value stays
+// Coordinator is a coordinator of a cluster. Restart gives it a new process; this value stays
 // the same.
 type Coordinator struct {
 	c *Cluster
+	i int // number among several
 
 	// life is held while a process starts or ends.
 	life sync.Mutex
 	// mu guards the fields below.
 	mu     sync.Mutex
 	p      *process
-	core   *coordinator.Coordinator // of the latest process; nil until its data is open
+	core   *coordinator.Coordinator // of the latest process; nil until its data is open, or while another one leads
 	gossip *gossiptest.Transport
 	at     string // address of the next process
 }
 
-func (x *Coordinator) place() string { return "coordinator" }
+func (x *Coordinator) place() string {
+	if x.c.opt.coordinators == 1 {
+		return "coordinator"
+	}
+	return fmt.Sprintf("coordinator %d", x.i)
+}
 
 func (x *Coordinator) process() *process {
 	x.mu.Lock()
@@ -45,7 +51,8 @@ func (x *Coordinator) process() *process {
 	return x.p
 }
 
-// Kill ends the coordinator like kill -9. It does not block.
+// Kill ends the coordinator like kill -9. It does not block. If it led, another one of several
+// leads after about a second.
 func (x *Coordinator) Kill() { x.process().kill() }
 
 // Stop ends the coordinator like SIGTERM, and blocks until it has ended.
@@ -70,14 +77,18 @@ func (x *Coordinator) Restart() {
 	x.mu.Lock()
 	x.core = nil
 	address := x.at
-	x.p = run(x.c.t, x.place(), host, transport, func(ctx context.Context, p *process) error { return x.main(ctx, p, address) })
+	main := x.main
+	if x.c.opt.coordinators > 1 {
+		main = x.member
+	}
+	x.p = run(x.c.t, x.place(), host, transport, func(ctx context.Context, p *process) error { return main(ctx, p, address) })
 	x.mu.Unlock()
 }
 
 // main is the main function of the coordinator's process.
 func (x *Coordinator) main(ctx context.Context, p *process, address string) (err error) {
 	c := x.c
-	data, err := datadir.Open(filepath.Join(c.dir, "coordinator"), datadir.Options{NoSync: true, Reserve: -1, Log: c.log})
+	data, err := datadir.Open(x.dir(), datadir.Options{NoSync: true, Reserve: -1, Log: c.log})
 	if err != nil {
 		return err
 	}
@@ -86,9 +97,7 @@ func (x *Coordinator) main(ctx context.Context, p *process, address string) (err
 	if err != nil {
 		return err
 	}
-	x.mu.Lock()
-	x.core = core
-	x.mu.Unlock()
+	x.setCore(core)
 	server, err := jobserver.New(jobserver.Config{Coordinator: core, Data: data, Dial: dialer(p.host), Log: c.log})
 	if err != nil {
 		return err
@@ -124,7 +133,10 @@ func dialer(host *network.Host) func(address string) (*grpc.ClientConn, error) {
 	}
 }
 
-// running returns the running coordinator, or nil while it is down.
+// Leads reports whether the coordinator runs and decides about jobs.
+func (x *Coordinator) Leads() bool { return x.running() != nil }
+
+// running returns the running coordinator, or nil while it is down or does not lead.
 func (x *Coordinator) running() *coordinator.Coordinator {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -30,3 +30,31 @@ func Example() {
 	// Output:
 	// [4 5 8]
 }
+
+// With three coordinators, the one that leads is killed while the pipeline runs, and another one
+// loses its disk. The pipeline does not notice.
+func ExampleCoordinators() {
+	err := layshafttest.Run(func(t layshafttest.T) {
+		c := layshafttest.Start(t, 3, layshafttest.Coordinators(3))
+		lost := c.Coordinator()
+		lost.Kill()
+		rows, err := Lengths.Collect(t.Context(), c.Target(), []string{"gear", "shaft", "layshaft"})
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		fmt.Println(rows)
+		lost.Restart()
+		c.WaitFor("a leader", func() bool { return c.Coordinator().Leads() })
+		c.Coordinator().DestroyDisk()
+		if rows, err = Lengths.Collect(t.Context(), c.Target(), []string{"again"}); err != nil {
+			t.Fatalf("%v", err)
+		}
+		fmt.Println(rows)
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// [4 5 8]
+	// [5]
+}

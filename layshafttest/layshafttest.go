@@ -14,6 +14,9 @@
 //		...
 //	})
 //
+// With the option Coordinators(3), each of three coordinators may be killed, cut off, or lose its
+// disk: the others go on with the jobs.
+//
 // Outside of tests, in an Example, Run starts such a cluster in real time.
 //
 // Limits: user code runs in the process of the test instead of a child, so it must not exit or race
@@ -25,6 +28,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -46,7 +50,7 @@ import (
 // LeaseTTL is how long a silent worker keeps its attempts, unless Policy sets another time.
 const LeaseTTL = 10 * time.Second
 
-// Cluster is a coordinator and its workers, made by Start. Its methods may be called
+// Cluster is a coordinator, or several, with workers, made by Start. Its methods may be called
 // concurrently, from goroutines of the bubble.
 type Cluster struct {
 	t       T
@@ -55,9 +59,9 @@ type Cluster struct {
 	net     network.Network
 	gossip  gossiptest.Network
 	inside  *innerCluster
-	address string // of the coordinator
+	address string // of the coordinators, separated by commas
 	log     *slog.Logger
-	coord   *Coordinator
+	coords  []*Coordinator
 	workers []*Worker
 	client  *network.Host
 
@@ -69,9 +73,9 @@ type Cluster struct {
 	attempts []*Attempt
 }
 
-// Start starts a coordinator and some workers, and returns after all have joined. At the end of
-// the test everything is stopped. The test fails if the coordinator's audit finds an error or if
-// something does not end. Call it in a bubble or in Run, from the test's own goroutine.
+// Start starts a coordinator, or several, and some workers. It returns after all have joined. At
+// the end of the test everything is stopped. The test fails if the coordinator's audit finds an
+// error or if something does not end. Call it in a bubble or in Run, from the test's own goroutine.
 func Start(t T, workers int, opts ...Option) *Cluster {
 	t.Helper()
 	_, real := t.(*realTime)
@@ -79,7 +83,7 @@ func Start(t T, workers int, opts ...Option) *Cluster {
 		t.Fatalf("layshafttest.Start must be called inside synctest.Test, so that its cluster lives under a fake clock, or inside layshafttest.Run")
 	}
 	c := &Cluster{t: t, dir: t.TempDir(), places: map[string]string{}, cuts: map[link]bool{}}
-	c.opt = options{slots: 2, memory: 16 << 20}
+	c.opt = options{coordinators: 1, slots: 2, memory: 16 << 20}
 	for _, o := range opts {
 		o(&c.opt)
 	}
@@ -99,8 +103,13 @@ func Start(t T, workers int, opts ...Option) *Cluster {
 		t.Fatalf("%v", err)
 	}
 	address, remove := c.inside.add()
-	c.address = address
-	c.coord = &Coordinator{c: c, at: address}
+	var all []string
+	for i := range c.opt.coordinators {
+		at := strings.Replace(address, ":7070", fmt.Sprintf(":%d", 7070+i), 1)
+		all = append(all, at)
+		c.coords = append(c.coords, &Coordinator{c: c, i: i, at: at, gossip: c.gossip.Listen()})
+	}
+	c.address = strings.Join(all, ",")
 	for i := range workers {
 		c.workers = append(c.workers, &Worker{c: c, i: i})
 	}
@@ -108,13 +117,15 @@ func Start(t T, workers int, opts ...Option) *Cluster {
 		remove()
 		c.stop()
 	})
-	c.coord.Restart()
+	for _, x := range c.coords {
+		x.Restart()
+	}
 	var starts sync.WaitGroup
 	for _, w := range c.workers {
 		starts.Go(w.Restart)
 	}
 	starts.Wait()
-	c.WaitFor("all workers to join", func() bool { return len(c.coord.Workers()) == workers })
+	c.WaitFor("all workers to join", func() bool { return len(c.leader().Workers()) == workers })
 	if c.opt.chaos != nil {
 		c.opt.chaos.start(c)
 	}
@@ -133,8 +144,26 @@ func (c *Cluster) Target() mapreduce.Cluster {
 	return mapreduce.Cluster{Address: c.address, Reporting: mapreduce.Reporting{Quarantine: filepath.Join(c.dir, "quarantine.jsonl")}}
 }
 
-// Coordinator returns the coordinator.
-func (c *Cluster) Coordinator() *Coordinator { return c.coord }
+// Coordinator returns the coordinator. Of several it returns the one that leads, or the first one
+// while none does.
+func (c *Cluster) Coordinator() *Coordinator { return c.leader() }
+
+func (c *Cluster) leader() *Coordinator {
+	for _, x := range c.coords {
+		if x.Leads() {
+			return x
+		}
+	}
+	return c.coords[0]
+}
+
+// gossipAddresses returns the addresses to join.
+func (c *Cluster) gossipAddresses() (all []string) {
+	for _, x := range c.coords {
+		all = append(all, x.gossipAddress())
+	}
+	return all
+}
 
 // Worker returns worker i, counted from 0.
 func (c *Cluster) Worker(i int) *Worker { return c.workers[i] }
@@ -159,7 +188,7 @@ func (c *Cluster) dial(ctx context.Context, address string) (net.Conn, error) {
 func (c *Cluster) stop() {
 	c.Calm()
 	c.Heal()
-	if found := c.coord.Audit(); len(found) > 0 {
+	if found := c.leader().Audit(); len(found) > 0 {
 		c.t.Errorf("the coordinator's audit found: %s", strings.Join(found, "; "))
 	}
 	var stops sync.WaitGroup
@@ -167,7 +196,10 @@ func (c *Cluster) stop() {
 		stops.Go(w.Stop)
 	}
 	stops.Wait()
-	c.coord.Stop()
+	for _, x := range c.coords {
+		stops.Go(x.Stop)
+	}
+	stops.Wait()
 	c.client.Stop()
 	if _, real := c.t.(*realTime); !real {
 		time.Sleep(time.Minute) // some goroutines of memberlist end late
@@ -195,7 +227,7 @@ func (w logWriter) Write(b []byte) (int, error) {
 }
 
 // Job returns the state of a job. ok is false if the coordinator does not have it or is down.
-func (c *Cluster) Job(id string) (status report.Job, ok bool) { return c.coord.job(id) }
+func (c *Cluster) Job(id string) (status report.Job, ok bool) { return c.leader().job(id) }
 
 // Attempt is an attempt that reached user code.
 type Attempt struct {

@@ -30,7 +30,7 @@ func (c *Cluster) announce(t *testing.T, addresses ...string) {
 	var members sync.WaitGroup
 	for _, a := range addresses {
 		g, err := gossip.New(gossip.Config{Self: gossip.Member{Name: gossip.FreshName("coordinator"), Role: string(security.Coordinator), Address: a},
-			Join: []string{c.coord.gossipAddress()}, Transport: c.gossip.Listen()})
+			Join: c.gossipAddresses(), Transport: c.gossip.Listen()})
 		if err != nil {
 			t.Fatal(err)
 		}

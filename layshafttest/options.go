@@ -8,14 +8,16 @@ import (
 type Option func(*options)
 
 type options struct {
-	slots    int
-	memory   int64
-	zones    []string
-	datasets map[string]func(worker int) string
-	policy   coordinator.Policy
-	snapshot int
-	chaos    *chaos
-	appended func(events [][]byte) verdict
+	// coordinators is the number of coordinators.
+	coordinators int
+	slots        int
+	memory       int64
+	zones        []string
+	datasets     map[string]func(worker int) string
+	policy       coordinator.Policy
+	snapshot     int
+	chaos        *chaos
+	appended     func(events [][]byte) verdict
 }
 
 // Slots sets the number of parallel attempts of each worker. The default is 2.

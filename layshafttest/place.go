@@ -60,7 +60,10 @@ func (c *Cluster) isolate(p Place, cut bool) {
 
 // all returns all places.
 func (c *Cluster) all() []string {
-	all := []string{c.coord.place(), clientPlace{}.place()}
+	all := []string{clientPlace{}.place()}
+	for _, x := range c.coords {
+		all = append(all, x.place())
+	}
 	for _, w := range c.workers {
 		all = append(all, w.place())
 	}

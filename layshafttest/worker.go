@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/layshaft/layshaft/internal/gossip"
@@ -110,7 +111,7 @@ func (w *Worker) start() (err error) {
 	}
 	code.files = node.Files()
 	g, err := gossip.New(gossip.Config{Self: gossip.Member{Name: node.Name(), Role: string(security.Worker), Address: address, Slots: c.opt.slots, Zone: w.zone()},
-		Join: []string{c.coord.gossipAddress()}, Transport: transport, Changed: find.Update, Log: c.log})
+		Join: c.gossipAddresses(), Transport: transport, Changed: find.Update, Log: c.log})
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
@@ -129,7 +130,7 @@ func (w *Worker) dial(host *network.Host) func(ctx context.Context, address stri
 	}
 	return func(ctx context.Context, address string) (net.Conn, error) {
 		conn, err := host.Dial(ctx, address)
-		if err != nil || address != w.c.address {
+		if err != nil || !strings.Contains(w.c.address, address) {
 			return conn, err
 		}
 		return network.Repeat(conn, x.repeats), nil
