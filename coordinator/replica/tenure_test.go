@@ -1,0 +1,42 @@
+package replica
+
+import (
+	"errors"
+	"testing"
+)
+
+// A member leads, loses the lead, and leads again. What its former tenure still proposes has no
+// effect on any member: the new tenure has begun with a state without it.
+func TestBatchOfFormerTenure(t *testing.T) {
+	g := startGroup(t, 3)
+	first, former := g.leader()
+	set(t, former, "key", "1")
+	other := g.members[0]
+	if other == first {
+		other = g.members[1]
+	}
+	if err := former.Transfer(other.ID()); err != nil {
+		t.Fatal(err)
+	}
+	between, err := other.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(t, between, "key", "2")
+	if err := between.Transfer(first.ID()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := first.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBatch(Tasks)
+	b.Set([]byte("key"), []byte("1"))
+	if err := former.Propose(b).Wait(); !errors.Is(err, ErrNotLeading) {
+		t.Errorf("the former tenure proposes: %v", err)
+	}
+	set(t, again, "end", "1") // applied after the batch
+	if got := get(first.Replica, "key"); got != "2" {
+		t.Errorf("key is %q, want the value of the tenure between", got)
+	}
+}
