@@ -67,11 +67,7 @@ func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Subm
 		for end := min(len(all), i+underLock); i < end; i++ {
 			var n desk.Note
 			if n, err = t.desk.Submit(s, &all[i]); t.desk.IsBacklog(err) || errors.Is(err, desk.ErrStopped) {
-				break
-			}
-			if errors.Is(err, desk.ErrStopped) { // no task is refused: the client repeats them all
-				t.desk.Unlock()
-				return err
+				break // no task is refused
 			}
 			each(i, n, err)
 		}
