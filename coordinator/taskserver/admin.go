@@ -99,8 +99,13 @@ func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksReque
 	out := &layshaftv1.SubmitTasksResponse{Accepted: make([]*layshaftv1.Accepted, len(r.GetTasks()))}
 	commit := uint64(0)
 	if g := r.GetNewGroup(); g != nil {
+		// A repeated request finds the group by the token of its first task.
+		token, repeated := uint64(0), false
+		if len(r.GetTasks()) > 0 && r.GetTasks()[0].GetToken() != 0 {
+			token, repeated = ^r.GetTasks()[0].GetToken(), r.GetTasks()[0].GetResubmitted()
+		}
 		t.desk.Lock()
-		n, err := t.openGroup(g, 0, false)
+		n, err := t.openGroup(g, token, repeated)
 		commit = t.desk.LastBatch()
 		t.desk.Unlock()
 		if err != nil {
@@ -113,7 +118,7 @@ func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksReque
 	for i, p := range r.GetTasks() {
 		all[i] = submissionFromProto(p, true, now)
 		if out.Group != 0 {
-			all[i].Group = queue.ID(out.Group)
+			all[i].Group, all[i].Place = queue.ID(out.Group), i+1
 		}
 	}
 	var refused error

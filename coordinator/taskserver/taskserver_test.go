@@ -578,6 +578,57 @@ func TestGroupOverTheWire(t *testing.T) {
 	})
 }
 
+// A request that makes a group is repeated, at the same coordinator and after a restart: it finds
+// the group and its tasks, also when both have ended.
+func TestRepeatedGroup(t *testing.T) {
+	dir := t.TempDir()
+	for _, then := range [][]*layshaftv1.NextTask{nil, {{Function: "sum", Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(time.Hour)}}}} {
+		ctx := t.Context()
+		request := func(repeated bool) *layshaftv1.SubmitTasksRequest {
+			r := &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{Then: then}}
+			for i := range 3 {
+				r.Tasks = append(r.Tasks, &layshaftv1.TaskSpec{Function: "f", Input: []byte("x"), Token: uint64(100*len(then) + i + 1), Resubmitted: repeated, Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(time.Hour)}})
+			}
+			return r
+		}
+		c, _, stop := serveTasks(t, Config{Dir: dir, Reserve: -1})
+		first, err := c.SubmitTasks(ctx, request(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		same := func(when string) {
+			t.Helper()
+			again, err := c.SubmitTasks(ctx, request(true))
+			if err != nil || again.GetGroup() != first.GetGroup() {
+				t.Fatalf("%s: group %x, %v, want %x", when, again.GetGroup(), err, first.GetGroup())
+			}
+			for i, a := range again.GetAccepted() {
+				if a.GetTask() != first.GetAccepted()[i].GetTask() {
+					t.Errorf("%s: task %d is %x, want %x", when, i, a.GetTask(), first.GetAccepted()[i].GetTask())
+				}
+			}
+		}
+		same("at once")
+		stop()
+		c, _, stop = serveTasks(t, Config{Dir: dir, Reserve: -1})
+		same("after a restart")
+		w := startWork(t, ctx, c, helloOf("w", 1, "f", "sum"))
+		for range 3 + len(then) {
+			w.done(w.assigned(), []byte("1"))
+		}
+		wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: first.GetGroup()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		updatesOf(t, wait.Recv) // until the end
+		same("after the end")
+		stop()
+		c, _, stop = serveTasks(t, Config{Dir: dir, Reserve: -1})
+		same("after the end and a restart")
+		stop()
+	}
+}
+
 // TestTasksSurvive restarts durable tasks: what was acknowledged is there, and a worker goes on with what it runs.
 func TestTasksSurvive(t *testing.T) {
 	dir := t.TempDir()

@@ -8,6 +8,8 @@ import "encoding/binary"
 type successors struct {
 	next         map[ID]ID
 	predecessors map[int32][]ID // reverse of next, by slot of the follower
+	// tokens has the tokens of ended groups, so that a repeated submit finds them; see token.go.
+	tokens map[ID]uint64
 }
 
 // addSuccessor records that task next, ready to run, follows id, a task or group that is done.
@@ -21,7 +23,7 @@ func (q *Queue) addSuccessor(id ID, next int32) {
 	for _, x := range ids {
 		q.successors.next[x] = t.id
 		if t.flags&durable != 0 {
-			q.write(0, NoPayload, q.keyOf('v', x), binary.AppendUvarint([]byte{version}, uint64(t.id)))
+			q.write(0, NoPayload, q.keyOf('v', x), appendToken(binary.AppendUvarint([]byte{version}, uint64(t.id)), q.successors.tokens[x]))
 		}
 	}
 	q.successors.predecessors[next] = append(q.successors.predecessors[next], ids...)
@@ -55,6 +57,7 @@ func (q *Queue) dropPredecessors(i int32) {
 	}
 	for _, id := range q.successors.predecessors[i] {
 		delete(q.successors.next, id)
+		delete(q.successors.tokens, id)
 		if q.tasks.at(i).flags&durable != 0 {
 			q.write(0, NoPayload, q.keyOf('v', id), nil)
 		}
@@ -64,12 +67,38 @@ func (q *Queue) dropPredecessors(i int32) {
 
 func (q *Queue) restoreSuccessor(id ID, r *reader) error {
 	next := q.find(ID(r.uint()))
+	token := r.token()
 	if r.err != nil || next == 0 || q.successors.next[id] != 0 {
 		return errRecord
 	}
 	q.successors.next[id] = q.tasks.at(next).id
 	q.successors.predecessors[next] = append(q.successors.predecessors[next], id)
+	q.keepToken(id, token)
+	q.tokens.add(token, id)
 	return nil
+}
+
+// keepToken keeps the token of a group that has a successor.
+func (q *Queue) keepToken(id ID, token uint64) {
+	if token != 0 {
+		q.successors.tokens[id] = token
+	}
+}
+
+// appendToken appends a token, if there is one.
+func appendToken(b []byte, token uint64) []byte {
+	if token == 0 {
+		return b
+	}
+	return binary.LittleEndian.AppendUint64(b, token)
+}
+
+// token reads what appendToken has written. It must be the last field.
+func (r *reader) token() uint64 {
+	if len(r.b) == 0 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(r.take(8))
 }
 
 // endedGroups has the outcomes of the latest groups that ended without a follower.
@@ -81,6 +110,7 @@ type endedGroups struct {
 type endedGroup struct {
 	outcome Notice
 	durable bool
+	token   uint64
 }
 
 // maxEndedGroups limits the entries of endedGroups.
@@ -98,7 +128,7 @@ func (q *Queue) rememberGroup(id ID, e endedGroup) {
 	q.endedGroups.outcomes[id] = e
 	q.endedGroups.order = append(q.endedGroups.order, id)
 	if e.durable {
-		q.write(0, NoPayload, q.keyOf('e', id), []byte{version, byte(e.outcome)})
+		q.write(0, NoPayload, q.keyOf('e', id), appendToken([]byte{version, byte(e.outcome)}, e.token))
 	}
 	if len(q.endedGroups.order) <= maxEndedGroups {
 		return
@@ -113,10 +143,12 @@ func (q *Queue) rememberGroup(id ID, e endedGroup) {
 
 func (q *Queue) restoreEnded(id ID, r *reader) error {
 	notice := Notice(r.byte())
+	token := r.token()
 	if r.err != nil || notice != Done && notice != Failed && notice != Cancelled || q.endedGroups.outcomes[id].outcome != 0 {
 		return errRecord
 	}
-	q.endedGroups.outcomes[id] = endedGroup{notice, true}
+	q.endedGroups.outcomes[id] = endedGroup{notice, true, token}
+	q.tokens.add(token, id)
 	q.endedGroups.order = append(q.endedGroups.order, id)
 	return nil
 }

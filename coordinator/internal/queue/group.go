@@ -151,6 +151,7 @@ func (q *Queue) failFollower(i int32, why Notice, from Payload, size int) {
 	q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: boolBit(t.flags&durable != 0), M: uint64(size)})
 	t.flags |= hasUpdate
 	if g.group != nil {
+		q.keepToken(g.group.id, g.group.token)
 		q.addSuccessor(g.group.id, i)
 		q.endGroup(g.group, Done, t.id)
 	} else {
@@ -187,7 +188,7 @@ func (q *Queue) endGroup(g *group, notice Notice, next ID) {
 		q.write(0, NoPayload, q.keyOf('g', g.id), nil)
 	}
 	if next == 0 {
-		q.rememberGroup(g.id, endedGroup{notice, g.durable})
+		q.rememberGroup(g.id, endedGroup{notice, g.durable, g.token})
 	}
 	q.emit(Command{Op: GroupEnded, Task: g.id, Notice: notice, N: uint64(next)})
 	for _, id := range g.members {
@@ -277,6 +278,7 @@ func (q *Queue) gathered(e *Gathered) {
 		q.recordTask(i, FromInput, 0)
 	}
 	if g.group != nil {
+		q.keepToken(g.group.id, g.group.token)
 		q.addSuccessor(g.group.id, i)
 		q.endGroup(g.group, Done, t.id)
 	} else {

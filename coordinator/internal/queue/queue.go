@@ -186,7 +186,7 @@ func New(cfg Config) *Queue {
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
 		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, again: map[int32]bool{}, losses: map[int32]losses{},
-		children: children{map[ID][]int32{}, map[ID][]*group{}}, leaders: map[ID]ID{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}},
+		children: children{map[ID][]int32{}, map[ID][]*group{}}, leaders: map[ID]ID{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}, map[ID]uint64{}},
 		endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}
 	for range wheelLevels * digits {

@@ -2,6 +2,12 @@ package queue
 
 func (q *Queue) submit(e *Submit) {
 	reject := func(why Notice) { q.emit(Command{Op: Rejected, Ref: e.Ref, Peer: e.Peer, Notice: why}) }
+	if e.Repeated && e.Token != 0 { // its group may have ended meanwhile
+		if id := q.tokens.find(e.Token); id != 0 {
+			q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: id, N: 1})
+			return
+		}
+	}
 	var g *group
 	if e.Group != 0 {
 		g = q.groups[e.Group]
@@ -17,12 +23,6 @@ func (q *Queue) submit(e *Submit) {
 		}
 		if e.Place > len(g.members)+1 {
 			reject(Invalid)
-			return
-		}
-	}
-	if e.Repeated && e.Token != 0 {
-		if id := q.tokens.find(e.Token); id != 0 {
-			q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: id, N: 1})
 			return
 		}
 	}

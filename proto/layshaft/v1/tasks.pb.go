@@ -815,6 +815,7 @@ type SubmitTasksRequest struct {
 	// tasks are at most 100,000 background tasks.
 	Tasks []*TaskSpec `protobuf:"bytes,1,rep,name=tasks" json:"tasks,omitempty"`
 	// new_group puts the tasks into a new group and closes the group after the last task.
+	// A repeated request finds the group by the token of its first task.
 	NewGroup      *TaskGroup `protobuf:"bytes,2,opt,name=new_group,json=newGroup" json:"new_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
