@@ -164,7 +164,7 @@ func (x *Coordinator) lead(ctx context.Context, p *process, dir *datadir.Member,
 	if err != nil {
 		return err
 	}
-	server, err := jobserver.New(jobserver.Config{Coordinator: core, Data: data, Dial: dialer(p.host), Log: c.log})
+	server, err := jobserver.New(jobserver.Config{Coordinator: core, Verify: t.Verify, Data: data, Dial: dialer(p.host), Log: c.log})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,10 @@ type Config struct {
 	Tasks *taskserver.Server
 	// Members are the coordinators of the cluster; nil means a single coordinator.
 	Members Members
+	// Verify returns an error unless this coordinator leads now. It is called before the answer
+	// that something does not exist. Nil means that no other one can lead. It may block for a round
+	// trip to the others.
+	Verify func() error
 	// Audit logs who submitted, cancelled, dropped, shipped and drained what, and the refusals of
 	// Authorize. Nil means Log.
 	Audit *slog.Logger
@@ -144,7 +148,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	opts := wire.ServerOptions(cfg.Log, s.authorize())
+	opts := append(wire.ServerOptions(cfg.Log, s.authorize()), verifyUnknown(cfg.Verify)...)
 	if cfg.Credentials != nil {
 		opts = append(opts, grpc.Creds(cfg.Credentials))
 	}

@@ -170,6 +170,8 @@ type tenure struct {
 	ready func(context.Context) error
 	// members are the coordinators of the cluster; nil for a single coordinator.
 	members *members
+	// verify returns an error unless this one leads now; nil for a single coordinator.
+	verify func() error
 }
 
 // coordinate runs the servers until ctx ends, with the state in data and replica; replica is nil
@@ -191,7 +193,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 		group, coordinators, metrics = m, m.last, append(metrics, m)
 	}
 	server, err := jobserver.New(jobserver.Config{
-		Coordinator: coord, Members: group, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
+		Coordinator: coord, Members: group, Verify: during.verify, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
 		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes, Output: runs,
 		Dial: p.dial(security.Worker), KeepCode: c.KeepCode, ClientLease: c.ClientLease, MaxCode: c.MaxCode, Audit: c.Audit, Log: c.Log,
 	})

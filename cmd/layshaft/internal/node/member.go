@@ -227,7 +227,7 @@ func (c *CoordinatorConfig) lead(ctx context.Context, p *ports, d *doors, dir *d
 	l := d.open()
 	defer l.closeAll()
 	m := &members{r: r, address: p.advertise, t: t}
-	return c.coordinate(ctx, p, l, data, t.TaskStore(), &tenure{members: m, run: []func(context.Context) error{m.run, t.Maintain}, ready: func(context.Context) error {
+	return c.coordinate(ctx, p, l, data, t.TaskStore(), &tenure{members: m, verify: t.Verify, run: []func(context.Context) error{m.run, t.Maintain}, ready: func(context.Context) error {
 		c.Log.Info("this coordinator leads", "term", t.Term(), "took", time.Since(began))
 		return nil
 	}})
