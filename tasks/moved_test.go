@@ -230,7 +230,7 @@ func (l *logLine) Write(b []byte) (int, error) {
 }
 
 // A worker keeps its tasks while a coordinator of another cluster, such as one that has lost its
-// data, stands in the place of its own. A worker without tasks joins it.
+// data, stands in the place of its own. A worker without tasks joins it, and says so.
 func TestStrangeCoordinator(t *testing.T) {
 	address, dir, ctx := porttest.Free(t), t.TempDir(), within(t)
 	start := func(cluster, dir string) (stop func()) {
@@ -263,6 +263,14 @@ func TestStrangeCoordinator(t *testing.T) {
 	ended := make(chan error, 1)
 	running, end := context.WithCancel(ctx)
 	go func() { ended <- holding.Run(running) }()
+	changed := &logLine{text: "is of another cluster than before", found: make(chan string, 1)}
+	idle := tasks.NewWorker(tasks.Cluster{Address: address, Log: slog.New(slog.NewTextHandler(changed, nil))})
+	tasks.Handle(idle, "idle", func(_ context.Context, in string) (string, error) { return in, nil })
+	idled := make(chan error, 1)
+	go func() { idled <- idle.Run(running) }()
+	if _, err := tasks.Do[string](ctx, c, "idle", "here"); err != nil {
+		t.Fatal(err)
+	}
 	id, err := tasks.Enqueue(ctx, c, "slow", "held")
 	if err != nil {
 		t.Fatal(err)
@@ -278,14 +286,22 @@ func TestStrangeCoordinator(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("the worker was not refused")
 	}
+	select {
+	case line := <-changed.found:
+		if !strings.Contains(line, "cluster=other former=own") {
+			t.Errorf("the log says %s", line)
+		}
+	case <-ctx.Done():
+		t.Fatal("the idle worker joined silently")
+	}
 	work(t, address, func(w *tasks.Worker) {
 		tasks.Handle(w, "quick", func(_ context.Context, in string) (string, error) { return in, nil })
 	})
 	if out, err := tasks.Do[string](ctx, c, "quick", "here"); out != "here" || err != nil {
 		t.Errorf("at the other cluster: %q, %v", out, err)
 	}
-	if ws, err := c.Workers(ctx); err != nil || len(ws) != 1 {
-		t.Errorf("%d workers joined the other cluster, %v, want the one without tasks", len(ws), err)
+	if ws, err := c.Workers(ctx); err != nil || len(ws) != 2 {
+		t.Errorf("%d workers joined the other cluster, %v, want the two without tasks", len(ws), err)
 	}
 	stop()
 	close(open) // it ends while nobody can be told
@@ -294,7 +310,7 @@ func TestStrangeCoordinator(t *testing.T) {
 		t.Errorf("%q, %v, and %d more runs", out, err, len(begun))
 	}
 	end()
-	if err := <-ended; err != nil {
+	if err := errors.Join(<-ended, <-idled); err != nil {
 		t.Error(err)
 	}
 }

@@ -142,8 +142,12 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	}
 	joined()
 	state.mu.Lock()
+	former := state.cluster
 	state.cluster = cluster
 	state.mu.Unlock()
+	if former != "" && former != cluster {
+		l.cluster.Log.Warn("the coordinator is of another cluster than before; this worker had no tasks and works for it", "worker", l.name, "coordinator", l.cluster.Address, "cluster", cluster, "former", former)
+	}
 	every := time.Duration(m.GetWelcome().GetLeaseNanos()) / 4
 	beats := make(chan struct{})
 	go func() {
