@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -29,6 +30,9 @@ type historyCmd struct {
 // Run shows the jobs of a directory, or one job.
 func (c *historyCmd) Run() error {
 	info, err := os.Stat(c.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: there is no such file or directory: give the data directory of a coordinator (-data), or a file of \"layshaft job report ID -history FILE\"", c.Path)
+	}
 	if err != nil {
 		return err
 	}
