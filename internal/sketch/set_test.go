@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -219,4 +220,57 @@ func fuzzSet[K comparable](t *testing.T, data []byte) {
 	if s.Len() != len(all) {
 		t.Fatalf("%T: %d keys, want %d", s, s.Len(), len(all))
 	}
+}
+
+// Keys wait in large sets, so reads between the additions must see them.
+func TestLargeSetsAgainstModel(t *testing.T) {
+	for seed := range uint64(6) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		var numbers [3]Set[int64]
+		var words [3]Set[string]
+		model := [3]map[int64]bool{{}, {}, {}}
+		word := func(n int64) string { return fmt.Sprintf("%0*d", 1+n%21, n) }
+		for step := range 30_000 {
+			i, n := r.IntN(2), r.Int64N(5000)
+			switch {
+			case step%5000 == 4999: // merge a copy into the third
+				for k := range model[i] {
+					model[2][k] = true
+				}
+				numbers[2].Merge(copyOf(t, &numbers[i]))
+				words[2].Merge(copyOf(t, &words[i]))
+				i = 2
+			case r.IntN(10) > 0:
+				numbers[i].Add(n)
+				words[i].Add(word(n))
+				model[i][n] = true
+				continue
+			}
+			if numbers[i].Has(n) != model[i][n] || words[i].Has(word(n)) != model[i][n] {
+				t.Fatalf("seed %d, step %d: Has(%d) is not %v", seed, step, n, model[i][n])
+			}
+			if numbers[i].Len() != len(model[i]) || words[i].Len() != len(model[i]) {
+				t.Fatalf("seed %d, step %d: %d numbers and %d words, want %d", seed, step, numbers[i].Len(), words[i].Len(), len(model[i]))
+			}
+		}
+		for i := range model {
+			if got, want := slices.Collect(numbers[i].All()), slices.Sorted(maps.Keys(model[i])); !slices.Equal(got, want) {
+				t.Fatalf("seed %d: %d numbers, want %d, or another order", seed, len(got), len(want))
+			}
+		}
+	}
+}
+
+// copyOf returns a set with the same keys.
+func copyOf[K comparable](t *testing.T, s *Set[K]) *Set[K] {
+	t.Helper()
+	b, err := s.AppendBinary(nil)
+	var c Set[K]
+	if err == nil {
+		err = c.UnmarshalBinary(b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &c
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
+	"runtime"
 	"slices"
 	"unsafe"
 )
@@ -22,6 +23,70 @@ type table struct {
 	// keys.
 	indexed bool
 	zero    bool
+	// waiting holds keys to add to a large table; see addWaiting. Those of nums are in lo.
+	waiting []slot
+}
+
+// A table of at least manySlots does not fit into the core's own caches, so each key is a cache
+// miss. Up to maxWaiting keys wait, and then their misses overlap.
+const (
+	manySlots  = 1 << 10
+	maxWaiting = 16
+)
+
+// addSlot adds a short key, perhaps later.
+func (t *table) addSlot(k slot) {
+	if !t.indexed || len(t.slots) < manySlots {
+		t.lookupSlot(k, k.hash(), "", true)
+		return
+	}
+	t.wait(k)
+}
+
+// addNum adds a number, perhaps later.
+func (t *table) addNum(x uint64) {
+	if !t.indexed || len(t.nums) < manySlots || x == 0 {
+		t.lookupNum(x, true)
+		return
+	}
+	t.wait(slot{lo: x})
+}
+
+func (t *table) wait(k slot) {
+	if t.waiting == nil {
+		t.waiting = make([]slot, 0, maxWaiting)
+	}
+	if t.waiting = append(t.waiting, k); len(t.waiting) == maxWaiting {
+		t.addWaiting()
+	}
+}
+
+// addWaiting adds the waiting keys. Everything that reads the table calls it first.
+func (t *table) addWaiting() {
+	waiting := t.waiting
+	if len(waiting) == 0 {
+		return
+	}
+	t.waiting = waiting[:0]
+	var sum uint64
+	if len(t.nums) > 0 {
+		mask := uint64(len(t.nums) - 1)
+		for i := range waiting {
+			sum += t.nums[hashNum(waiting[i].lo)&mask]
+		}
+		for _, k := range waiting {
+			t.lookupNum(k.lo, true)
+		}
+	} else {
+		mask := uint64(len(t.slots) - 1)
+		for i := range waiting {
+			sum += t.slots[waiting[i].hash()&mask].hi
+		}
+		for _, k := range waiting {
+			t.lookupSlot(k, k.hash(), "", true)
+		}
+	}
+	runtime.KeepAlive(sum) // otherwise the compiler would drop the loads
 }
 
 // smallTable is the maximum number of keys searched without hashing.
@@ -86,11 +151,12 @@ func hashNum(x uint64) uint64 {
 
 // size returns the bytes used.
 func (t *table) size() int {
-	return int(unsafe.Sizeof(*t)) + cap(t.arena) + int(unsafe.Sizeof(slot{}))*cap(t.slots) + 8*cap(t.nums)
+	return int(unsafe.Sizeof(*t)) + cap(t.arena) + int(unsafe.Sizeof(slot{}))*(cap(t.slots)+cap(t.waiting)) + 8*cap(t.nums)
 }
 
 // lookup reports whether the set contains the K at k. If add is set, it adds a missing key.
 func (t *table) lookup(k unsafe.Pointer, add bool) bool {
+	t.addWaiting()
 	switch t.keys.class {
 	case classString:
 		return t.lookupString(*(*string)(k), add)
@@ -101,6 +167,28 @@ func (t *table) lookup(k unsafe.Pointer, add bool) bool {
 		b := t.keys.append(buf[:0], k)
 		return t.lookupString(unsafe.String(unsafe.SliceData(b), len(b)), add)
 	}
+}
+
+// add adds the K at k, perhaps later.
+func (t *table) add(k unsafe.Pointer) {
+	switch t.keys.class {
+	case classString:
+		t.addString(*(*string)(k))
+	case classNum:
+		t.addNum(t.keys.fields[0].load(k))
+	default:
+		var buf [64]byte
+		b := t.keys.append(buf[:0], k)
+		t.addString(unsafe.String(unsafe.SliceData(b), len(b)))
+	}
+}
+
+func (t *table) addString(s string) {
+	if len(s) > inlineMax || len(t.slots) < manySlots {
+		t.lookupString(s, true)
+		return
+	}
+	t.addSlot(pack(s))
 }
 
 func (t *table) lookupString(s string, add bool) bool {
@@ -268,6 +356,8 @@ func (t *table) indexNums() {
 // merge adds all keys of b, a table of the same kind, and may take over its memory. It takes time
 // linear in the smaller of the two, plus time linear in the larger one if that is not yet indexed.
 func (t *table) merge(b *table) {
+	t.addWaiting()
+	b.addWaiting()
 	if b.n > t.n {
 		*t, *b = *b, *t
 	}
@@ -276,7 +366,7 @@ func (t *table) merge(b *table) {
 	}
 	for _, x := range b.nums {
 		if x != 0 {
-			t.lookupNum(x, true)
+			t.addNum(x)
 		}
 	}
 	for _, k := range b.slots {
@@ -285,13 +375,15 @@ func (t *table) merge(b *table) {
 			s := b.long(k)
 			t.lookupString(unsafe.String(unsafe.SliceData(s), len(s)), true)
 		case k.hi != 0:
-			t.lookupSlot(k, k.hash(), "", true)
+			t.addSlot(k)
 		}
 	}
+	t.addWaiting() // not all callers look at the table through a Set
 }
 
 // ordered returns the uint64s in ascending order.
 func (t *table) ordered() []uint64 {
+	t.addWaiting()
 	xs := make([]uint64, 0, t.n)
 	if t.zero {
 		xs = append(xs, 0)
@@ -301,12 +393,47 @@ func (t *table) ordered() []uint64 {
 			xs = append(xs, x)
 		}
 	}
-	slices.Sort(xs)
+	return sortNums(xs)
+}
+
+// sortNums sorts numbers, and may return the result in other memory. Many numbers are sorted by one
+// byte after the other, from the lowest; bytes that all share cost nothing.
+func sortNums(xs []uint64) []uint64 {
+	if len(xs) < 1<<10 {
+		slices.Sort(xs)
+		return xs
+	}
+	differ := uint64(0)
+	for _, x := range xs {
+		differ |= x ^ xs[0]
+	}
+	aux := make([]uint64, len(xs))
+	for shift := 0; shift < 64; shift += 8 {
+		if byte(differ>>shift) == 0 {
+			continue
+		}
+		var next [256]int
+		for _, x := range xs {
+			next[byte(x>>shift)]++
+		}
+		at := 0
+		for b, n := range next {
+			next[b] = at
+			at += n
+		}
+		for _, x := range xs {
+			b := byte(x >> shift)
+			aux[next[b]] = x
+			next[b]++
+		}
+		xs, aux = aux, xs
+	}
 	return xs
 }
 
 // appendStrings appends the byte strings in ascending order, each after its length as a uvarint.
 func (t *table) appendStrings(dst []byte) []byte {
+	t.addWaiting()
 	// Read as big-endian numbers, slots sort like their keys. The length comes last, and decides
 	// only between a key and the same key followed by zeros. So a and b (the first 15 bytes and the
 	// length) order all keys except long ones with a common beginning.
