@@ -248,12 +248,19 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 			return err
 		}
 		k := new(K)
+		// Result may keep a, unless neither A nor R has room for a pointer.
+		kept := spill.HasPointers(reflect.TypeFor[A]()) || spill.HasPointers(reflect.TypeFor[R]())
+		a, b := new(A), new(A)
 		key, value, _, err := m.next()
 		if single && err == io.EOF {
 			push(k, agg.Result(new(A)))
 		}
 		for err == nil {
-			a, b := new(A), new(A) // Result may keep a
+			if kept {
+				a, b = new(A), new(A)
+			} else {
+				*a, *b = *new(A), *new(A)
+			}
 			if _, err := ac.Decode(value, a); err != nil {
 				return err
 			}
