@@ -105,9 +105,11 @@ func (w *Worker) SealedAttempts(id job.ID) []job.Attempt { return w.store.Sealed
 
 // Running is the progress of an attempt that was launched and not reported yet.
 type Running struct {
-	Attempt                 job.Attempt // the launched attempt
-	Since                   time.Time   // when it got its slot; zero before
-	Records, Bytes, Spilled int64       // so far; see job.Progress
+	Attempt                 job.Attempt   // the launched attempt
+	Since                   time.Time     // when it got its slot; zero before
+	Records, Bytes, Spilled int64         // so far; see job.Progress
+	Idle                    time.Duration // how long it makes no progress; zero while it does
+	Stacks                  string        // of its goroutines while it is idle
 }
 
 // Progress returns the attempts that were launched and not reported yet, sorted by job and task.
@@ -117,7 +119,11 @@ func (w *Worker) Progress() []Running {
 	rs := make([]Running, 0, len(w.attempts))
 	for a, x := range w.attempts {
 		p := &x.progress
-		rs = append(rs, Running{a, x.since, p.Records.Load(), p.Bytes.Load(), p.Spilled.Load()})
+		r := Running{Attempt: a, Since: x.since, Records: p.Records.Load(), Bytes: p.Bytes.Load(), Spilled: p.Spilled.Load(), Idle: time.Duration(p.Idle.Load())}
+		if s := p.Stacks.Load(); s != nil {
+			r.Stacks = *s
+		}
+		rs = append(rs, r)
 	}
 	slices.SortFunc(rs, func(x, y Running) int {
 		a, b := x.Attempt, y.Attempt

@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -318,7 +319,8 @@ func (n *Node) heartbeat() *layshaftv1.WorkRequest {
 	added := map[job.Attempt]bool{}
 	for _, r := range n.w.Progress() {
 		added[r.Attempt] = true
-		h.Running = append(h.Running, &layshaftv1.AttemptProgress{Attempt: wire.AttemptToProto(r.Attempt), Records: r.Records, Bytes: r.Bytes, Spilled: r.Spilled})
+		h.Running = append(h.Running, &layshaftv1.AttemptProgress{Attempt: wire.AttemptToProto(r.Attempt), Records: r.Records, Bytes: r.Bytes, Spilled: r.Spilled,
+			IdleNanos: int64(r.Idle), Stacks: strings.ToValidUTF8(r.Stacks, "\uFFFD")})
 	}
 	for _, a := range n.running() {
 		if !added[a] {

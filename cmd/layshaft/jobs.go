@@ -144,6 +144,13 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 			for _, s := range v.Stages {
 				row(w, s.Stage, s.Tasks, s.Waiting, s.Running, s.Done, s.Failed, s.Cancelled, s.FailedAttempts, s.Lost)
 			}
+			for _, x := range v.Idle {
+				row(w)
+				row(w, fmt.Sprintf("%s on %s makes no progress for %s: it reads no record and uses no processor; its goroutines:", x.Attempt, x.Worker, formatSince(x.For.Duration())))
+				for line := range strings.SplitSeq(x.Stacks, "\n") {
+					row(w, strings.ReplaceAll(line, "\t", "    "))
+				}
+			}
 			for _, s := range v.Stages {
 				if s.LastFailure != "" {
 					row(w)

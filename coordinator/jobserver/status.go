@@ -1,9 +1,11 @@
 package jobserver
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -19,7 +21,11 @@ const progressAge = 200 * time.Millisecond
 type progress struct {
 	at   time.Time
 	jobs map[job.ID]map[job.Attempt]report.Progress
+	idle map[job.ID][]report.IdleAttempt
 }
+
+// maxIdle is the limit of idle attempts in the state of a job.
+const maxIdle = 20
 
 // report adds the progress of running attempts to a job's state. An ended attempt is left out,
 // because the state counts what it read. Of attempts that race, only the one ahead counts.
@@ -27,6 +33,11 @@ func (s *Server) report(st report.Job) report.Job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.readProgress()
+	idle := slices.Clone(s.progress.idle[st.ID])
+	slices.SortFunc(idle, func(a, b report.IdleAttempt) int {
+		return cmp.Or(cmp.Compare(b.For, a.For), cmp.Compare(a.Attempt, b.Attempt))
+	})
+	st.Idle = idle[:min(len(idle), maxIdle)]
 	for t, p := range s.ahead(st.ID) {
 		if t.Stage >= len(st.Stages) {
 			continue // the job was dropped and submitted again, since st
@@ -56,7 +67,7 @@ func (s *Server) Read() report.Progress {
 // readProgress brings s.progress up to date. The caller holds s.mu.
 func (s *Server) readProgress() {
 	if now := time.Now(); now.Sub(s.progress.at) >= progressAge {
-		s.progress = progress{now, map[job.ID]map[job.Attempt]report.Progress{}}
+		s.progress = progress{now, map[job.ID]map[job.Attempt]report.Progress{}, map[job.ID][]report.IdleAttempt{}}
 		for _, x := range s.streams {
 			s.progress.add(x)
 		}
@@ -88,6 +99,10 @@ func (p *progress) add(x *workerStream) {
 		}
 		if p.jobs[a.Job] == nil {
 			p.jobs[a.Job] = map[job.Attempt]report.Progress{}
+		}
+		if r.GetIdleNanos() > 0 {
+			p.idle[a.Job] = append(p.idle[a.Job], report.IdleAttempt{Attempt: a.String(), Worker: x.hello.GetWorker(),
+				For: report.SecondsOf(time.Duration(r.GetIdleNanos())), Stacks: r.GetStacks()})
 		}
 		p.jobs[a.Job][a] = report.Progress{Records: r.GetRecords(), Bytes: r.GetBytes()}
 	}

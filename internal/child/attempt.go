@@ -3,9 +3,11 @@ package child
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
 
@@ -22,8 +24,11 @@ type attempt struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	memory   int64
+	id       atomic.Pointer[job.Attempt] // nil before its start
 	progress job.Progress
 	out      output
+	// sentStacks are the stacks that the worker has; only the sender of progress uses it.
+	sentStacks *string
 
 	sending sync.Mutex // held during the sending of a message
 
@@ -106,8 +111,20 @@ func (a *attempt) listen() {
 		case *runnerv1.RunRequest_Opened:
 			a.answer(opening, &answer{runs: msg.Opened.GetRuns(), err: failureFrom(msg.Opened.GetFailure())})
 		case *runnerv1.RunRequest_Cancel:
-			a.cancel(failureFrom(msg.Cancel))
+			err := failureFrom(msg.Cancel)
+			a.keepStacks(err)
+			a.cancel(err)
 		}
+	}
+}
+
+// keepStacks keeps the stacks of an attempt that is to end by a fault, such as its time limit, for
+// its post-mortem.
+func (a *attempt) keepStacks(why error) {
+	var f *job.Failure
+	if id := a.id.Load(); id != nil && errors.As(why, &f) && f.Kind != job.Cancelled {
+		stacks, _ := stacksOf(*id)
+		a.progress.Stacks.Store(&stacks)
 	}
 }
 

@@ -85,6 +85,7 @@ type Call struct {
 	// when Run.Isolated is set.
 	Scratch string
 	Check   func(need int64) error // called before scratch files grow; nil means unlimited space
+	Idle    time.Duration          // time without progress after which the attempt is idle; zero means never
 	Grace   time.Duration          // time that the child may continue after ctx ended
 	Stuck   func()                 // called when it exceeds Grace; should kill the child
 }
@@ -157,7 +158,7 @@ func (h *host) start() (*runnerv1.RunRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, MayOpenRuns: r.OpenPartition != nil, KeepsSetAside: r.SetAside != nil}
+	s := &runnerv1.StartAttempt{Launch: launch, Tasks: int64(r.Tasks), Memory: r.Memory, Slots: int64(r.Slots), Slot: int64(h.call.Slot), Scratch: h.call.Scratch, MayOpenRuns: r.OpenPartition != nil, KeepsSetAside: r.SetAside != nil, IdleNanos: int64(h.call.Idle)}
 	for _, in := range r.Inputs {
 		s.Inputs = append(s.Inputs, &runnerv1.InputRuns{Runs: h.number(in)})
 	}
@@ -272,6 +273,12 @@ func (h *host) progress(p *runnerv1.RunProgress) {
 		to.Records.Store(p.GetRecords())
 		to.Bytes.Store(p.GetBytes())
 		to.Spilled.Store(p.GetSpilled())
+		to.Idle.Store(max(p.GetIdleNanos(), 0))
+		if s := p.GetStacks(); s != "" {
+			to.Stacks.Store(&s)
+		} else if p.GetIdleNanos() <= 0 {
+			to.Stacks.Store(nil)
+		}
 	}
 }
 

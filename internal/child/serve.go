@@ -225,6 +225,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	if err != nil {
 		return failed(&job.Failure{Kind: job.Fatal, Message: err.Error()})
 	}
+	a.id.Store(&launch.Attempt)
 	slot := int(start.GetSlot())
 	p, err := s.take(slot)
 	if err != nil {
@@ -266,7 +267,8 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	}
 	done := make(chan struct{})
 	var ticker sync.WaitGroup
-	ticker.Go(func() { a.reportProgress(done) })
+	watch := &idle{after: time.Duration(start.GetIdleNanos())}
+	ticker.Go(func() { a.reportProgress(done, launch.Attempt, watch) })
 	s.tag(tagBegins, launch.Attempt)
 	err = call.Run(a.ctx, p.Stages[stage], r)
 	s.tag(tagEnds, launch.Attempt)
@@ -288,14 +290,15 @@ const scratchAllowance = 4 << 20
 const progressEvery = 100 * time.Millisecond
 
 // reportProgress sends the attempt's progress to the worker until done is closed.
-func (a *attempt) reportProgress(done <-chan struct{}) {
+func (a *attempt) reportProgress(done <-chan struct{}, id job.Attempt, watch *idle) {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-done:
 			return
-		case <-t.C:
+		case now := <-t.C:
+			watch.look(id, &a.progress, now)
 			// An error means that the worker is gone; other code detects it too.
 			_ = a.send(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Progress{Progress: a.progressed()}}, nil)
 		}
@@ -304,5 +307,9 @@ func (a *attempt) reportProgress(done <-chan struct{}) {
 
 func (a *attempt) progressed() *runnerv1.RunProgress {
 	p := &a.progress
-	return &runnerv1.RunProgress{Records: p.Records.Load(), Bytes: p.Bytes.Load(), Spilled: p.Spilled.Load()}
+	out := &runnerv1.RunProgress{Records: p.Records.Load(), Bytes: p.Bytes.Load(), Spilled: p.Spilled.Load(), IdleNanos: p.Idle.Load()}
+	if s := p.Stacks.Load(); s != nil && s != a.sentStacks {
+		a.sentStacks, out.Stacks = s, *s
+	}
+	return out
 }

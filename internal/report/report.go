@@ -90,6 +90,16 @@ type Job struct {
 	// Reason explains to people why a running job makes no progress; empty when it does. For a job
 	// in planning it is the progress.
 	Reason string
+	// Idle are running attempts that read no record and use no processor, the longest first.
+	Idle []IdleAttempt
+}
+
+// IdleAttempt is an attempt that makes no progress.
+type IdleAttempt struct {
+	Attempt string  `json:"attempt"` // STAGE/INDEX#N
+	Worker  string  `json:"worker"`  // name of its worker
+	For     Seconds `json:"seconds"` // how long it makes no progress
+	Stacks  string  `json:"stacks"`  // of its goroutines
 }
 
 // Stage is the state of a stage. Tasks is always the sum of Waiting, Running, Done, Failed and

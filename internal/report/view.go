@@ -15,6 +15,8 @@ type JobView struct {
 	// Reason explains why a running job makes no progress. For a job in planning it is the
 	// progress.
 	Reason string `json:"reason,omitempty"`
+	// Idle are running attempts that read no record and use no processor, the longest first.
+	Idle []IdleAttempt `json:"idle,omitempty"`
 	// Failure and Detail are the error and its stack or log, of a job that failed or was cancelled.
 	Failure string `json:"failure,omitempty"`
 	Detail  string `json:"detail,omitempty"`
@@ -90,7 +92,7 @@ const (
 
 // ViewJob returns the JSON form of a job.
 func ViewJob(r *Job) JobView {
-	v := JobView{Job: string(r.ID), Name: r.Name, Outcome: r.Outcome.String(), Reason: r.Reason, Owner: r.Options.Owner,
+	v := JobView{Job: string(r.ID), Name: r.Name, Outcome: r.Outcome.String(), Reason: r.Reason, Idle: r.Idle, Owner: r.Options.Owner,
 		Priority: r.Options.Priority, Interactive: r.Options.Interactive, Detached: r.Options.Detached, Tags: r.Options.Tags, Released: r.Released,
 		Submitted: timeOrNil(r.Options.Submitted), Ended: timeOrNil(r.Ended), Stages: []StageView{}}
 	if r.Failure != nil {

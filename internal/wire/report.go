@@ -39,6 +39,9 @@ func JobToProto(j *report.Job) *layshaftv1.JobStatus {
 	if j.Failure != nil {
 		p.Failure = FailureToProto(j.Failure)
 	}
+	for _, x := range j.Idle {
+		p.Idle = append(p.Idle, &layshaftv1.IdleAttempt{Attempt: text(x.Attempt), Worker: text(x.Worker), Nanos: int64(x.For.Duration()), Stacks: text(x.Stacks)})
+	}
 	for i := range j.Stages {
 		p.Stages = append(p.Stages, stageStatusToProto(&j.Stages[i]))
 	}
@@ -68,6 +71,9 @@ func JobFromProto(p *layshaftv1.JobStatus) (report.Job, error) {
 		if j.Failure, err = FailureFromProto(p.GetFailure()); err != nil {
 			return j, fmt.Errorf("job %s: %w", j.ID, err)
 		}
+	}
+	for _, x := range p.GetIdle() {
+		j.Idle = append(j.Idle, report.IdleAttempt{Attempt: x.GetAttempt(), Worker: x.GetWorker(), For: report.SecondsOf(time.Duration(x.GetNanos())), Stacks: x.GetStacks()})
 	}
 	for _, s := range p.GetStages() {
 		j.Stages = append(j.Stages, report.Stage{Name: s.GetName(), Tasks: int(s.GetTasks()), Waiting: int(s.GetWaiting()),

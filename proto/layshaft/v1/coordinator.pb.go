@@ -815,7 +815,9 @@ type JobStatus struct {
 	// tags are the tags from the submission.
 	Tags []string `protobuf:"bytes,13,rep,name=tags,proto3" json:"tags,omitempty"`
 	// released means that the outputs were deleted because nobody needs them.
-	Released      bool `protobuf:"varint,14,opt,name=released,proto3" json:"released,omitempty"`
+	Released bool `protobuf:"varint,14,opt,name=released,proto3" json:"released,omitempty"`
+	// idle are running attempts that read no record and use no processor, the longest first.
+	Idle          []*IdleAttempt `protobuf:"bytes,15,rep,name=idle,proto3" json:"idle,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -948,6 +950,86 @@ func (x *JobStatus) GetReleased() bool {
 	return false
 }
 
+func (x *JobStatus) GetIdle() []*IdleAttempt {
+	if x != nil {
+		return x.Idle
+	}
+	return nil
+}
+
+// IdleAttempt is an attempt that makes no progress.
+type IdleAttempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// attempt is STAGE/INDEX#N.
+	Attempt string `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// worker is the name of its worker.
+	Worker string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	// nanos is how long it has made no progress, in nanoseconds.
+	Nanos int64 `protobuf:"varint,3,opt,name=nanos,proto3" json:"nanos,omitempty"`
+	// stacks are the stacks of its goroutines.
+	Stacks        string `protobuf:"bytes,4,opt,name=stacks,proto3" json:"stacks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdleAttempt) Reset() {
+	*x = IdleAttempt{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdleAttempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdleAttempt) ProtoMessage() {}
+
+func (x *IdleAttempt) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdleAttempt.ProtoReflect.Descriptor instead.
+func (*IdleAttempt) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *IdleAttempt) GetAttempt() string {
+	if x != nil {
+		return x.Attempt
+	}
+	return ""
+}
+
+func (x *IdleAttempt) GetWorker() string {
+	if x != nil {
+		return x.Worker
+	}
+	return ""
+}
+
+func (x *IdleAttempt) GetNanos() int64 {
+	if x != nil {
+		return x.Nanos
+	}
+	return 0
+}
+
+func (x *IdleAttempt) GetStacks() string {
+	if x != nil {
+		return x.Stacks
+	}
+	return ""
+}
+
 // StageStatus is the state of a stage. tasks is always the sum of waiting, running, done, failed
 // and cancelled.
 type StageStatus struct {
@@ -999,7 +1081,7 @@ type StageStatus struct {
 
 func (x *StageStatus) Reset() {
 	*x = StageStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1093,7 @@ func (x *StageStatus) String() string {
 func (*StageStatus) ProtoMessage() {}
 
 func (x *StageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[13]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1106,7 @@ func (x *StageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageStatus.ProtoReflect.Descriptor instead.
 func (*StageStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{13}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StageStatus) GetName() string {
@@ -1178,7 +1260,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1272,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[14]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1285,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{14}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListJobsRequest) GetLimit() int32 {
@@ -1224,7 +1306,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1318,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[15]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1331,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{15}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListJobsResponse) GetJobs() []*JobStatus {
@@ -1272,7 +1354,7 @@ type GetSpecRequest struct {
 
 func (x *GetSpecRequest) Reset() {
 	*x = GetSpecRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1366,7 @@ func (x *GetSpecRequest) String() string {
 func (*GetSpecRequest) ProtoMessage() {}
 
 func (x *GetSpecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[16]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1379,7 @@ func (x *GetSpecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSpecRequest.ProtoReflect.Descriptor instead.
 func (*GetSpecRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{16}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetSpecRequest) GetJob() string {
@@ -1325,7 +1407,7 @@ type GetSpecResponse struct {
 
 func (x *GetSpecResponse) Reset() {
 	*x = GetSpecResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1419,7 @@ func (x *GetSpecResponse) String() string {
 func (*GetSpecResponse) ProtoMessage() {}
 
 func (x *GetSpecResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[17]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1432,7 @@ func (x *GetSpecResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSpecResponse.ProtoReflect.Descriptor instead.
 func (*GetSpecResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{17}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetSpecResponse) GetData() []byte {
@@ -1371,7 +1453,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1465,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[18]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1478,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{18}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetHistoryRequest) GetJob() string {
@@ -1417,7 +1499,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1511,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1524,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{19}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetHistoryResponse) GetData() []byte {
@@ -1465,7 +1547,7 @@ type GetOutputRequest struct {
 
 func (x *GetOutputRequest) Reset() {
 	*x = GetOutputRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1559,7 @@ func (x *GetOutputRequest) String() string {
 func (*GetOutputRequest) ProtoMessage() {}
 
 func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1572,7 @@ func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputRequest.ProtoReflect.Descriptor instead.
 func (*GetOutputRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetOutputRequest) GetJob() string {
@@ -1518,7 +1600,7 @@ type GetOutputResponse struct {
 
 func (x *GetOutputResponse) Reset() {
 	*x = GetOutputResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1612,7 @@ func (x *GetOutputResponse) String() string {
 func (*GetOutputResponse) ProtoMessage() {}
 
 func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1625,7 @@ func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputResponse.ProtoReflect.Descriptor instead.
 func (*GetOutputResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetOutputResponse) GetLines() []*OutputLine {
@@ -1568,7 +1650,7 @@ type JobCode struct {
 
 func (x *JobCode) Reset() {
 	*x = JobCode{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +1662,7 @@ func (x *JobCode) String() string {
 func (*JobCode) ProtoMessage() {}
 
 func (x *JobCode) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +1675,7 @@ func (x *JobCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCode.ProtoReflect.Descriptor instead.
 func (*JobCode) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *JobCode) GetSpec() *Spec {
@@ -1630,7 +1712,7 @@ type CommitsRequest struct {
 
 func (x *CommitsRequest) Reset() {
 	*x = CommitsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1724,7 @@ func (x *CommitsRequest) String() string {
 func (*CommitsRequest) ProtoMessage() {}
 
 func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1737,7 @@ func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsRequest.ProtoReflect.Descriptor instead.
 func (*CommitsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CommitsRequest) GetJob() string {
@@ -1688,7 +1770,7 @@ type CommitsResponse struct {
 
 func (x *CommitsResponse) Reset() {
 	*x = CommitsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1782,7 @@ func (x *CommitsResponse) String() string {
 func (*CommitsResponse) ProtoMessage() {}
 
 func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1795,7 @@ func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsResponse.ProtoReflect.Descriptor instead.
 func (*CommitsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CommitsResponse) GetCommits() []*Producer {
@@ -1752,7 +1834,7 @@ type ReportLostRequest struct {
 
 func (x *ReportLostRequest) Reset() {
 	*x = ReportLostRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1846,7 @@ func (x *ReportLostRequest) String() string {
 func (*ReportLostRequest) ProtoMessage() {}
 
 func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1859,7 @@ func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostRequest.ProtoReflect.Descriptor instead.
 func (*ReportLostRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReportLostRequest) GetAttempt() *Attempt {
@@ -1803,7 +1885,7 @@ type ReportLostResponse struct {
 
 func (x *ReportLostResponse) Reset() {
 	*x = ReportLostResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1897,7 @@ func (x *ReportLostResponse) String() string {
 func (*ReportLostResponse) ProtoMessage() {}
 
 func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1910,7 @@ func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostResponse.ProtoReflect.Descriptor instead.
 func (*ReportLostResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
 }
 
 // ListWorkersRequest requests a list of workers.
@@ -1840,7 +1922,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1934,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1947,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
 }
 
 // ListWorkersResponse lists workers by name.
@@ -1881,7 +1963,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +1975,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +1988,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerStatus {
@@ -1936,7 +2018,7 @@ type AwayWorker struct {
 
 func (x *AwayWorker) Reset() {
 	*x = AwayWorker{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2030,7 @@ func (x *AwayWorker) String() string {
 func (*AwayWorker) ProtoMessage() {}
 
 func (x *AwayWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2043,7 @@ func (x *AwayWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwayWorker.ProtoReflect.Descriptor instead.
 func (*AwayWorker) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AwayWorker) GetId() string {
@@ -2004,7 +2086,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2098,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2111,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WorkerStatus) GetHello() *Hello {
@@ -2099,7 +2181,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2193,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2206,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DetachRequest) GetJob() string {
@@ -2143,7 +2225,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2237,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2250,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 // DrainWorkerRequest names a worker. If it is away, the coordinator no longer waits for its files.
@@ -2182,7 +2264,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2276,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2289,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -2226,7 +2308,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2320,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2333,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 // FindFilesRequest requests a list of a dataset's files.
@@ -2267,7 +2349,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2361,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2374,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -2320,7 +2402,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2332,7 +2414,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2345,7 +2427,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -2371,7 +2453,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2383,7 +2465,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2396,7 +2478,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PutCodeRequest) GetBody() isPutCodeRequest_Body {
@@ -2451,7 +2533,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2545,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2558,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 // GetCodeRequest names a program.
@@ -2490,7 +2572,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2502,7 +2584,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2515,7 +2597,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2536,7 +2618,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +2630,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +2643,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2580,7 +2662,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2674,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2687,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2619,7 +2701,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2713,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2644,7 +2726,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2677,7 +2759,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2689,7 +2771,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2702,7 +2784,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WorkRequest) GetBody() isWorkRequest_Body {
@@ -2875,7 +2957,7 @@ type OutputLines struct {
 
 func (x *OutputLines) Reset() {
 	*x = OutputLines{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +2969,7 @@ func (x *OutputLines) String() string {
 func (*OutputLines) ProtoMessage() {}
 
 func (x *OutputLines) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +2982,7 @@ func (x *OutputLines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLines.ProtoReflect.Descriptor instead.
 func (*OutputLines) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *OutputLines) GetJob() string {
@@ -2939,7 +3021,7 @@ type OutputLine struct {
 
 func (x *OutputLine) Reset() {
 	*x = OutputLine{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3033,7 @@ func (x *OutputLine) String() string {
 func (*OutputLine) ProtoMessage() {}
 
 func (x *OutputLine) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3046,7 @@ func (x *OutputLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLine.ProtoReflect.Descriptor instead.
 func (*OutputLine) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *OutputLine) GetText() []byte {
@@ -3065,7 +3147,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +3159,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +3172,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Hello) GetWorker() string {
@@ -3253,7 +3335,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3347,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3360,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -3317,7 +3399,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3411,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3424,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -3403,7 +3485,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3415,7 +3497,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3428,7 +3510,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -3465,7 +3547,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3477,7 +3559,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3490,7 +3572,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -3518,7 +3600,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3530,7 +3612,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3543,7 +3625,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -3562,7 +3644,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3574,7 +3656,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3587,7 +3669,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
 }
 
 // WorkResponse is a message to a worker.
@@ -3614,7 +3696,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3626,7 +3708,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3639,7 +3721,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WorkResponse) GetBody() isWorkResponse_Body {
@@ -3828,7 +3910,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3840,7 +3922,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3853,7 +3935,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -3881,7 +3963,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3893,7 +3975,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3906,7 +3988,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -3937,7 +4019,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3949,7 +4031,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3962,7 +4044,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -4009,7 +4091,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4021,7 +4103,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4034,7 +4116,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
 }
 
 // Drained means that a draining worker can leave.
@@ -4046,7 +4128,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4058,7 +4140,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4071,7 +4153,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
 }
 
 // Fault is a detail of the status of a failed RPC, so that both ends see the same error.
@@ -4087,7 +4169,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4181,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,7 +4194,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Fault) GetReason() string {
@@ -4180,7 +4262,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04once\x18\x02 \x01(\bR\x04once\x12\x1a\n" +
 	"\battached\x18\x03 \x01(\bR\battached\"?\n" +
 	"\rWatchResponse\x12.\n" +
-	"\x06status\x18\x01 \x01(\v2\x16.layshaft.v1.JobStatusR\x06status\"\xc3\x03\n" +
+	"\x06status\x18\x01 \x01(\v2\x16.layshaft.v1.JobStatusR\x06status\"\xf1\x03\n" +
 	"\tJobStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
@@ -4197,7 +4279,13 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x06reason\x18\v \x01(\tR\x06reason\x12 \n" +
 	"\vinteractive\x18\f \x01(\bR\vinteractive\x12\x12\n" +
 	"\x04tags\x18\r \x03(\tR\x04tags\x12\x1a\n" +
-	"\breleased\x18\x0e \x01(\bR\breleased\"\xd0\x04\n" +
+	"\breleased\x18\x0e \x01(\bR\breleased\x12,\n" +
+	"\x04idle\x18\x0f \x03(\v2\x18.layshaft.v1.IdleAttemptR\x04idle\"m\n" +
+	"\vIdleAttempt\x12\x18\n" +
+	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x14\n" +
+	"\x05nanos\x18\x03 \x01(\x03R\x05nanos\x12\x16\n" +
+	"\x06stacks\x18\x04 \x01(\tR\x06stacks\"\xd0\x04\n" +
 	"\vStageStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x18\n" +
@@ -4439,7 +4527,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -4454,160 +4542,162 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*WatchRequest)(nil),        // 10: layshaft.v1.WatchRequest
 	(*WatchResponse)(nil),       // 11: layshaft.v1.WatchResponse
 	(*JobStatus)(nil),           // 12: layshaft.v1.JobStatus
-	(*StageStatus)(nil),         // 13: layshaft.v1.StageStatus
-	(*ListJobsRequest)(nil),     // 14: layshaft.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),    // 15: layshaft.v1.ListJobsResponse
-	(*GetSpecRequest)(nil),      // 16: layshaft.v1.GetSpecRequest
-	(*GetSpecResponse)(nil),     // 17: layshaft.v1.GetSpecResponse
-	(*GetHistoryRequest)(nil),   // 18: layshaft.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),  // 19: layshaft.v1.GetHistoryResponse
-	(*GetOutputRequest)(nil),    // 20: layshaft.v1.GetOutputRequest
-	(*GetOutputResponse)(nil),   // 21: layshaft.v1.GetOutputResponse
-	(*JobCode)(nil),             // 22: layshaft.v1.JobCode
-	(*CommitsRequest)(nil),      // 23: layshaft.v1.CommitsRequest
-	(*CommitsResponse)(nil),     // 24: layshaft.v1.CommitsResponse
-	(*ReportLostRequest)(nil),   // 25: layshaft.v1.ReportLostRequest
-	(*ReportLostResponse)(nil),  // 26: layshaft.v1.ReportLostResponse
-	(*ListWorkersRequest)(nil),  // 27: layshaft.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil), // 28: layshaft.v1.ListWorkersResponse
-	(*AwayWorker)(nil),          // 29: layshaft.v1.AwayWorker
-	(*WorkerStatus)(nil),        // 30: layshaft.v1.WorkerStatus
-	(*DetachRequest)(nil),       // 31: layshaft.v1.DetachRequest
-	(*DetachResponse)(nil),      // 32: layshaft.v1.DetachResponse
-	(*DrainWorkerRequest)(nil),  // 33: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 34: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 35: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 36: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 37: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 38: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 39: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 40: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 41: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 42: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 43: layshaft.v1.WorkRequest
-	(*OutputLines)(nil),         // 44: layshaft.v1.OutputLines
-	(*OutputLine)(nil),          // 45: layshaft.v1.OutputLine
-	(*Hello)(nil),               // 46: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 47: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 48: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 49: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 50: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 51: layshaft.v1.Moved
-	(*Leaving)(nil),             // 52: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 53: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 54: layshaft.v1.Producer
-	(*Peers)(nil),               // 55: layshaft.v1.Peers
-	(*Welcome)(nil),             // 56: layshaft.v1.Welcome
-	(*Drain)(nil),               // 57: layshaft.v1.Drain
-	(*Drained)(nil),             // 58: layshaft.v1.Drained
-	(*Fault)(nil),               // 59: layshaft.v1.Fault
-	nil,                         // 60: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 61: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 62: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 63: layshaft.v1.Outcome
-	(*Failure)(nil),             // 64: layshaft.v1.Failure
-	(*Summary)(nil),             // 65: layshaft.v1.Summary
-	(*Spec)(nil),                // 66: layshaft.v1.Spec
-	(*Attempt)(nil),             // 67: layshaft.v1.Attempt
-	(*FileInfo)(nil),            // 68: layshaft.v1.FileInfo
-	(*Launch)(nil),              // 69: layshaft.v1.Launch
+	(*IdleAttempt)(nil),         // 13: layshaft.v1.IdleAttempt
+	(*StageStatus)(nil),         // 14: layshaft.v1.StageStatus
+	(*ListJobsRequest)(nil),     // 15: layshaft.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),    // 16: layshaft.v1.ListJobsResponse
+	(*GetSpecRequest)(nil),      // 17: layshaft.v1.GetSpecRequest
+	(*GetSpecResponse)(nil),     // 18: layshaft.v1.GetSpecResponse
+	(*GetHistoryRequest)(nil),   // 19: layshaft.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),  // 20: layshaft.v1.GetHistoryResponse
+	(*GetOutputRequest)(nil),    // 21: layshaft.v1.GetOutputRequest
+	(*GetOutputResponse)(nil),   // 22: layshaft.v1.GetOutputResponse
+	(*JobCode)(nil),             // 23: layshaft.v1.JobCode
+	(*CommitsRequest)(nil),      // 24: layshaft.v1.CommitsRequest
+	(*CommitsResponse)(nil),     // 25: layshaft.v1.CommitsResponse
+	(*ReportLostRequest)(nil),   // 26: layshaft.v1.ReportLostRequest
+	(*ReportLostResponse)(nil),  // 27: layshaft.v1.ReportLostResponse
+	(*ListWorkersRequest)(nil),  // 28: layshaft.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil), // 29: layshaft.v1.ListWorkersResponse
+	(*AwayWorker)(nil),          // 30: layshaft.v1.AwayWorker
+	(*WorkerStatus)(nil),        // 31: layshaft.v1.WorkerStatus
+	(*DetachRequest)(nil),       // 32: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 33: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 34: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 35: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 36: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 37: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 38: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 39: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 40: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 41: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 42: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 43: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 44: layshaft.v1.WorkRequest
+	(*OutputLines)(nil),         // 45: layshaft.v1.OutputLines
+	(*OutputLine)(nil),          // 46: layshaft.v1.OutputLine
+	(*Hello)(nil),               // 47: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 48: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 49: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 50: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 51: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 52: layshaft.v1.Moved
+	(*Leaving)(nil),             // 53: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 54: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 55: layshaft.v1.Producer
+	(*Peers)(nil),               // 56: layshaft.v1.Peers
+	(*Welcome)(nil),             // 57: layshaft.v1.Welcome
+	(*Drain)(nil),               // 58: layshaft.v1.Drain
+	(*Drained)(nil),             // 59: layshaft.v1.Drained
+	(*Fault)(nil),               // 60: layshaft.v1.Fault
+	nil,                         // 61: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 62: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 63: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 64: layshaft.v1.Outcome
+	(*Failure)(nil),             // 65: layshaft.v1.Failure
+	(*Summary)(nil),             // 66: layshaft.v1.Summary
+	(*Spec)(nil),                // 67: layshaft.v1.Spec
+	(*Attempt)(nil),             // 68: layshaft.v1.Attempt
+	(*FileInfo)(nil),            // 69: layshaft.v1.FileInfo
+	(*Launch)(nil),              // 70: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
 	1,  // 2: layshaft.v1.PlanRequest.header:type_name -> layshaft.v1.SubmitHeader
 	12, // 3: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	63, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	64, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
-	13, // 6: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
-	65, // 7: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
-	12, // 8: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	45, // 9: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
-	66, // 10: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
-	2,  // 11: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	54, // 12: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
-	60, // 13: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	67, // 14: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
-	30, // 15: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	29, // 16: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
-	46, // 17: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	68, // 18: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
-	2,  // 19: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	46, // 20: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	47, // 21: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	49, // 22: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	50, // 23: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
-	25, // 24: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	52, // 25: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	51, // 26: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	57, // 27: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	44, // 28: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
-	45, // 29: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
-	67, // 30: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
-	67, // 31: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	48, // 32: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	67, // 33: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	67, // 34: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	65, // 35: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	67, // 36: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	64, // 37: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	67, // 38: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	56, // 39: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	69, // 40: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	67, // 41: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	67, // 42: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	67, // 43: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	57, // 44: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	54, // 45: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
-	55, // 46: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	58, // 47: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	67, // 48: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	61, // 49: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	62, // 50: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	64, // 51: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
-	0,  // 52: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
-	7,  // 53: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
-	4,  // 54: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
-	6,  // 55: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
-	10, // 56: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
-	14, // 57: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
-	16, // 58: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
-	18, // 59: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
-	20, // 60: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
-	23, // 61: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	25, // 62: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	27, // 63: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	31, // 64: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	33, // 65: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	35, // 66: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	37, // 67: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	39, // 68: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	41, // 69: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	43, // 70: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 71: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	8,  // 72: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
-	5,  // 73: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	9,  // 74: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	11, // 75: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	15, // 76: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	17, // 77: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	19, // 78: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
-	21, // 79: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
-	24, // 80: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	26, // 81: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	28, // 82: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	32, // 83: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	34, // 84: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	36, // 85: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	38, // 86: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	40, // 87: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	42, // 88: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	53, // 89: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	71, // [71:90] is the sub-list for method output_type
-	52, // [52:71] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	64, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	65, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	14, // 6: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
+	13, // 7: layshaft.v1.JobStatus.idle:type_name -> layshaft.v1.IdleAttempt
+	66, // 8: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	12, // 9: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
+	46, // 10: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
+	67, // 11: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	2,  // 12: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
+	55, // 13: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
+	61, // 14: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	68, // 15: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	31, // 16: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
+	30, // 17: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
+	47, // 18: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	69, // 19: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	2,  // 20: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
+	47, // 21: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	48, // 22: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	50, // 23: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	51, // 24: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	26, // 25: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
+	53, // 26: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	52, // 27: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	58, // 28: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	45, // 29: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
+	46, // 30: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
+	68, // 31: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
+	68, // 32: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	49, // 33: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	68, // 34: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	68, // 35: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	66, // 36: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	68, // 37: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	65, // 38: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	68, // 39: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	57, // 40: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	70, // 41: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	68, // 42: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	68, // 43: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	68, // 44: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	58, // 45: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	55, // 46: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
+	56, // 47: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	59, // 48: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	68, // 49: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	62, // 50: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	63, // 51: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	65, // 52: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	0,  // 53: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
+	7,  // 54: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
+	4,  // 55: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
+	6,  // 56: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
+	10, // 57: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
+	15, // 58: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
+	17, // 59: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
+	19, // 60: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
+	21, // 61: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
+	24, // 62: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	26, // 63: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	28, // 64: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	32, // 65: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	34, // 66: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	36, // 67: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	38, // 68: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	40, // 69: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	42, // 70: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	44, // 71: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 72: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	8,  // 73: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
+	5,  // 74: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	9,  // 75: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	11, // 76: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	16, // 77: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	18, // 78: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	20, // 79: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
+	22, // 80: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
+	25, // 81: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	27, // 82: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	29, // 83: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	33, // 84: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	35, // 85: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	37, // 86: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	39, // 87: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	41, // 88: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	43, // 89: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	54, // 90: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	72, // [72:91] is the sub-list for method output_type
+	53, // [53:72] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_coordinator_proto_init() }
@@ -4621,11 +4711,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[37].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[38].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[43].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[44].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -4636,7 +4726,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Drain)(nil),
 		(*WorkRequest_Output)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[53].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[54].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -4654,7 +4744,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   63,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

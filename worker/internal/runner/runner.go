@@ -41,6 +41,9 @@ type Config struct {
 	// 5 s. Then its process is killed, and the kill takes up to 3 s more. Keep the sum below the
 	// worker's own Grace, or the worker loses a slot.
 	Grace time.Duration
+	// Idle is how long an attempt may read no record and use no processor before it is reported as
+	// idle, with its stacks. Zero means 30 s.
+	Idle time.Duration
 	// StderrLimit is the number of bytes kept of a child's output for reports of its death. It
 	// applies to the start of the output and to its end, each. Zero means 32 KiB.
 	StderrLimit int
@@ -96,6 +99,7 @@ func New(cfg Config) (*Runner, error) {
 	}
 	cfg.Connect = cmp.Or(cfg.Connect, 10*time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 5*time.Second)
+	cfg.Idle = cmp.Or(cfg.Idle, 30*time.Second)
 	cfg.StderrLimit = cmp.Or(cfg.StderrLimit, 32<<10)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -223,7 +227,7 @@ func (c *code) run(ctx context.Context, slot int, run *job.Run) error {
 	}
 	p.enter(run.Attempt)
 	defer p.leave(run.Attempt)
-	err = p.conn.Run(ctx, child.Call{Run: run, Slot: slot, Scratch: scratch, Check: c.r.cfg.Check, Grace: c.r.cfg.Grace,
+	err = p.conn.Run(ctx, child.Call{Run: run, Slot: slot, Scratch: scratch, Check: c.r.cfg.Check, Grace: c.r.cfg.Grace, Idle: c.r.cfg.Idle,
 		Stuck: func() { p.killStuck(run.Attempt) }})
 	if errors.Is(err, child.ErrGone) {
 		return p.withDeath(p.postMortem(run, mark, err), run)

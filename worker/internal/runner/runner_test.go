@@ -725,3 +725,34 @@ func TestLines(t *testing.T) {
 		t.Errorf("log\n%s", f.log.String())
 	}
 }
+
+// An attempt that waits is idle, with its stacks; one that works without a record is not, also in
+// the same process. The stacks of an attempt whose time is over are in its failure.
+func TestIdle(t *testing.T) {
+	f := newFixture(t, Config{Idle: 300 * time.Millisecond})
+	waiting, wout := newAttempt("wait", 0)
+	busy, bout := newAttempt("loop", 1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.run(ctx, "serve", waiting) }()
+	<-wout.flushed(waiting)
+	looped := make(chan error, 1)
+	go func() { looped <- f.run(t.Context(), "serve", busy) }()
+	<-bout.flushed(busy)
+	for waiting.Progress.Idle.Load() == 0 || waiting.Progress.Stacks.Load() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if s := *waiting.Progress.Stacks.Load(); !strings.Contains(s, "runner.init") || strings.Contains(s, busy.Attempt.String()) {
+		t.Errorf("stacks of the waiting attempt:\n%s", s)
+	}
+	if n := busy.Progress.Idle.Load(); n != 0 {
+		t.Errorf("the busy attempt counts as idle for %v", time.Duration(n))
+	}
+	cancel(&job.Failure{Kind: job.Transient, Message: "its time is over"})
+	got := failure(t, <-ended, job.Transient, "its time is over")
+	if got.Death == nil || !strings.Contains(got.Death.Stacks, "runner.init") || got.Death.Idle == 0 {
+		t.Errorf("death %+v", got.Death)
+	}
+	f.r.End("j") // kills it
+	<-looped
+}

@@ -315,6 +315,9 @@ type StartAttempt struct {
 	Slots int64 `protobuf:"varint,9,opt,name=slots,proto3" json:"slots,omitempty"`
 	// keeps_set_aside means that the child may send set_aside.
 	KeepsSetAside bool `protobuf:"varint,10,opt,name=keeps_set_aside,json=keepsSetAside,proto3" json:"keeps_set_aside,omitempty"`
+	// idle_nanos is the time without a record and without work after which the attempt counts as
+	// idle, in nanoseconds; zero means never.
+	IdleNanos     int64 `protobuf:"varint,11,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -417,6 +420,13 @@ func (x *StartAttempt) GetKeepsSetAside() bool {
 		return x.KeepsSetAside
 	}
 	return false
+}
+
+func (x *StartAttempt) GetIdleNanos() int64 {
+	if x != nil {
+		return x.IdleNanos
+	}
+	return 0
 }
 
 // InputRuns are the runs of one input.
@@ -1445,7 +1455,7 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x06opened\x18\x04 \x01(\v2\x1e.layshaft.runner.v1.OpenedRunsH\x00R\x06opened\x12.\n" +
 	"\x06cancel\x18\x05 \x01(\v2\x14.layshaft.v1.FailureH\x00R\x06cancel\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
-	"\x04body\"\xe5\x02\n" +
+	"\x04body\"\x84\x03\n" +
 	"\fStartAttempt\x12+\n" +
 	"\x06launch\x18\x01 \x01(\v2\x13.layshaft.v1.LaunchR\x06launch\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x16\n" +
@@ -1457,7 +1467,9 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x05sinks\x18\b \x03(\v2\x1d.layshaft.runner.v1.SinkPartsR\x05sinks\x12\x14\n" +
 	"\x05slots\x18\t \x01(\x03R\x05slots\x12&\n" +
 	"\x0fkeeps_set_aside\x18\n" +
-	" \x01(\bR\rkeepsSetAside\"=\n" +
+	" \x01(\bR\rkeepsSetAside\x12\x1d\n" +
+	"\n" +
+	"idle_nanos\x18\v \x01(\x03R\tidleNanos\"=\n" +
 	"\tInputRuns\x120\n" +
 	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\":\n" +
 	"\bInputRun\x12\x18\n" +
