@@ -24,7 +24,10 @@ type historyCmd struct {
 	Path  string `arg:"" name:"dir|file" help:"Data directory of a coordinator, or a file."`
 	HTML  string `name:"html" placeholder:"FILE" help:"Write the page of the job to FILE, as one file for a browser; - writes it to standard output."`
 	Trace bool   `help:"Write the trace of all attempts to standard output, for ui.perfetto.dev or chrome://tracing."`
-	ID    string `arg:"" optional:"" help:"ID of a job in the directory, or a prefix of it. Default: list the jobs."`
+	// Logs shows what user code wrote, and Attempt how an attempt ended.
+	Logs    bool   `help:"Show what the code of the job wrote, like \"layshaft job logs\"."`
+	Attempt string `placeholder:"STAGE/TASK[#N]" help:"Show how an attempt ended, or the attempts of a task, like \"layshaft job attempt\"."`
+	ID      string `arg:"" optional:"" help:"ID of a job in the directory, or a prefix of it. Default: list the jobs."`
 }
 
 // Run shows the jobs of a directory, or one job.
@@ -75,6 +78,14 @@ func (c *historyCmd) Run() error {
 	switch {
 	case c.HTML != "":
 		return writeReport(c.HTML, found[0], v)
+	case c.Logs:
+		return writeLines(os.Stdout, matching(found[0].Lines, c.Attempt))
+	case c.Attempt != "":
+		views, err := attemptsOf(found[0], c.Attempt)
+		if err != nil {
+			return err
+		}
+		return c.print(views, func(w io.Writer) { writeAttempts(w, views) })
 	case c.Trace:
 		return runpage.WriteTrace(os.Stdout, found[0])
 	}
