@@ -27,7 +27,7 @@ import (
 
 var (
 	seedFlag  = flag.Int64("seed", -1, "run this seed alone, and print its story")
-	seedsFlag = flag.Int("seeds", 300, "number of seeds")
+	seedsFlag = flag.Int("seeds", 600, "number of seeds")
 	allFlag   = flag.Bool("all", false, "go on after a seed that fails, and print no story")
 	raftFlag  = flag.Bool("raft", false, "add the messages of raft to the story")
 	firstFlag = flag.Uint64("first", 0, "first seed")
