@@ -197,9 +197,11 @@ func caller() string {
 	}
 }
 
+// isOperator reports whether a function belongs to this package or to package window. The functions
+// of package loop do not count: in a worker nothing of the user's code is above them.
 func isOperator(function string) bool {
 	rest, ok := strings.CutPrefix(function, "github.com/layshaft/layshaft/mapreduce")
-	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/window.") || strings.HasPrefix(rest, "/loop."))
+	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/window."))
 }
 
 // Counter is a count that user code keeps. It is exact: only committed attempts count. Use it only
