@@ -83,5 +83,5 @@ func (t *transport) skipSnapshot(rpc raft.RPC, req *raft.InstallSnapshotRequest)
 		}
 		rpc.Respond(out, r.Error)
 	})
-	return raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}, RespChan: decided}
+	return raft.RPC{Command: &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term}, RespChan: decided}
 }

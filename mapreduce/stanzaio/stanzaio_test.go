@@ -46,7 +46,7 @@ Build-Date: 2026-11-30T12:00:00Z
 
 var packages = []Package{
 	{Name: "layshaft", Size: 12, Description: "MapReduce for Go\nIt runs inside your program,\n\nor on a cluster."},
-	{Name: "tools", Essential: true, Section: "admin", Score: 0.5, Built: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)},
+	{Name: "tools", hidden: 0, Essential: true, Section: "admin", Score: 0.5, Built: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)},
 }
 
 func write(t *testing.T, text string) string {
