@@ -85,7 +85,7 @@ func (n *network) cut(from, to string, by int) {
 	n.changed = make(chan struct{})
 	now := time.Now()
 	for p := range n.pipes {
-		if p.from == from && p.to == to {
+		if p.from == from && p.to == to && !p.owner.dead { // a dead sender repeats nothing
 			late := time.Duration(l.rng.Int64N(int64(200 * time.Millisecond))) // until the next repetition
 			for i := range p.queue {
 				if p.queue[i].at.IsZero() {
@@ -279,9 +279,12 @@ func (p *pipe) fail(err error) {
 	}
 }
 
-// push sends a packet. The caller holds n.mu.
+// push sends a packet, unless the process is dead. The caller holds n.mu.
 func (p *pipe) push(k packet) {
-	if l := p.n.link(p.from, p.to); l.cuts == 0 && !p.owner.dead {
+	if p.owner.dead {
+		return
+	}
+	if l := p.n.link(p.from, p.to); l.cuts == 0 {
 		p.last = latest(p.last, time.Now().Add(p.n.latency(l)))
 		k.at = p.last
 	}
