@@ -24,7 +24,8 @@ var ErrDamaged = state.ErrDamaged
 //   - The extension of each entry is a checksum. Other members verify it before they store the
 //     entry.
 //   - The file head holds the index of the last entry. It is written after each append, without a
-//     sync: if the machine stops, the head may be older than the log, never newer.
+//     sync: if the machine stops, the head may be older than the log, never newer. Until the next
+//     start, damage of entries beyond the head looks like an append that was never completed.
 //   - Each setting is stored twice, the first time with a checksum.
 type checkedLog struct {
 	Log
@@ -42,9 +43,14 @@ func openChecked(disk Disk, l Log, snapshot *meta) (_ *checkedLog, err error) {
 	if err := c.verify(snapshot); err != nil {
 		return nil, errors.Join(fmt.Errorf("log: %w", err), c.head.Close())
 	}
-	if _, ok := c.head.Last(); !ok {
-		last, _ := l.LastIndex()
+	last, err := l.LastIndex()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("log: %w", err), c.head.Close())
+	}
+	if confirmed, ok := c.head.Last(); !ok {
 		err = c.head.Create(last)
+	} else if confirmed < last { // the machine stopped before the head was on the disk
+		err = errors.Join(c.head.Write(last), c.head.Sync())
 	}
 	if err == nil && snapshot != nil { // the process may have been killed before it did that
 		err = dropBefore(c, &snapshot.SnapshotMeta)

@@ -309,6 +309,36 @@ func TestLogWithoutItsEnd(t *testing.T) {
 	}
 }
 
+// A power cut may throw the head back. The next start brings it up to the end of the log, so that
+// damage of the last entries is noticed from then on.
+func TestHeadFollowsAtStart(t *testing.T) {
+	disk := directory(t.TempDir())
+	open := func() *checkedLog {
+		l, err := disk.OpenLog(hclog.NewNullLogger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := openChecked(disk, l, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := open()
+	err := c.SetUint64([]byte("CurrentTerm"), 1)
+	for i := range uint64(3) {
+		err = errors.Join(err, c.StoreLog(&raft.Log{Index: i + 1, Term: 1, Data: []byte("x")}))
+	}
+	if err := errors.Join(err, c.head.Write(1), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c = open()
+	defer c.Close()
+	if last, ok := c.head.Last(); last != 3 || !ok {
+		t.Errorf("the head is at entry %d, %t, and the log ends with 3", last, ok)
+	}
+}
+
 // A log whose end was replaced, as after the end of a leader, is read again after a restart.
 func TestReplacedEndOfLog(t *testing.T) {
 	dir := t.TempDir()

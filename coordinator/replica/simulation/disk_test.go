@@ -38,8 +38,10 @@ type disk struct {
 	// head is the index of the last entry; syncedHead is what a power cut leaves at least.
 	head, syncedHead uint64
 	hasHead          bool
-	full             bool
-	syncs            int // number of syncs
+	// lostHead means that a power cut threw head back, so the end of the log is not guarded.
+	lostHead bool
+	full     bool
+	syncs    int // number of syncs
 	// lazy makes syncs return at once without effect; see breakages.
 	lazy bool
 	// onSync, if set, is called without the lock before the sync number syncAt has an effect.
@@ -85,6 +87,7 @@ func (d *disk) crash(power bool) *disk {
 	if power && d.rng.IntN(2) == 0 {
 		after.head = d.syncedHead
 	}
+	after.lostHead = d.lostHead || after.head != d.head
 	after.syncedHead = after.head
 	for _, name := range slices.Sorted(maps.Keys(d.files)) {
 		f := d.files[name]
@@ -156,10 +159,16 @@ func overwrite(b []byte, at int64, data []byte) []byte {
 	return b
 }
 
-// flip changes a byte of a log file that has been synced, and reports whether there was one.
+// flip changes a byte of a log file that has been synced, and reports whether there was one. That
+// happens to data at rest: the head has reached the disk meanwhile. Beyond a head that a power cut
+// threw back, nobody could tell damage from an incomplete append.
 func (d *disk) flip() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.lostHead {
+		return false
+	}
+	d.syncedHead = d.head
 	var names []string
 	for name, f := range d.files {
 		if len(name) > 4 && name[len(name)-4:] == ".wal" && len(bytes.TrimRight(f.data, "\x00")) > 64 {
@@ -360,14 +369,14 @@ func (h head) Last() (index uint64, ok bool) {
 func (h head) Create(index uint64) error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	h.d.head, h.d.syncedHead, h.d.hasHead = index, index, true
+	h.d.head, h.d.syncedHead, h.d.hasHead, h.d.lostHead = index, index, true, false
 	return nil
 }
 
 func (h head) Write(index uint64) error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	h.d.head = index
+	h.d.head, h.d.lostHead = index, false
 	return nil
 }
 
