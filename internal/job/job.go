@@ -191,7 +191,8 @@ type Failure struct {
 	Crashed bool      // the process of user code died with the attempt
 	// Number is the number of the current record in the split, from 1; zero if it is unknown.
 	Number int64
-	// Death is what was seen of the attempt and its process at the end; nil if nothing was.
+	// Death is what was seen of the attempt and its process at the end; nil if nothing was. The
+	// history of a job keeps it, the journal does not.
 	Death *Death
 }
 

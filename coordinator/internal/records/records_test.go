@@ -44,7 +44,7 @@ func TestEventsRoundTrip(t *testing.T) {
 }
 
 // A field that is added to a record and forgotten in Encode or Decode would be lost at the next
-// restart.
+// restart. The journal leaves out Death, which the history of a job keeps.
 func TestEventsKeepEveryField(t *testing.T) {
 	for _, rec := range records() {
 		v := reflect.New(reflect.TypeOf(rec)).Elem()
@@ -80,6 +80,9 @@ func fill(v reflect.Value) {
 			fill(v.Field(i))
 		}
 	case reflect.Pointer:
+		if v.Type() == reflect.TypeFor[*job.Death]() {
+			return
+		}
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem())
 	case reflect.Slice:
