@@ -56,14 +56,12 @@ func head(path string) ([]byte, error) {
 	return head, nil
 }
 
-// firstLines returns the first n lines; rows of CSV may have several.
-func firstLines(head []byte, n int, kind string) []byte {
-	if kind == "csv" || kind == "tsv" {
+// firstLines returns the first n lines. With a comma they are rows of a table, which may have
+// several lines.
+func firstLines(head []byte, n int, comma rune) []byte {
+	if comma != 0 {
 		r := csv.NewReader(bytes.NewReader(head))
-		r.LazyQuotes, r.FieldsPerRecord, r.ReuseRecord = true, -1, true
-		if kind == "tsv" {
-			r.Comma = '\t'
-		}
+		r.Comma, r.LazyQuotes, r.FieldsPerRecord, r.ReuseRecord = comma, true, -1, true
 		for range n + 1 {
 			if _, err := r.Read(); err != nil {
 				return head
@@ -80,6 +78,20 @@ func firstLines(head []byte, n int, kind string) []byte {
 		end += next + 1
 	}
 	return head[:end]
+}
+
+// separator returns what separates the cells of the header: what cuts it into most cells, in doubt
+// a comma.
+func separator(head []byte) rune {
+	best, most := ',', 0
+	for _, comma := range ",;\t|" {
+		r := csv.NewReader(bytes.NewReader(head))
+		r.Comma, r.LazyQuotes = comma, true
+		if header, _ := r.Read(); len(header) > most {
+			best, most = comma, len(header)
+		}
+	}
+	return best
 }
 
 // csvFields returns the columns of a table with a header.

@@ -46,6 +46,7 @@ type view struct {
 	Kind   string // csv, tsv, jsonl or text
 	Args   string // argument of an example call
 	Sample string // name of the sample in testdata
+	Comma  rune   // between the cells of csv and tsv
 	Fields []Field
 	Group  *Field // column to count by; nil for text
 	Sum    *Field // column to sum up; nil if no column has numbers
@@ -54,6 +55,14 @@ type view struct {
 // Source returns the expression that reads the input.
 func (v *view) Source() string {
 	return map[string]string{"csv": "csvio.Rows[Row]", "tsv": "csvio.TSV[Row]", "jsonl": "jsonio.Rows[Row]", "text": "textio.Lines"}[v.Kind]
+}
+
+// Option returns what follows the source, such as .Comma(';').
+func (v *view) Option() string {
+	if v.Kind != "csv" || v.Comma == ',' {
+		return ""
+	}
+	return fmt.Sprintf(".Comma(%q)", v.Comma)
 }
 
 // Package returns the package of the source.
@@ -135,7 +144,10 @@ func (v *view) look() ([]byte, error) {
 	switch ext := filepath.Ext(strings.TrimSuffix(strings.ToLower(v.Input), ".gz")); ext {
 	case ".csv", ".tsv":
 		v.Kind = ext[1:]
-		v.Fields, err = csvFields(head, map[string]rune{"csv": ',', "tsv": '\t'}[v.Kind])
+		if v.Comma = '\t'; v.Kind == "csv" {
+			v.Comma = separator(head)
+		}
+		v.Fields, err = csvFields(head, v.Comma)
 	case ".jsonl", ".ndjson":
 		v.Kind = "jsonl"
 		v.Fields, err = jsonFields(head)
@@ -147,7 +159,7 @@ func (v *view) look() ([]byte, error) {
 	}
 	v.Sample = "sample." + cmp.Or(map[string]string{"text": "txt"}[v.Kind], v.Kind)
 	v.Group, v.Sum = choose(v.Fields)
-	return firstLines(head, 20, v.Kind), nil
+	return firstLines(head, 20, v.Comma), nil
 }
 
 // render fills in a template.

@@ -83,6 +83,7 @@ func TestKinds(t *testing.T) {
 		{"orders.csv", table, "csvio.Rows[Row]"},
 		{"orders.tsv.gz", "a\tb\nx\t\ny\t2\n", "B int64  `csv:\"b,omitempty\"`"},
 		{"orders.jsonl", `{"id": 1, "tags": ["x"], "name": "n", "price": 1}` + "\n" + `{"name": null, "price": 1.5}`, "Price float64 `json:\"price\"`"},
+		{"german.csv", "Datum;Betrag (in EUR, netto);Ort\n2026-01-03;12,50;Köln\n", "csvio.Rows[Row](in.Files...).Comma(';')"},
 		{"numbers.csv", "1st,b\n1,2\n", "Column1st int64 `csv:\"1st\"`"},
 	} {
 		module := write(t, input.name, input.content)
