@@ -176,7 +176,7 @@ func (s *scope) unknown(c *sql.Column) error {
 	if len(names) == 0 {
 		return errAt(c, emptyHint, "there is no column %q, because the files are empty", name.Name)
 	}
-	hint := nearest(name.Name, names, "columns are")
+	hint := nearest(name.Name, quoted(names), "columns are")
 	if name.Quoted {
 		hint += "; text needs single quotes"
 	}
@@ -202,6 +202,15 @@ func shown(cols []Column) (names []string) {
 		}
 	}
 	return names
+}
+
+// quoted returns names as a query must write them.
+func quoted(names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = sql.Written(name)
+	}
+	return out
 }
 
 // nearest lists the known names, the most similar first.

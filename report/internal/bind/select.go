@@ -202,7 +202,7 @@ func (sel *selection) expand(items []*sql.Item) (all []*sql.Item, err error) {
 }
 
 func nearestColumn(name string, cols []Column) string {
-	return nearest(name, shown(cols), "columns are")
+	return nearest(name, quoted(shown(cols)), "columns are")
 }
 
 // numbered is a column by its number, which the expansion of * and unnest make.

@@ -3,6 +3,7 @@ package sql
 import (
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Format returns a node as canonical SQL in one line: keywords in upper case, AS before every alias
@@ -104,6 +105,20 @@ func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + 
 
 // quotedIdent returns a name in double quotes.
 func quotedIdent(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+// Written returns the name of a column as a query must write it: in double quotes if it has other
+// characters than letters, digits and _, begins with a digit, or is a keyword.
+func Written(name string) string {
+	for i, c := range name {
+		if c != '_' && !unicode.IsLetter(c) && (i == 0 || !unicode.IsDigit(c)) {
+			return quotedIdent(name)
+		}
+	}
+	if k := lookup(name); name == "" || k != nil && (k.class == reserved || k.class == function) {
+		return quotedIdent(name)
+	}
+	return name
+}
 
 // plainIdent returns a name without quotes where it can do without: lower-case letters that are no
 // keyword that some place gives a meaning.
