@@ -156,7 +156,7 @@ func ViewAttempts(r *Run, running []Attempt, now time.Time, want func(*Attempt) 
 func postMortems(r *Run, running []Attempt, now time.Time) []*AttemptView {
 	latest := map[*Attempt]bool{}
 	for i := len(r.Attempts) - 1; i >= 0 && len(latest) < maxPosts; i-- {
-		if e := r.Attempts[i].End; e == EndFailed || e == EndLost || e == EndInputLost {
+		if r.Attempts[i].isFault() {
 			latest[&r.Attempts[i]] = true
 		}
 	}
@@ -179,7 +179,7 @@ func factsOf(d *job.Death) (facts []Fact) {
 	if d.Exit != "" {
 		add("process", "%s", d.Exit)
 	} else {
-		add("process", "it did not end with the attempt")
+		add("process", "it went on after the attempt")
 	}
 	if d.Exit != "" {
 		verdict := d.Memory

@@ -77,3 +77,17 @@ func TestCompare(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// A coordinator that started again counts failures from then; the view has those of the record.
+func TestViewRunAfterRestart(t *testing.T) {
+	r := sampleRun(time.Second)
+	live := r.job()
+	live.Stages[0].FailedAttempts = 0
+	if v := ViewRun(r, live, nil, r.Ended); v.Stages[0].FailedAttempts != 1 || v.Stages[0].Attempts != 11 {
+		t.Errorf("%+v", v.Stages[0])
+	}
+	live.Stages[0].FailedAttempts = 3 // the record may lack some
+	if v := ViewRun(r, live, nil, r.Ended); v.Stages[0].FailedAttempts != 3 || v.Stages[0].Attempts != 13 {
+		t.Errorf("%+v", v.Stages[0])
+	}
+}

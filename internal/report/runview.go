@@ -185,6 +185,7 @@ func ViewRun(r *Run, live *Job, running []Attempt, now time.Time) *RunView {
 		} else {
 			rs.Name = state.Stages[k].Name
 		}
+		v.Stages[k].atLeastFailed(byStage[k])
 		v.Runs = append(v.Runs, viewStageRun(&rs, byStage[k], &v.Stages[k]))
 	}
 	for i := range running {
@@ -205,6 +206,26 @@ func ViewRun(r *Run, live *Job, running []Attempt, now time.Time) *RunView {
 		v.remaining(now)
 	}
 	return v
+}
+
+// atLeastFailed counts the failed attempts of the record. A coordinator counts from its start, so
+// it may know of fewer.
+func (s *StageView) atLeastFailed(attempts []*Attempt) {
+	failed := 0
+	for _, a := range attempts {
+		if a.isFault() {
+			failed++
+		}
+	}
+	if more := failed - s.FailedAttempts; more > 0 {
+		s.FailedAttempts += more
+		s.Attempts += more
+	}
+}
+
+// isFault reports that an attempt ended without output by a fault.
+func (a *Attempt) isFault() bool {
+	return a.End == EndFailed || a.End == EndInputLost || a.End == EndLost
 }
 
 // job returns the state at the end of the run, or at the end of the record.
@@ -240,7 +261,7 @@ func (r *Run) job() *Job {
 				}
 				st.Sum.Counters[recordsCounter] += a.ReadRecords
 				st.Sum.Counters[bytesCounter] += a.ReadBytes
-			case a.End == EndFailed || a.End == EndInputLost || a.End == EndLost:
+			case a.isFault():
 				st.FailedAttempts++
 			}
 		}
@@ -372,7 +393,7 @@ func (v *RunView) workers(r *Run, running []Attempt, now time.Time) {
 		w.Attempts++
 		w.Busy += SecondsOf(a.Took())
 		w.ReadBytes += a.ReadBytes
-		if a.End == EndFailed || a.End == EndInputLost || a.End == EndLost {
+		if a.isFault() {
 			w.Failed++
 		}
 	}
