@@ -101,6 +101,9 @@ func (d *Dashboard) act(w http.ResponseWriter, r *http.Request) {
 	case !ok || len(id) > maxID:
 		d.refuse(w, r, http.StatusNotFound, "there is no such action")
 		return
+	case id == "":
+		d.refuse(w, r, http.StatusBadRequest, "the form names nothing; it needs a field id, as in: curl -d id=ID URL")
+		return
 	case d.cfg.ReadOnly:
 		d.refuse(w, r, http.StatusForbidden, "this coordinator runs with -http-read-only; use the command")
 		return
