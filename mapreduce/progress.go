@@ -286,7 +286,11 @@ func (p *display) end(err error) {
 		return
 	}
 	if err != nil {
-		fmt.Fprintf(p.w, "%s failed after %s\n", p.j.ID(), took)
+		outcome := report.JobFailed
+		if ended := (*report.JobError)(nil); errors.As(err, &ended) {
+			outcome = ended.Outcome
+		}
+		fmt.Fprintf(p.w, "%s %s after %s\n", p.j.ID(), outcome, took)
 		return
 	}
 	fmt.Fprintf(p.w, "%s done in %s: %s records read\n", p.j.ID(), took, countText(p.j.counters[readCounter]))
