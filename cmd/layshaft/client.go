@@ -68,7 +68,7 @@ func findJob(ctx context.Context, c *client.Client, id string) (report.Job, erro
 	}
 	switch len(found) {
 	case 0:
-		return st, err
+		return st, fmt.Errorf("%w; see layshaft job list", err)
 	case 1:
 		return found[0], nil
 	}

@@ -29,7 +29,7 @@ type devCmd struct {
 
 	Data   string `placeholder:"DIR" help:"Directory for the data of all processes, used again at the next start. Default: a temporary directory, removed at the end."`
 	Listen string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 chooses a free port."`
-	HTTP   string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
+	HTTP   string `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status pages), /metrics, /healthz and /readyz; none turns it off."`
 	Gossip string `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address of the coordinator's gossip."`
 
 	Slots    int               `placeholder:"NUMBER" help:"Number of parallel attempts on each worker. Default: the processors, divided by the workers."`

@@ -103,7 +103,7 @@ type memberFlags struct {
 type coordinatorCmd struct {
 	Data         string   `required:"" placeholder:"DIR" help:"Directory for the coordinator's data; created if missing."`
 	Listen       string   `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address for clients and workers (gRPC)."`
-	HTTP         string   `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
+	HTTP         string   `name:"http" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Address of / (status pages), /metrics, /healthz and /readyz; none turns it off."`
 	HTTPReadOnly bool     `name:"http-read-only" help:"Pages show commands in place of the buttons that change something."`
 	Gossip       string   `default:"127.0.0.1:7946" placeholder:"HOST:PORT" help:"Address for gossip between members."`
 	Join         []string `sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of other members. Not needed if workers join the coordinator."`
@@ -164,7 +164,7 @@ type workerCmd struct {
 	Data   string   `required:"" placeholder:"DIR" help:"Directory for outputs and scratch files of this worker only; created if missing."`
 	Join   []string `required:"" sep:"," placeholder:"HOST:PORT" help:"Gossip addresses of the coordinator or of other members; one reachable address is enough."`
 	Listen string   `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Address for other workers and clients (gRPC); port 0 chooses a free port."`
-	HTTP   string   `name:"http" default:"none" placeholder:"HOST:PORT" help:"Address of / (status as JSON), /metrics, /healthz and /readyz; none turns it off."`
+	HTTP   string   `name:"http" default:"none" placeholder:"HOST:PORT" help:"Address of / (status pages), /metrics, /healthz and /readyz; none turns it off."`
 	Gossip string   `default:"127.0.0.1:0" placeholder:"HOST:PORT" help:"Address for gossip; port 0 chooses a free port."`
 	memberFlags
 

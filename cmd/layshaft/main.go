@@ -163,13 +163,21 @@ func decodeName(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// ownVariables gives some flags of task commands environment variables of their own, because
-// programs have flags of the same name with another meaning.
+// ownVariables gives some flags of task and report commands environment variables of their own,
+// because programs have flags of the same name with another meaning.
 func ownVariables(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(n kong.Visitable, next kong.Next) error {
-		if f, ok := n.(*kong.Flag); ok && (f.Name == "priority" || f.Name == "state") {
-			f.Envs = []string{"LAYSHAFT_TASK_" + strings.ToUpper(f.Name)}
-			f.Tag.Envs = f.Envs
+		if node, ok := n.(*kong.Node); ok {
+			of := "LAYSHAFT_TASK_"
+			if node.Name == "report" {
+				of = "LAYSHAFT_REPORT_"
+			}
+			for _, f := range node.Flags {
+				if f.Name == "priority" || f.Name == "state" {
+					f.Envs = []string{of + strings.ToUpper(f.Name)}
+					f.Tag.Envs = f.Envs
+				}
+			}
 		}
 		return next(nil)
 	})
