@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/call"
@@ -31,7 +32,30 @@ const (
 	tagLine   = '='
 )
 
-var tagForm = regexp.MustCompile("\x1e([-+=])([0-9]+/[0-9]+#[0-9]+)\x1e\n?")
+var (
+	tagForm = regexp.MustCompile("\x1e([-+=])([0-9]{1,10}/[0-9]{1,10}#[0-9]{1,10})\x1e\n?")
+	// atEnd is the tag of a beginning or an end, at the end of its line.
+	atEnd = regexp.MustCompile("\x1e[-+][0-9]{1,10}/[0-9]{1,10}#[0-9]{1,10}\x1e$")
+)
+
+const (
+	// MaxTag is more bytes than a tag has.
+	MaxTag = 64
+	// maxRunning limits the attempts that a child says it runs.
+	maxRunning = 1 << 12
+)
+
+// KeepTag returns what is kept of a line that is too long: the tag at its end stays. rest are at
+// least the last MaxTag bytes of what was cut off, or all of it.
+func KeepTag(line, rest []byte) []byte {
+	n := len(line)
+	line = append(line, rest...)
+	at := atEnd.FindIndex(line)
+	if at == nil {
+		return line[:n]
+	}
+	return append(line[:min(n, at[0])], line[at[0]:]...)
+}
 
 // Untag returns a child's output without tags.
 func Untag(text string) string {
@@ -74,7 +98,9 @@ func (u *Untagger) Line(line []byte, emit func(Written)) {
 		attempt := string(line[at[4]:at[5]])
 		switch u.tagged = true; line[at[2]] {
 		case tagBegins:
-			u.running = append(u.running[:len(u.running):len(u.running)], attempt)
+			if len(u.running) < maxRunning && !slices.Contains(u.running, attempt) {
+				u.running = append(u.running[:len(u.running):len(u.running)], attempt)
+			}
 			of, some = u.running, true
 		case tagEnds:
 			rest := []string{}

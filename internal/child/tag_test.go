@@ -52,3 +52,20 @@ func TestTaggerWithoutAttempt(t *testing.T) {
 		t.Errorf("%d, %v, %q", n, err, b.String())
 	}
 }
+
+// What user code writes does not make the list of running attempts grow.
+func TestUntaggerIsLimited(t *testing.T) {
+	var u Untagger
+	for i := range 2 * maxRunning {
+		u.Line(fmt.Appendf(nil, "\x1e+0/%d#1\x1e", i), func(Written) {})
+		u.Line([]byte("\x1e+0/0#1\x1e"), func(Written) {})
+	}
+	if n := len(u.running); n != maxRunning {
+		t.Errorf("%d running attempts", n)
+	}
+	u.Line([]byte("\x1e=0/"+strings.Repeat("1", 100)+"#1\x1e"), func(w Written) {
+		if len(w.Attempts) != maxRunning {
+			t.Errorf("attempts %.200v", w.Attempts)
+		}
+	})
+}

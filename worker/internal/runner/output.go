@@ -29,6 +29,7 @@ type output struct {
 
 	tags    child.Untagger
 	line    []byte    // incomplete line
+	rest    []byte    // the end of what was cut off line
 	second  time.Time // start of the second counted by printed and dropped
 	printed int
 	dropped int
@@ -78,12 +79,20 @@ func (o *output) split(p []byte) {
 		if i >= 0 {
 			part = p[:i]
 		}
-		o.line = append(o.line, part[:min(len(part), maxLine-len(o.line))]...)
+		fits := min(len(part), maxLine-len(o.line))
+		o.line = append(o.line, part[:fits]...)
+		if part = part[fits:]; len(part) > 0 {
+			o.rest = append(o.rest, part[max(0, len(part)-child.MaxTag):]...)
+			o.rest = o.rest[max(0, len(o.rest)-child.MaxTag):]
+		}
 		if i < 0 {
 			return
 		}
+		if len(o.rest) > 0 { // an attempt may begin or end there
+			o.line = child.KeepTag(o.line, o.rest)
+		}
 		o.print(o.line)
-		o.line = o.line[:0]
+		o.line, o.rest = o.line[:0], o.rest[:0]
 		p = p[i+1:]
 	}
 }
