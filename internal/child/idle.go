@@ -84,5 +84,6 @@ func stacksOf(a job.Attempt) (text string, busy bool) {
 		own = append(own, stack)
 	}
 	text = strings.Join(own, "\n\n")
-	return text[:min(len(text), maxStacks)], busy || len(own) == 0
+	// names of files and functions may have any bytes, and a message of protobuf may not
+	return strings.ToValidUTF8(text[:min(len(text), maxStacks)], ""), busy || len(own) == 0
 }

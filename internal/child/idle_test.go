@@ -1,0 +1,38 @@
+package child
+
+import (
+	"context"
+	"runtime/pprof"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/layshaft/layshaft/internal/call"
+	"github.com/layshaft/layshaft/internal/job"
+)
+
+// äääääääääääääääääääääääääääää is deep in a stack of names that are not ASCII.
+func äääääääääääääääääääääääääääää(n int, f func()) {
+	if n == 0 {
+		f()
+		return
+	}
+	äääääääääääääääääääääääääääää(n-1, f)
+}
+
+// Stacks are text wherever they are cut, or their message would end the attempt.
+func TestStacksAreText(t *testing.T) {
+	t.Setenv("GODEBUG", "tracebacklabels=1")
+	for i := range 40 {
+		a := job.Attempt{Task: job.Task{Index: 1}, N: 1}
+		for range i % 5 {
+			a.N *= 10
+		}
+		pprof.Do(context.Background(), pprof.Labels(call.Label, a.String()), func(context.Context) {
+			äääääääääääääääääääääääääääää(40+i, func() {
+				if s, _ := stacksOf(a); len(s) < maxStacks/2 || !utf8.ValidString(s) {
+					t.Errorf("%d bytes of stacks: %q", len(s), s[max(0, len(s)-60):])
+				}
+			})
+		})
+	}
+}
