@@ -16,6 +16,8 @@ const (
 	lineRate  = 32 << 10
 	lineBurst = 128 << 10
 	lineCost  = 64 // bytes of a line beside its text
+	// maxWriters is the limit of the attempts of a line; the coordinator keeps no more.
+	maxWriters = 64
 )
 
 // lines holds lines of user code for the coordinator: what it takes now, and the latest ones while
@@ -65,7 +67,7 @@ func (l *lines) add(id job.ID, x runner.Line) {
 	if l.unread {
 		return
 	}
-	q := queuedLine{id, &layshaftv1.OutputLine{Text: append([]byte(nil), x.Text...), AtNanos: x.At.UnixNano(), Attempts: x.Attempts}}
+	q := queuedLine{id, &layshaftv1.OutputLine{Text: append([]byte(nil), x.Text...), AtNanos: x.At.UnixNano(), Attempts: x.Attempts[:min(len(x.Attempts), maxWriters)]}}
 	l.queue = append(l.queue, q)
 	l.size += q.cost()
 	for l.size > lineBurst && len(l.queue) > 1 {

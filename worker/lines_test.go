@@ -7,6 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker/internal/runner"
 )
 
@@ -53,4 +56,21 @@ func TestLinesAreLimited(t *testing.T) {
 			t.Errorf("%v for a coordinator that wants none", got)
 		}
 	})
+}
+
+// However many attempts may have written a line, the lines of a message fit into it.
+func TestLinesFitIntoMessages(t *testing.T) {
+	l := newLines()
+	var all []string
+	for i := range 5000 {
+		all = append(all, fmt.Sprintf("0/%d#1", i))
+	}
+	for range 10_000 {
+		l.add("j", runner.Line{At: time.Now(), Attempts: all})
+	}
+	for _, m := range l.take() {
+		if n := proto.Size(m); n > wire.MaxMessage/4 {
+			t.Errorf("a message of %d bytes", n)
+		}
+	}
 }

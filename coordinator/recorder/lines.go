@@ -19,8 +19,18 @@ const (
 	maxLines = 2 << 20
 	// fullSegment is the size of a full segment, in bytes.
 	fullSegment = 128 << 10
-	lineCost    = 64 // bytes of a line beside its text
+	lineCost    = 64 // bytes of a line beside its texts
+	nameCost    = 16 // bytes of the name of an attempt beside its text
 )
+
+// lineSize returns about the bytes of a line.
+func lineSize(l *report.Line) int {
+	n := lineCost + len(l.Text)
+	for _, a := range l.Attempts {
+		n += nameCost + len(a)
+	}
+	return n
+}
 
 // segment is a part of the lines of a job, in a chunk of its own. The last one grows.
 type segment struct {
@@ -47,7 +57,7 @@ func (r *Recorder) Wrote(id job.ID, lines []report.Line) {
 			x.dropLines()
 		}
 		s := &x.segments[len(x.segments)-1]
-		s.count, s.size, s.dirty = s.count+1, s.size+len(l.Text)+lineCost, true
+		s.count, s.size, s.dirty = s.count+1, s.size+lineSize(&l), true
 		x.run.Lines = append(x.run.Lines, l)
 	}
 }

@@ -69,3 +69,25 @@ func TestLines(t *testing.T) {
 		t.Errorf("%d files of a dropped job", len(files.files))
 	}
 }
+
+// The names of attempts count, too: a short line may be of many.
+func TestLinesOfManyAttempts(t *testing.T) {
+	t.Parallel()
+	r := New(nil, nil)
+	submit(r)
+	var all []string
+	for i := range 64 {
+		all = append(all, fmt.Sprintf("0/%d#1", i))
+	}
+	for range 20_000 {
+		r.Wrote("j", []report.Line{{Worker: "w", Attempts: all}})
+	}
+	lines, err := r.Lines("j", 0)
+	size := 0
+	for i := range lines {
+		size += lineSize(&lines[i])
+	}
+	if err != nil || size > maxLines+fullSegment || len(lines) < 100 {
+		t.Errorf("%d lines of about %d bytes, %v", len(lines), size, err)
+	}
+}
