@@ -110,7 +110,11 @@ func cutsOf(ctx context.Context, f File, target int64, start func(block []byte) 
 		if len(cuts) > 0 {
 			want = max(want, cuts[len(cuts)-1]+1)
 		}
+		found := false
 		for at := want; at < f.Size; {
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
 			n, err := r.ReadAt(block, at)
 			if err != nil && !errors.Is(err, io.EOF) {
 				return nil, fmt.Errorf("%s: %w", f.Path, err)
@@ -119,13 +123,16 @@ func cutsOf(ctx context.Context, f File, target int64, start func(block []byte) 
 				break
 			}
 			if next := start(block[:n]); next > 0 && at+int64(next) < f.Size {
-				cuts = append(cuts, at+int64(next))
+				cuts, found = append(cuts, at+int64(next)), true
 				break
 			}
 			if n < len(block) {
 				break // the end of the file
 			}
 			at += int64(n / 2) // a start may lie across blocks
+		}
+		if !found { // there is none further on either
+			break
 		}
 	}
 	return cuts, nil

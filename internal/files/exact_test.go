@@ -107,3 +107,23 @@ func TestExactEnds(t *testing.T) {
 		t.Errorf("a changed file: %v", err)
 	}
 }
+
+// A file without a place to cut is read about twice, not once for each piece that it could have.
+func TestCutsAtGivesUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "one")
+	if err := os.WriteFile(path, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fs, err := Expand(context.Background(), []string{path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	cuts, err := CutsAt(context.Background(), fs, 64<<10, func(block []byte) int {
+		read += len(block)
+		return -1
+	})
+	if err != nil || len(cuts[0]) != 0 || read > 3*2<<20 {
+		t.Errorf("cuts %v after %d bytes, %v", cuts, read, err)
+	}
+}
