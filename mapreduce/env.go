@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -37,7 +38,8 @@ type env struct {
 	where      func() (path string, offset, line int64)
 	bad        int64
 	quarantine *bursts
-	numbers    map[*node]*uint64 // see counter
+	numbers    map[*node]*uint64    // see counter
+	random     map[*node]*rand.Rand // see draw
 }
 
 // fail ends the attempt with err. Only the first error counts.

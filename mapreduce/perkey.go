@@ -59,8 +59,17 @@ func rankOf[T any](x drawn[T]) float64 { return x.Rank }
 func draw[T any](n *node, seed uint64) Dataset[drawn[T]] {
 	n.fuse = func(e *env, next any) any {
 		push, r := next.(func(*drawn[T])), new(drawn[T])
-		a := e.run.Attempt.Task
-		random := rand.New(rand.NewPCG(seed, uint64(a.Stage)<<32|uint64(a.Index)))
+		// A union makes several copies of this function in one attempt. With a generator for each,
+		// their records would come into the sample together.
+		if e.random == nil {
+			e.random = map[*node]*rand.Rand{}
+		}
+		random := e.random[n]
+		if random == nil {
+			a := e.run.Attempt.Task
+			random = rand.New(rand.NewPCG(seed, uint64(a.Stage)<<32|uint64(a.Index)))
+			e.random[n] = random
+		}
 		return func(t *T) {
 			r.Rank, r.Value = random.Float64(), *t
 			push(r)
