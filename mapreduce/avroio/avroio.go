@@ -100,7 +100,7 @@ func readFile[T any](ctx context.Context, sl files.Slice, r *mapreduce.Reader[T]
 		return err
 	}
 	defer func() { err = cmp.Or(unchanged(), err) }()
-	d, err := ocf.NewDecoder(f.Stream(0, sl.Size), ocf.WithDecoderConfig(config))
+	d, err := ocf.NewDecoder(newGuard(f.Stream(0, sl.Size), sl.Size), ocf.WithDecoderConfig(config))
 	if err != nil {
 		return fmt.Errorf("not an Avro file, or damaged: %w", err)
 	}
@@ -138,9 +138,24 @@ func Write[T any](dir, schema string) Sink[T] {
 	s := Sink[T]{Sink: files.NewSink(fmt.Sprintf("avroio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "avro"})}
 	// a cache of its own, so that two sinks may define one name differently
 	if s.schema, s.err = avro.ParseBytesWithCache([]byte(schema), "", &avro.SchemaCache{}); s.err == nil {
-		_, s.err = config.Marshal(s.schema, new(T))
+		s.err = fits[T](s.schema)
 	}
 	return s
+}
+
+// fits returns an error if no value of type T fits a schema. The zero value need not fit: a pointer
+// may be nil in it, or the text of an enum empty.
+func fits[T any](schema avro.Schema) (err error) {
+	defer func() {
+		if recover() != nil { // a decimal is nil
+			err = nil
+		}
+	}()
+	_, err = config.Marshal(schema, new(T))
+	if err != nil && !strings.Contains(err.Error(), "is unsupported") && !strings.Contains(err.Error(), "missing required field") {
+		return nil
+	}
+	return err
 }
 
 // Check refuses a schema that does not fit T, and a place that cannot be written.

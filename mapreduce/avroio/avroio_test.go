@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -126,6 +127,25 @@ func TestErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
+	}
+}
+
+// Values fit a schema that the zero value does not fit.
+func TestNoZeroValue(t *testing.T) {
+	type sale struct {
+		Price *big.Rat `avro:"price"`
+		Kind  string   `avro:"kind"`
+	}
+	const schema = `{"type": "record", "name": "sale", "fields": [
+		{"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}},
+		{"name": "kind", "type": {"type": "enum", "name": "kind", "symbols": ["cash", "card"]}}]}`
+	dir := filepath.Join(t.TempDir(), "out")
+	if err := write(dir, schema, memio.Of(sale{big.NewRat(5, 4), "card"}), mapreduce.Local{}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := read[sale](dir)
+	if err != nil || len(got) != 1 || got[0].Price.Cmp(big.NewRat(5, 4)) != 0 || got[0].Kind != "card" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
