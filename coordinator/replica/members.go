@@ -203,13 +203,16 @@ func (t *Tenure) Transfer(name string) error {
 		}
 		to = m.ID
 	}
-	// The library must not be asked for a member that is away: its second such try within a tenure
-	// never ends, and refuses all entries from then on (hashicorp/raft issue 696).
+	// The library must not be asked twice for a member that does not take over in time: the second
+	// try within a tenure never ends, and refuses all entries from then on (hashicorp/raft issue
+	// 696). So members that are away are not asked, and silent ones not again.
 	members, _, err := t.r.Survey(context.Background())
 	if err != nil {
 		return fmt.Errorf("transfer: %w", err)
 	}
-	m, err := successor(members, to)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, err := successor(members, to, t.silent)
 	if err != nil {
 		if to == "" && len(members) > 1 {
 			// A leader that is cut off from all others soon leads no longer.
@@ -230,14 +233,15 @@ func (t *Tenure) Transfer(name string) error {
 		}
 	}
 	if err != nil {
+		t.silent[m.ID] = true
 		return fmt.Errorf("transfer: %w", err)
 	}
 	return nil
 }
 
 // successor returns the member that can lead next: the one with an ID, or with "" the one that has
-// applied the most.
-func successor(members []Surveyed, id string) (Member, error) {
+// applied the most. Members of silent cannot.
+func successor(members []Surveyed, id string, silent map[string]bool) (Member, error) {
 	var best *Surveyed
 	for i := range members {
 		switch s := &members[i]; {
@@ -246,7 +250,9 @@ func successor(members []Surveyed, id string) (Member, error) {
 			return Member{}, fmt.Errorf("%s cannot be reached: %w", s.Address, s.Err)
 		case id != "" && !s.Voter:
 			return Member{}, fmt.Errorf("%s does not count for majorities yet; repeat layshaft coordinator members add %s", s.Address, s.Address)
-		case s.Err == nil && s.Voter && (best == nil || s.Applied > best.Applied):
+		case id != "" && silent[id]:
+			return Member{}, fmt.Errorf("%s did not take over when it was asked before; transfer to another coordinator, or restart the one that leads", s.Address)
+		case s.Err == nil && s.Voter && !silent[s.ID] && (best == nil || s.Applied > best.Applied):
 			best = s
 		}
 	}

@@ -134,18 +134,20 @@ func TestSuccessor(t *testing.T) {
 	current := Surveyed{Member: Member{ID: "c", Address: "c:1", Voter: true}, Applied: 8}
 	away := Surveyed{Member: Member{ID: "d", Address: "d:1", Voter: true}, Err: errors.New("refused")}
 	learner := Surveyed{Member: Member{ID: "e", Address: "e:1"}, Applied: 9}
+	silent := Surveyed{Member: Member{ID: "f", Address: "f:1", Voter: true}, Applied: 9}
 	for _, c := range []struct {
 		members   []Surveyed
 		id        string
 		want, err string
 	}{
-		{[]Surveyed{lead, behind, current, away, learner}, "", "c", ""},
+		{[]Surveyed{lead, behind, current, away, learner, silent}, "", "c", ""},
+		{[]Surveyed{lead, silent, behind}, "f", "", "f:1 did not take over when it was asked before"},
 		{[]Surveyed{lead, behind, current, away, learner}, "b", "b", ""},
 		{[]Surveyed{lead, behind, away}, "d", "", "d:1 cannot be reached: refused"},
 		{[]Surveyed{lead, learner}, "e", "", "e:1 does not count for majorities yet"},
 		{[]Surveyed{lead, away, learner}, "", "", "no other coordinator can be reached"},
 	} {
-		m, err := successor(c.members, c.id)
+		m, err := successor(c.members, c.id, map[string]bool{"f": true})
 		if m.ID != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("successor %q: %q, %v; want %q, %q", c.id, m.ID, err, c.want, c.err)
 		}
