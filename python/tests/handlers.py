@@ -74,6 +74,23 @@ def die(_: bytes) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@worker.handle("py-raise")
+def raise_it(how: str) -> None:
+    if how == "stop":
+        next(iter(()))
+    sys.exit(3)
+
+
+@worker.handle("py-raise-process", process=True)
+def raise_it_there(how: str) -> None:
+    raise_it(how)
+
+
+@worker.handle("py-raise-async")
+async def raise_it_async(_: bytes) -> None:
+    sys.exit(3)
+
+
 @worker.handle("py-fail")
 async def fail(how: str, task: layshaft.Task) -> str:
     if how == "fatal":

@@ -216,6 +216,16 @@ class TestTasks(Base):
         with self.assertRaisesRegex(layshaft.TaskFailedError, "ended with SIGKILL"):
             await self.client.do("py-die", attempts=1)
 
+    async def test_odd_exceptions(self) -> None:
+        # A future takes no StopIteration, and SystemExit would end the worker.
+        for function, how, text in (
+            ("py-raise", "stop", "StopIteration"), ("py-raise", "exit", "SystemExit: 3"), ("py-raise-async", "", "SystemExit: 3"),
+            ("py-raise-process", "stop", "StopIteration"), ("py-raise-process", "exit", "SystemExit: 3"),
+        ):
+            with self.assertRaisesRegex(layshaft.TaskFailedError, text):
+                await self.client.do(function, how, attempts=1, timeout=10)
+        self.assertEqual(await self.client.do("py-echo", b"x"), b"x")
+
     async def test_limits(self) -> None:
         self.assertEqual(await self.client.do("py-hurry", soft_limit=0.1, out=str), "hurried")
         with self.assertRaises(layshaft.TaskTimedOutError):

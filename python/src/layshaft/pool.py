@@ -19,8 +19,18 @@ from .task import BlockingTask, set_current
 Call = tuple[Callable[..., bytes], bytes, tuple[Any, ...]]
 
 
+class Failed(Exception):
+    """The error of a handler, with its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
 def error_text(error: BaseException) -> str:
     """Returns the text of a handler's error: one line, and then the traceback."""
+    if isinstance(error, Failed):
+        return error.text
     first = f"{type(error).__name__}: {error}" if not isinstance(error, Fatal) else str(error)
     if isinstance(error, Fatal):
         return first

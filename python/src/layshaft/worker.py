@@ -25,7 +25,7 @@ import grpc.aio
 from .connection import MIN_PAUSE, PROTOCOL, Channel, Cluster, Connection, cluster_of
 from .errors import Fatal, InvalidError, StoppedError, from_status, is_retryable
 from .payload import BATCH_BYTES, MAX_BATCH, PIECE, check_size, decode, encode, gathered_json
-from .pool import ProcessPool, error_text
+from .pool import Failed, ProcessPool, error_text
 from .task import BlockingTask, Task, set_current
 from .v1 import tasks_pb2 as pb
 
@@ -53,7 +53,10 @@ def _run_blocking(function: Callable[..., Any], wants_task: bool, kind: Any, pay
         value = decode(payload, kind)
     except (InvalidError, UnicodeDecodeError) as error:
         raise Fatal(f"input of {task.function}: {error}") from None
-    out = function(value, task) if wants_task else function(value)
+    try:
+        out = function(value, task) if wants_task else function(value)
+    except (StopIteration, SystemExit) as error:  # a future takes neither
+        raise Failed(error_text(error)) from None
     return _encode_result(task.function, out)
 
 
@@ -521,9 +524,7 @@ class Worker:
             report.failed = f"the attempt was stopped: {a.stop or 'its handler was cancelled'}".encode()
         except Fatal as error:
             report.fatal = error_text(error).encode()[:_MAX_ERROR]
-        except _Failed as error:
-            report.failed = error.text.encode()[:_MAX_ERROR]
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # SystemExit would end the worker, and others after it
             report.failed = error_text(error).encode()[:_MAX_ERROR]
         if a.stop.startswith("the connection") and report.WhichOneof("content") == "result":
             report.failed = a.stop.encode()
@@ -560,7 +561,7 @@ class Worker:
             kind, result = await self._processes.run((handler.blocking, payload, a.facts), a.report)
             if kind == "result":
                 return bytes(result)
-            raise Fatal(result) if kind == "fatal" else _Failed(result)
+            raise Fatal(result) if kind == "fatal" else Failed(result)
         loop = asyncio.get_running_loop()
 
         def report(kind: str, value: Any) -> None:
@@ -577,11 +578,3 @@ class Worker:
                 # A thread cannot be stopped. Its slot stays in use until it returns.
                 if future.done() or a.stop == "ending":
                     raise
-
-
-class _Failed(Exception):
-    """The error of a handler in a process, with its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
