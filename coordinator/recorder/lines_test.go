@@ -91,3 +91,22 @@ func TestLinesOfManyAttempts(t *testing.T) {
 		t.Errorf("%d lines of about %d bytes, %v", len(lines), size, err)
 	}
 }
+
+// A history that several callers open at once is read once.
+func TestOpenAtOnce(t *testing.T) {
+	t.Parallel()
+	files := &memory{files: map[string][]byte{}}
+	r := New(files, nil)
+	submit(r)
+	r.Wrote("j", []report.Line{{Worker: "w", Text: "once"}})
+	end(r)
+	r.write()
+	r = New(files, nil)
+	r.life += "x" // of a later time
+	for range 2 { // both have seen that it is not in memory
+		run, err := r.complete("j")
+		if err != nil || len(run.Lines) != 1 {
+			t.Errorf("%d lines, %v", len(run.Lines), err)
+		}
+	}
+}

@@ -368,6 +368,10 @@ func (r *Recorder) complete(id job.ID) (*report.Run, error) {
 	r.mu.Lock()
 	now := r.jobs[id]
 	gone, wasDropped := r.dropped[id]
+	if now != nil && now.complete { // by another call, meanwhile
+		defer r.mu.Unlock()
+		return now.copy(), nil
+	}
 	r.mu.Unlock()
 	names, err := r.files.List(filesOf(id))
 	if err != nil {
