@@ -110,3 +110,46 @@ func TestOpenAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// lateFiles calls wrote during the first write of a file, which may fail.
+type lateFiles struct {
+	*memory
+	wrote func()
+	err   error
+}
+
+func (f *lateFiles) Write(name string, content []byte) error {
+	if wrote := f.wrote; wrote != nil {
+		f.wrote = nil
+		wrote()
+		if f.err != nil {
+			return f.err
+		}
+	}
+	return f.memory.Write(name, content)
+}
+
+// Lines that come while others are written, and lines whose write failed, are written next.
+func TestLinesDuringWrite(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{nil, errDisk} {
+		files := &lateFiles{memory: &memory{files: map[string][]byte{}}, err: err}
+		r := New(files, nil)
+		submit(r)
+		end(r)
+		r.Wrote("j", []report.Line{{Worker: "w", Text: "first"}})
+		files.wrote = func() {
+			if err == nil {
+				r.Wrote("j", []report.Line{{Worker: "w", Text: "second"}})
+			}
+		}
+		r.write()
+		r.write()
+		want := map[error]int{nil: 2, errDisk: 1}[err]
+		r = New(files, nil)
+		r.life += "x" // of a later time
+		if lines, lerr := r.Lines("j", 0); lerr != nil || len(lines) != want {
+			t.Errorf("after %v: %d lines, %v; want %d", err, len(lines), lerr, want)
+		}
+	}
+}

@@ -257,6 +257,11 @@ func (r *Recorder) write() {
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
+		r.mu.Lock()
+		if x := r.jobs[id]; x != nil {
+			x.dirty = r.files == nil // from here on, a change makes it dirty again, and an error too
+		}
+		r.mu.Unlock()
 		if err := errors.Join(r.writeLines(id), r.writeJob(id)); err != nil {
 			r.log.Warn("history not stored; a restart forgets a part of it", "job", id, "err", err)
 		}
@@ -274,7 +279,6 @@ func (r *Recorder) writeJob(id job.ID) error {
 	run := x.run // later attempts do not change its slices
 	run.Stages = slices.Clone(run.Stages)
 	from, next := x.from, x.next
-	x.dirty = false
 	r.mu.Unlock()
 	for last := false; !last; {
 		to := min(from+fullChunk, len(run.Attempts))
