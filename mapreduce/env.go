@@ -266,7 +266,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 	if sp := e.run.Split; sp.Label == noInput && len(sp.Data) == 0 {
 		return nil
 	}
-	r := &Reader[T]{Emit: push, records: &e.run.Progress.Records, bytes: &e.run.Progress.Bytes, stopped: &e.stopped}
+	r := &Reader[T]{Emit: push, progress: e.run.Progress, stopped: &e.stopped}
 	e.where = func() (string, int64, int64) { return filesys.DisplayText(r.Path), r.Offset, r.Line }
 	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
 	var number, current int64 // of records; current is zero while the source itself runs

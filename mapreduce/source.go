@@ -87,19 +87,22 @@ type Reader[T any] struct {
 	Path         string
 	Offset, Line int64
 
-	records, bytes *atomic.Int64
-	stopped        *atomic.Bool
-	bad            func(err error, raw []byte) error
+	progress *job.Progress
+	stopped  *atomic.Bool
+	bad      func(err error, raw []byte) error
 }
 
-// Stopped reports whether the attempt is ending, so that Read should return nil. It is cheap enough
-// to call for every record.
-func (r *Reader[T]) Stopped() bool { return r.stopped.Load() }
+// Stopped reports whether the attempt is ending, so that Read should return nil. Call it for every
+// record: it costs two loads, and tells a slow user function from one that hangs.
+func (r *Reader[T]) Stopped() bool {
+	r.progress.Beat()
+	return r.stopped.Load()
+}
 
 // Add counts consumed input, for progress. Call it once per chunk, not per record.
 func (r *Reader[T]) Add(records, bytes int64) {
-	r.records.Add(records)
-	r.bytes.Add(bytes)
+	r.progress.Records.Add(records)
+	r.progress.Bytes.Add(bytes)
 }
 
 // Bad reports a malformed record at the current position. If Bad returns nil, the record is set
@@ -112,5 +115,5 @@ func NewReader[T any](emit func(*T), bad func(err error, raw []byte) error) *Rea
 	if bad == nil {
 		bad = func(err error, _ []byte) error { return err }
 	}
-	return &Reader[T]{Emit: emit, records: new(atomic.Int64), bytes: new(atomic.Int64), stopped: new(atomic.Bool), bad: bad}
+	return &Reader[T]{Emit: emit, progress: new(job.Progress), stopped: new(atomic.Bool), bad: bad}
 }

@@ -137,7 +137,8 @@ func (m *merged) next() (key, value []byte, input int, err error) {
 	}
 	m.count++
 	m.size += int64(len(key) + len(value))
-	if m.count&1023 == 0 {
+	if m.count&1023 == 0 || m.e.run.Progress.Asked.Load() {
+		m.e.run.Progress.Asked.Store(false)
 		m.report()
 		if m.e.stopped.Load() {
 			return nil, nil, 0, io.EOF

@@ -30,13 +30,14 @@ type idle struct {
 	looked       time.Time
 	looks        int
 	records, all int64
+	beats        int64
 }
 
 // look notes the progress of an attempt, and whether it is idle.
 func (x *idle) look(a job.Attempt, p *job.Progress, now time.Time) {
-	records, all := p.Records.Load(), p.Bytes.Load()+p.Spilled.Load()
-	if x.since.IsZero() || records != x.records || all != x.all {
-		x.records, x.all = records, all
+	records, all, beats := p.Records.Load(), p.Bytes.Load()+p.Spilled.Load(), p.Beats.Load()
+	if x.since.IsZero() || records != x.records || all != x.all || beats != x.beats {
+		x.records, x.all, x.beats = records, all, beats
 		x.reset(p, now)
 		return
 	}
@@ -45,6 +46,7 @@ func (x *idle) look(a job.Attempt, p *job.Progress, now time.Time) {
 		return
 	}
 	x.looked = now
+	p.Asked.Store(true)
 	stacks, busy := stacksOf(a)
 	if busy {
 		x.reset(p, now)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/pprof"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/call"
@@ -34,5 +35,32 @@ func TestStacksAreText(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// An attempt whose function waits for a second in each record is slow and not idle, although its
+// source counts no record before the end of a chunk.
+func TestSlowIsNotIdle(t *testing.T) {
+	t.Setenv("GODEBUG", "tracebacklabels=1")
+	for _, slow := range []bool{true, false} {
+		a := job.Attempt{Task: job.Task{Index: 1}, N: 1}
+		end, waits := make(chan struct{}), make(chan struct{})
+		go pprof.Do(context.Background(), pprof.Labels(call.Label, a.String()), func(context.Context) {
+			close(waits)
+			<-end
+		})
+		<-waits
+		x, p, marked := &idle{after: 30 * time.Second}, new(job.Progress), false
+		for s := range time.Duration(300) {
+			if slow {
+				p.Beat()
+			}
+			x.look(a, p, time.Unix(0, 0).Add(s*time.Second))
+			marked = marked || p.Idle.Load() > 0
+		}
+		if marked == slow {
+			t.Errorf("slow %t: marked as idle %t", slow, marked)
+		}
+		close(end)
 	}
 }

@@ -50,10 +50,22 @@ type Run struct {
 type Progress struct {
 	Records, Bytes atomic.Int64 // input consumed
 	Spilled        atomic.Int64 // bytes written because memory was full
+	// Asked is set by those who want to know whether the attempt takes a record. Then the next record
+	// adds one to Beats: Records counts whole chunks.
+	Asked atomic.Bool
+	Beats atomic.Int64
 	// Idle is how long the attempt has read no record and used no processor, in nanoseconds; zero
 	// while it makes progress. Stacks are the stacks of its goroutines then, or nil.
 	Idle   atomic.Int64
 	Stacks atomic.Pointer[string]
+}
+
+// Beat answers Asked. It costs a load.
+func (p *Progress) Beat() {
+	if p.Asked.Load() {
+		p.Asked.Store(false)
+		p.Beats.Add(1)
+	}
 }
 
 // RunReader reads the blocks of one run in sequence.
