@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/layshaft/layshaft/internal/hold"
 	"github.com/layshaft/layshaft/internal/retry"
@@ -26,6 +27,9 @@ type Conn struct {
 	*pgconn.PgConn
 	Name  string // of the database, as given
 	Place Place
+	// from is what the driver reads from. After a slow write the driver reads the connection ahead,
+	// until the answer to the next statement, so nobody else may read it directly.
+	from io.Reader
 }
 
 // Options are settings of a connection.
@@ -41,6 +45,18 @@ type Options struct {
 	OnNotify func()
 	// Replication makes a connection that can stream changes.
 	Replication bool
+}
+
+// connect connects as cfg says.
+func (c *Conn) connect(ctx context.Context, cfg *pgconn.Config) (err error) {
+	cfg = cfg.Copy()
+	build := cfg.BuildFrontend
+	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		c.from = r
+		return build(r, w)
+	}
+	c.PgConn, err = pgconn.ConnectConfig(ctx, cfg)
+	return err
 }
 
 // errNotPreferred means that a later server may be a better choice.
@@ -63,11 +79,11 @@ func Connect(ctx context.Context, name string, o Options) (*Conn, error) {
 	}
 	servers := serversOf(cfg)
 	if len(servers) == 1 {
-		c, err := pgconn.ConnectConfig(ctx, cfg)
-		if err != nil {
+		c := &Conn{Name: name}
+		if err := c.connect(ctx, cfg); err != nil {
 			return nil, Explain(name, "", err)
 		}
-		return &Conn{c, name, Place{}}, nil
+		return c, nil
 	}
 	// The driver does not report which server it has chosen, so each one is tried by itself. Only
 	// the second round accepts a server of another kind than target_session_attrs prefers.
@@ -93,9 +109,10 @@ func Connect(ctx context.Context, name string, o Options) (*Conn, error) {
 					return err
 				}
 			}
-			c, err := pgconn.ConnectConfig(ctx, one)
+			c := &Conn{Name: name, Place: at}
+			err := c.connect(ctx, one)
 			if err == nil {
-				return &Conn{c, name, at}, nil
+				return c, nil
 			}
 			if first == nil && !errors.Is(err, errNotPreferred) {
 				first = err

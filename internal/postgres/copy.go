@@ -41,7 +41,7 @@ func (c *Conn) Read(ctx context.Context, sql string, columns int, row Row) error
 	if err != nil {
 		return err
 	}
-	m := messages{from: h.Conn, buf: make([]byte, messageBuffer)}
+	m := messages{from: c.from, buf: make([]byte, messageBuffer)}
 	r := reader{row: row, fields: make([][]byte, columns)}
 	done := false
 	for err == nil && !done {
