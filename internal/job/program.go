@@ -50,8 +50,8 @@ type Run struct {
 type Progress struct {
 	Records, Bytes atomic.Int64 // input consumed
 	Spilled        atomic.Int64 // bytes written because memory was full
-	// Asked is set by those who want to know whether the attempt takes a record. Then the next record
-	// adds one to Beats: Records counts whole chunks.
+	// Asked asks whether the attempt takes records: the next one adds one to Beats. Records counts
+	// whole chunks.
 	Asked atomic.Bool
 	Beats atomic.Int64
 	// Idle is how long the attempt has read no record and used no processor, in nanoseconds; zero
