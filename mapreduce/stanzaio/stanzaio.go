@@ -228,12 +228,19 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	return files.OpenSink(ctx, s.Sink, files.Task(t), nil, appendStanza[T])
 }
 
+// errEmpty is about a paragraph that a reader would not see.
+var errEmpty = errors.New("a paragraph without a field cannot be written; give it a field whose value is not zero")
+
 func appendStanza[T any](dst []byte, v *T) (_ []byte, err error) {
+	start := len(dst)
 	if s, ok := any(v).(*Stanza); ok {
 		for _, f := range *s {
 			if dst, err = appendField(dst, f.Key, f.Value); err != nil {
 				return dst, err
 			}
+		}
+		if len(dst) == start {
+			return dst, mapreduce.Skip(errEmpty)
 		}
 		return append(dst, '\n'), nil
 	}
@@ -257,6 +264,9 @@ func appendStanza[T any](dst []byte, v *T) (_ []byte, err error) {
 			return dst, err
 		}
 	}
+	if len(dst) == start {
+		return dst, mapreduce.Skip(errEmpty)
+	}
 	return append(dst, '\n'), nil
 }
 
@@ -269,7 +279,10 @@ func appendField(dst []byte, key, value string) ([]byte, error) {
 	dst = append(append(append(dst, key...), ':', ' '), first...)
 	for more {
 		first, rest, more = strings.Cut(rest, "\n")
-		if strings.TrimSpace(first) == "" {
+		switch strings.TrimRight(first, " \t\r") {
+		case ".":
+			return dst, mapreduce.Skip(fmt.Errorf("%s: a line with a lone dot cannot be written; it stands for an empty line", key))
+		case "":
 			first = "."
 		}
 		dst = append(append(dst, '\n', ' '), first...)

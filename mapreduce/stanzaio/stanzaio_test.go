@@ -118,15 +118,20 @@ func TestErrors(t *testing.T) {
 	_, errTwice := stanzaio.Rows[twice]("x").Splits(t.Context(), 0)
 	_, errList := stanzaio.Rows[list]("x").Splits(t.Context(), 0)
 	out := filepath.Join(t.TempDir(), "out")
-	_, errKey := run(t, func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.None] {
-		mapreduce.Read(p, memio.Of(stanzaio.Stanza{{"a key", "x"}})).WriteTo(stanzaio.Write[stanzaio.Stanza](out))
-		return mapreduce.Nothing(p)
-	})
+	write := func(s stanzaio.Stanza) error {
+		_, err := run(t, func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.None] {
+			mapreduce.Read(p, memio.Of(s)).WriteTo(stanzaio.Write[stanzaio.Stanza](out))
+			return mapreduce.Nothing(p)
+		})
+		return err
+	}
 	for want, err := range map[string]error{
 		`two fields take the key a`: errTwice,
 		`stanzaio.Rows("x"): field Names: type []string: a field is a string`: errList,
 		`stanzaio.Write("out"): rows are structs, not int`:                    stanzaio.Write[int]("out").Check(t.Context()),
-		`"a key" cannot be a key`:                                             errKey,
+		`"a key" cannot be a key`:                                             write(stanzaio.Stanza{{"a key", "x"}}),
+		`Text: a line with a lone dot cannot be written`:                      write(stanzaio.Stanza{{"Text", "x\n.\ny"}}),
+		`a paragraph without a field cannot be written`:                       write(stanzaio.Stanza{}),
 		`Installed-Size: strconv.ParseInt: parsing "x"`:                       read("Package: a\nInstalled-Size: x\n"),
 		`Essential: "maybe" is not yes or no`:                                 read("Essential: maybe\n"),
 		`the paragraph has a line without a key: "just text"`:                 read("Package: a\n\nPackage: b\njust text\n"),
