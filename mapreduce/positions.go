@@ -154,14 +154,17 @@ func Zip[L, R, U any](left Dataset[L], right Dataset[R], f func(L, R) U, opts ..
 						*u = f(l.Value, r.Value)
 						push(u)
 					}
-					if !matched {
+					switch {
+					case ls.err != nil:
+						return ls.err
+					case !matched:
 						return number(e, "right", *i)
 					}
 				}
-				if !matched && ls.err == nil {
+				if !matched {
 					return number(e, "left", *i)
 				}
-				return ls.err
+				return nil
 			}
 		})
 	return Dataset[U]{n}
