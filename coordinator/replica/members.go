@@ -210,8 +210,8 @@ func (t *Tenure) Transfer(name string) error {
 	if err != nil {
 		return fmt.Errorf("transfer: %w", err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.transfer.Lock()
+	defer t.transfer.Unlock()
 	m, err := successor(members, to, t.silent)
 	if err != nil {
 		if to == "" && len(members) > 1 {

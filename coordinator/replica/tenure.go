@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -17,9 +16,10 @@ type Tenure struct {
 	term uint64
 	lost chan struct{}
 
-	// mu guards silent, the IDs of members that did not take over when Transfer asked.
-	mu     sync.Mutex
-	silent map[string]bool
+	// transfer is held during Transfer, and guards silent: the IDs of members that did not take
+	// over when Transfer asked.
+	transfer lock
+	silent   map[string]bool
 }
 
 // Lead blocks until this member leads and its databases have everything that was decided before. It
@@ -56,7 +56,7 @@ func (r *Replica) begin(term uint64, changes int) *Tenure {
 	if r.changes != changes || r.raft.State() != raft.Leader {
 		return nil
 	}
-	r.tenure = &Tenure{r: r, term: term, lost: make(chan struct{}), silent: map[string]bool{}}
+	r.tenure = &Tenure{r: r, term: term, lost: make(chan struct{}), transfer: newLock(), silent: map[string]bool{}}
 	return r.tenure
 }
 
