@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,6 +49,7 @@ func startChromium(t *testing.T, command string, event func(method string, param
 	cmd := exec.Command(command, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
 	cmd.ExtraFiles = []*os.File{theirs, mine} // 3 and 4
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +62,12 @@ func startChromium(t *testing.T, command string, event func(method string, param
 		b.read(from)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		group := -cmd.Process.Pid
+		_ = syscall.Kill(group, syscall.SIGKILL)
 		_ = cmd.Wait()
+		// Its children write to the directory of the profile until they end, too.
+		for end := time.Now().Add(10 * time.Second); syscall.Kill(group, 0) == nil && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		}
 		to.Close()
 		from.Close()
 		<-read
