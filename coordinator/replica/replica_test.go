@@ -26,6 +26,8 @@ type group struct {
 	members []*member
 	// disks are the logs on the disk by address; see heldDisk.
 	disks map[string]*heldDisk
+	// timeout is Config.Timeout of the members.
+	timeout time.Duration
 }
 
 type member struct {
@@ -49,8 +51,12 @@ func (m *member) change() <-chan struct{} {
 }
 
 // startGroup starts n members that form a group.
-func startGroup(t testing.TB, n int) *group {
-	g := &group{t: t, dir: t.TempDir()}
+func startGroup(t testing.TB, n int) *group { return startGroupWith(t, n, time.Second) }
+
+// startGroupWith is startGroup with a timeout for elections. A test that needs one leader for long
+// takes a longer one, because a disk that others use stands still for a second now and then.
+func startGroupWith(t testing.TB, n int, timeout time.Duration) *group {
+	g := &group{t: t, dir: t.TempDir(), timeout: timeout}
 	var listeners []net.Listener
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -75,7 +81,7 @@ func startGroup(t testing.TB, n int) *group {
 }
 
 func (g *group) start(l net.Listener, dir string, peers []string) *member {
-	r, err := Open(Config{Dir: dir, Address: l.Addr().String(), Peers: peers, Listener: l, Reserve: -1, Timeout: time.Second, Dial: dialTCP})
+	r, err := Open(Config{Dir: dir, Address: l.Addr().String(), Peers: peers, Listener: l, Reserve: -1, Timeout: g.timeout, Dial: dialTCP})
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -250,7 +256,7 @@ func TestGroup(t *testing.T) {
 
 // A destroyed member is replaced while the others work, by a snapshot.
 func TestReplaceMember(t *testing.T) {
-	g := startGroup(t, 3)
+	g := startGroupWith(t, 3, 4*time.Second)
 	m, lead := g.leader()
 	at := 0
 	for g.members[at] == m {
