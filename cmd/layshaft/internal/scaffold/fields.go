@@ -33,6 +33,9 @@ const headSize = 1 << 20
 // head returns the beginning of a file, up to the end of a line, uncompressed.
 func head(path string) ([]byte, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: there is no such file; name one of CSV, TSV, JSON Lines or text, or none for lines of text", path)
+	}
 	if err != nil {
 		return nil, err
 	}
