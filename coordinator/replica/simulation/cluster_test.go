@@ -22,8 +22,6 @@ type cluster struct {
 	log   *history
 	peers []string
 	nodes []*node
-	// breakage is the fault in the code that this run is to find; see breakages.
-	breakage string
 
 	over atomic.Bool // no process starts any longer
 	led  atomic.Bool // the group has been formed

@@ -42,8 +42,6 @@ type disk struct {
 	lostHead bool
 	full     bool
 	syncs    int // number of syncs
-	// lazy makes syncs return at once without effect; see breakages.
-	lazy bool
 	// onSync, if set, is called without the lock before the sync number syncAt has an effect.
 	onSync func()
 	syncAt int
@@ -81,7 +79,7 @@ func (d *disk) crash(power bool) *disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	after := newDisk(d.rng)
-	after.full, after.lazy, after.slow = d.full, d.lazy, d.slow
+	after.full, after.slow = d.full, d.slow
 	after.meta, after.stable = d.meta, maps.Clone(d.stable)
 	after.hasLog, after.hasHead, after.head = d.hasLog, d.hasHead, d.head
 	if power && d.rng.IntN(2) == 0 {
@@ -307,9 +305,7 @@ func (d *disk) OpenStore(name string, _ state.Format, opt state.Options) (*state
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if !d.lazy {
-			s.synced, s.marked = s.content(), nil
-		}
+		s.synced, s.marked = s.content(), nil
 		return nil
 	})
 	if err != nil || len(s.synced) == 0 {
@@ -546,9 +542,6 @@ func (h *handle) Sync() error {
 	}
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	if h.d.lazy {
-		return nil
-	}
 	for _, w := range h.f.writes {
 		h.f.synced = overwrite(h.f.synced, w.at, w.data)
 	}

@@ -51,7 +51,7 @@ func TestSimulation(t *testing.T) {
 	}
 	failed := 0
 	for seed := first; seed < first+uint64(n); seed++ {
-		problems, story := simulate(t, seed, "")
+		problems, story := simulate(t, seed)
 		if *seedFlag >= 0 || len(problems) > 0 && !*allFlag {
 			t.Logf("the story of seed %d:\n%s", seed, story)
 		}
@@ -68,7 +68,7 @@ func TestSimulation(t *testing.T) {
 }
 
 // simulate runs one seed. It returns the broken promises, and the story.
-func simulate(t *testing.T, seed uint64, breakage string) (problems []string, story string) {
+func simulate(t *testing.T, seed uint64) (problems []string, story string) {
 	var ops []porcupine.Operation
 	var h *history
 	ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -77,7 +77,7 @@ func simulate(t *testing.T, seed uint64, breakage string) (problems []string, st
 		oldrand.Seed(int64(seed))
 		synctest.Test(t, func(t *testing.T) {
 			h = newHistory()
-			ops, problems = run(t, seed, breakage, h)
+			ops, problems = run(t, seed, h)
 		})
 	})
 	if !ok {
@@ -120,13 +120,12 @@ const (
 	injected = 8
 )
 
-func run(t *testing.T, seed uint64, breakage string, h *history) (ops []porcupine.Operation, problems []string) {
+func run(t *testing.T, seed uint64, h *history) (ops []porcupine.Operation, problems []string) {
 	members := 3
 	if seed%8 == 7 {
 		members = 5
 	}
 	c := newCluster(seed, members, h)
-	c.breakage = breakage
 	for _, n := range c.nodes {
 		n.start()
 		time.Sleep(time.Millisecond)
