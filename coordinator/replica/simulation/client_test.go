@@ -75,17 +75,18 @@ func (k *client) begin(in input) (end func(out output)) {
 
 // try repeats a request until it has an answer. repeated means that an earlier try may have had an
 // effect. It returns the number of such tries, and an error of the request itself, or ctx.
-func (k *client) try(ctx context.Context, request func(ctx context.Context, s *server, repeated bool) error) (lost int, err error) {
+func try[T any](ctx context.Context, k *client, request func(ctx context.Context, s *server, repeated bool) (T, error)) (answer T, lost int, err error) {
 	for {
 		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err = k.c.call(limited, k.rng, k.to, func(ctx context.Context, s *server) error { return request(ctx, s, lost > 0) })
+		repeated := lost > 0
+		answer, err = call(limited, k.c, k.rng, k.to, func(ctx context.Context, s *server) (T, error) { return request(ctx, s, repeated) })
 		cancel()
 		var elsewhere errElsewhere
 		switch {
 		case err == nil:
-			return lost, nil
+			return answer, lost, nil
 		case ctx.Err() != nil:
-			return lost, ctx.Err()
+			return answer, lost, ctx.Err()
 		case errors.As(err, &elsewhere):
 			k.to = elsewhere.leader
 		case errors.Is(err, errConnection), errors.Is(err, wire.ErrStopped), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -93,13 +94,13 @@ func (k *client) try(ctx context.Context, request func(ctx context.Context, s *s
 			k.to = ""
 		case status.Code(err) == codes.ResourceExhausted: // refused
 		default:
-			return lost, err
+			return answer, lost, err
 		}
 		if k.to == "" {
 			k.to = k.c.peers[k.rng.IntN(len(k.c.peers))]
 		}
 		if err := sleep(ctx, 20*time.Millisecond+time.Duration(k.rng.Int64N(int64(200*time.Millisecond)))); err != nil {
-			return lost, err
+			return answer, lost, err
 		}
 	}
 }
@@ -108,17 +109,17 @@ func (k *client) enqueue(ctx context.Context, unique string) {
 	token := k.rng.Uint64() | 1
 	in := input{op: opEnqueue, unique: unique, text: fmt.Sprintf("%s/%d.%d", unique, k.n, len(k.ops))}
 	end := k.begin(in)
-	var a *layshaftv1.Accepted
-	lost, err := k.try(ctx, func(ctx context.Context, s *server, repeated bool) error {
+	a, lost, err := try(ctx, k, func(ctx context.Context, s *server, repeated bool) (*layshaftv1.Accepted, error) {
 		out, err := s.tasks.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte(in.text), Unique: unique, Token: token, Resubmitted: repeated,
 			Policy: &layshaftv1.TaskPolicy{Attempts: 65535, KeepNanos: int64(time.Hour)}}}})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if a = out.GetAccepted()[0]; a.GetRefused() != "" {
-			return status.Error(codes.ResourceExhausted, a.GetRefused())
+		a := out.GetAccepted()[0]
+		if a.GetRefused() != "" {
+			return nil, status.Error(codes.ResourceExhausted, a.GetRefused())
 		}
-		return nil
+		return a, nil
 	})
 	if err != nil {
 		k.unexpected(ctx, in, err)
@@ -137,11 +138,9 @@ func (k *client) unexpected(ctx context.Context, in input, err error) {
 func (k *client) status(ctx context.Context, t task) {
 	in := input{op: opStatus, unique: t.unique, id: t.id}
 	end := k.begin(in)
-	var info *layshaftv1.TaskInfo
-	_, err := k.try(ctx, func(ctx context.Context, s *server, _ bool) error {
+	info, _, err := try(ctx, k, func(ctx context.Context, s *server, _ bool) (*layshaftv1.TaskInfo, error) {
 		out, err := s.tasks.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, Bodies: true})
-		info = out.GetTask()
-		return err
+		return out.GetTask(), err
 	})
 	switch {
 	case status.Code(err) == codes.NotFound:
@@ -156,11 +155,9 @@ func (k *client) status(ctx context.Context, t task) {
 func (k *client) cancel(ctx context.Context, t task) {
 	in := input{op: opCancel, unique: t.unique, id: t.id}
 	end := k.begin(in)
-	var done bool
-	lost, err := k.try(ctx, func(ctx context.Context, s *server, _ bool) error {
+	done, lost, err := try(ctx, k, func(ctx context.Context, s *server, _ bool) (bool, error) {
 		out, err := s.tasks.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: []uint64{t.id}})
-		done = len(out.GetTasks()) > 0
-		return err
+		return len(out.GetTasks()) > 0, err
 	})
 	if err != nil {
 		k.unexpected(ctx, in, err)

@@ -36,10 +36,10 @@ type cluster struct {
 type node struct {
 	c       *cluster
 	address string
-	rng     *rand.Rand
 
 	// mu guards the fields below.
 	mu      sync.Mutex
+	rng     *rand.Rand // of its disks
 	disk    *disk
 	process *process
 	// damaged means that a byte of the log has been flipped, and aside that a damaged directory has
@@ -320,43 +320,52 @@ func (e errElsewhere) Error() string { return "the leader is " + e.leader }
 
 var errConnection = errors.New("connection broken")
 
-// call runs a request of a client at a member. It returns errElsewhere if the member does not lead,
-// and errConnection if the request or the answer is lost.
-func (c *cluster) call(ctx context.Context, rng *rand.Rand, to string, request func(ctx context.Context, s *server) error) error {
+// call runs a request of a client at a member, and returns its answer. It returns errElsewhere if the
+// member does not lead, and errConnection if the request or the answer is lost. The request may
+// outlive call, so it shares nothing with the caller that either changes.
+func call[T any](ctx context.Context, c *cluster, rng *rand.Rand, to string, request func(ctx context.Context, s *server) (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	var none T
 	n := c.node(to)
 	there, back, lost := trip(rng), trip(rng), rng.IntN(50) == 0
 	if err := sleep(ctx, there); err != nil {
-		return err
+		return none, err
 	}
 	p := n.running(ctx)
 	if p == nil {
-		return errConnection
+		return none, errConnection
 	}
 	p.mu.Lock()
 	s := p.serves
 	p.mu.Unlock()
 	if s == nil {
-		return errElsewhere{p.r.Leader()}
+		return none, errElsewhere{p.r.Leader()}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answer := make(chan error, 1)
-	c.ended.Go(func() { answer <- request(ctx, s) })
-	var err error
+	answers := make(chan answer, 1)
+	c.ended.Go(func() {
+		value, err := request(ctx, s)
+		answers <- answer{value, err}
+	})
+	var a answer
 	select {
-	case err = <-answer:
+	case a = <-answers:
 	case <-p.dead:
-		return errConnection
+		return none, errConnection
 	case <-ctx.Done():
-		return ctx.Err()
+		return none, ctx.Err()
 	}
 	if n.running(ctx) != p || isClosed(p.dead) || lost {
-		return errConnection
+		return none, errConnection
 	}
 	if err := sleep(ctx, back); err != nil {
-		return err
+		return none, err
 	}
-	return err
+	return a.value, a.err
 }
 
 // trip returns the time of a message between a client and a member.

@@ -69,7 +69,10 @@ type store struct {
 	marked map[string][]byte // content at a moment after that; nil means none
 }
 
-func newDisk(rng *rand.Rand) *disk {
+// newDisk returns an empty disk. It draws its own source from that of the caller: a process that was
+// killed may still write to its former disk.
+func newDisk(from *rand.Rand) *disk {
+	rng := rand.New(rand.NewPCG(from.Uint64(), from.Uint64()))
 	return &disk{rng: rng, files: map[string]*file{}, stable: map[string][]byte{}, stores: map[string]*store{}}
 }
 
