@@ -141,3 +141,39 @@ func TestFlippedDump(t *testing.T) {
 		}
 	}
 }
+
+// TestRestoreDuringDump replaces the content while a dump is open. Badger ends the process if a
+// transaction ends that it has not numbered.
+func TestRestoreDuringDump(t *testing.T) {
+	d := openTestDatabases(t)
+	var open []*dump
+	for i := range 3 {
+		x, err := d.openDump()
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, x)
+		for s := Jobs; s < stores; s++ {
+			if err := d.db[s].Update(func(txn *badger.Txn) error { return txn.Set([]byte{byte(i)}, []byte("1")) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var content bytes.Buffer
+	if err := open[2].writeTo(&content); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Restore(io.NopCloser(bytes.NewReader(content.Bytes()))); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range open {
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for s := Jobs; s < stores; s++ {
+		if err := d.db[s].Update(func(txn *badger.Txn) error { return txn.Set([]byte("later"), []byte("1")) }); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -31,6 +31,8 @@ func (t *Tenure) Programs() Programs { return Programs{t} }
 
 // value calls fn with the value of a key in the database Jobs. It returns false if there is none.
 func (r *Replica) value(key []byte, fn func(v []byte) error) (found bool, err error) {
+	r.d.oracle.Lock()
+	defer r.d.oracle.Unlock()
 	err = r.DB(Jobs).View(func(txn *badger.Txn) error {
 		item, err := txn.Get(key)
 		if errors.Is(err, badger.ErrKeyNotFound) {

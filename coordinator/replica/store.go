@@ -48,6 +48,11 @@ type databases struct {
 	// applying is held during changes of Badger. Readers that need all databases as of one moment
 	// hold it. It is acquired before mu.
 	applying lock
+	// oracle is held while Restore makes Badger replace its oracle, which numbers transactions, and
+	// during short reads of a member that does not lead. It is acquired after applying.
+	oracle lock
+	// restores counts the replaced oracles. The lock oracle guards it.
+	restores int
 	// later and now wake runApply; both have capacity 1.
 	later, now chan struct{}
 
@@ -65,7 +70,7 @@ var names = [stores]string{Jobs: "jobs", Tasks: "tasks"}
 
 // openDatabases opens the databases on a disk.
 func openDatabases(disk Disk, opt state.Options) (d *databases, err error) {
-	d = &databases{log: opt.Log, applying: newLock(), later: make(chan struct{}, 1), now: make(chan struct{}, 1)}
+	d = &databases{log: opt.Log, applying: newLock(), oracle: newLock(), later: make(chan struct{}, 1), now: make(chan struct{}, 1)}
 	opt.NoSync = true
 	for s := Jobs; s < stores; s++ {
 		if d.db[s], err = disk.OpenStore(names[s], formats[s], opt); err != nil {
@@ -219,18 +224,24 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // dump is an open dump of one moment.
 type dump struct {
+	d    *databases
 	txn  [stores]*badger.Txn
 	size int64
+	// restores is databases.restores at the start.
+	restores int
 }
 
 // openDump begins a dump and computes its size. Close it after use.
 func (d *databases) openDump() (*dump, error) {
-	x := &dump{size: int64(len(dumpMagic)) + 1 + 4}
+	x := &dump{d: d, size: int64(len(dumpMagic)) + 1 + 4}
 	d.applying.Lock()
 	err := d.applyWaiting()
+	d.oracle.Lock()
+	x.restores = d.restores
 	for s := Jobs; s < stores; s++ {
 		x.txn[s] = d.db[s].NewTransaction(false)
 	}
+	d.oracle.Unlock()
 	d.applying.Unlock()
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
@@ -307,6 +318,11 @@ func (x *dump) writeTo(w io.Writer) error {
 
 // Close ends the dump.
 func (x *dump) Close() error {
+	x.d.oracle.Lock()
+	defer x.d.oracle.Unlock()
+	if x.restores != x.d.restores {
+		return nil // the new oracle would end the process: it did not number these transactions
+	}
 	for _, txn := range x.txn {
 		if txn != nil {
 			txn.Discard()
@@ -399,7 +415,10 @@ func (d *databases) replace(in io.Reader) error {
 		err = readDump(in, func(s Store, k, v []byte) error { return w[s].set(k, v) })
 	}
 	for s := Jobs; s < stores && err == nil; s++ {
+		d.oracle.Lock()
+		d.restores++
 		err = w[s].flush()
+		d.oracle.Unlock()
 		d.db[s].NoteWrite()
 		err = errors.Join(err, d.db[s].SyncAll())
 	}
@@ -413,6 +432,7 @@ func (d *databases) replace(in io.Reader) error {
 // Badger's last level at once.
 type streamWriter struct {
 	*badger.StreamWriter
+	db   *state.DB
 	buf  *z.Buffer
 	done bool
 }
@@ -421,7 +441,7 @@ type streamWriter struct {
 const streamBytes = 4 << 20
 
 func newStreamWriter(db *state.DB) *streamWriter {
-	return &streamWriter{StreamWriter: db.NewStreamWriter(), buf: z.NewBuffer(streamBytes, "replica")}
+	return &streamWriter{StreamWriter: db.NewStreamWriter(), db: db, buf: z.NewBuffer(streamBytes, "replica")}
 }
 
 func (w *streamWriter) set(k, v []byte) error {
@@ -434,9 +454,13 @@ func (w *streamWriter) set(k, v []byte) error {
 	return err
 }
 
-// flush completes the database.
+// flush completes the database. The caller holds databases.oracle.
 func (w *streamWriter) flush() error {
 	w.done = true
+	// Flush stops the goroutine that counts the ended transactions, and then waits for what it has
+	// counted. It would wait forever if the end of the last one is still on its way. A read waits
+	// until that one is counted.
+	w.db.NewTransaction(false).Discard()
 	return errors.Join(w.Write(w.buf), w.Flush())
 }
 
