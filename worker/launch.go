@@ -132,6 +132,17 @@ func (w *Worker) Progress() []Running {
 	return rs
 }
 
+// Spilled returns how many bytes all attempts have spilled so far, including attempts that failed.
+func (w *Worker) Spilled() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.spilled
+	for _, x := range w.attempts {
+		n += x.progress.Spilled.Load()
+	}
+	return n
+}
+
 // report returns a function that reports the result of x. The function must not be called with mu
 // held.
 func (w *Worker) report(x *launched) func(*job.Manifest, error) {
@@ -147,6 +158,7 @@ func (w *Worker) report(x *launched) func(*job.Manifest, error) {
 		}
 		w.mu.Lock()
 		delete(w.attempts, x.Attempt)
+		w.spilled += x.progress.Spilled.Load()
 		w.mu.Unlock()
 		close(x.reported)
 	}

@@ -1,6 +1,10 @@
 package worker
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/layshaft/layshaft/internal/machine"
+)
 
 // Status is the state of a worker process.
 type Status struct {
@@ -17,6 +21,15 @@ type Status struct {
 	Free        int64 // bytes that outputs may still take
 	// bytes of outputs that were served to others, and read from other workers
 	Sent, Got int64
+	// Spilled counts the bytes that attempts wrote to disk because their memory was full.
+	Spilled int64
+	// Memory is how many bytes the attempts of all slots may hold before they spill.
+	Memory int64
+	// Limit is the memory of the machine, or of its cgroup, in bytes.
+	Limit int64
+	// Children is the number of processes of user code, and ChildMemory what they hold, in bytes.
+	Children    int
+	ChildMemory int64
 }
 
 // Status returns the state of the worker.
@@ -27,6 +40,10 @@ func (n *Node) Status() Status {
 	case <-n.drain:
 		s.Draining = true
 	default:
+	}
+	s.Spilled, s.Memory, s.Limit = n.w.Spilled(), n.cfg.Memory, machine.Memory()
+	if r, ok := n.jobs.runner.(interface{ Memory() (int, int64) }); ok { // not in this process
+		s.Children, s.ChildMemory = r.Memory()
 	}
 	s.Used, s.Quota = n.w.store.Space()
 	s.Free, _ = n.w.store.Free() // zero when not known

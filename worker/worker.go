@@ -114,6 +114,7 @@ type Worker struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
 	attempts map[job.Attempt]*launched // launched, not reported yet
+	spilled  int64                     // by attempts that were reported
 	queue    []*launched               // waiting for a slot, oldest first
 	chores   []func()                  // for runChores
 	code     map[job.ID]*code

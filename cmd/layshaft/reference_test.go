@@ -88,8 +88,8 @@ type metric struct{ name, labels, help string }
 // metrics returns the metrics that the code declares.
 func metrics(t *testing.T) (all []metric) {
 	t.Helper()
-	declared := regexp.MustCompile(`(?:desc|NewDesc)\("([a-z_]+)", "((?:[^"\\]|\\.)*)"(.*)\n`)
-	for _, file := range []string{"../../coordinator/dashboard/metrics.go", "internal/node/look.go"} {
+	declared := regexp.MustCompile(`(?:desc\(|NewDesc\(|GaugeOpts{Name: )"([a-z_]+)",\s*(?:Help: )?"((?:[^"\\]|\\.)*)"(.*)\n`)
+	for _, file := range []string{"../../coordinator/dashboard/metrics.go", "internal/node/look.go", "internal/node/members.go", "internal/node/http.go"} {
 		code, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -337,7 +337,8 @@ func TestMetrics(t *testing.T) {
 	for name, want := range map[string]float64{
 		"layshaft_audit_findings": 0, "layshaft_jobs waiting": 1, "layshaft_jobs running": 0, "layshaft_tasks stage waiting": 4, "layshaft_tasks queued waiting": 2*(labelled+50) + 1,
 		"layshaft_function_tasks f000 waiting": 2, "layshaft_function_tasks  waiting": 101, "layshaft_function_submits_total ": 101, "layshaft_attempts_total done map": 0,
-		"layshaft_workers ready": 0, "layshaft_sync_duration_seconds journal": 1, "layshaft_attempt_duration_seconds reduce": 0,
+		"layshaft_workers ready": 0, "layshaft_task_wait_seconds high": 0, "layshaft_backlog_tasks stage": 3, "layshaft_backlog_tasks queued": 2*(labelled+50) + 1,
+		"layshaft_sync_duration_seconds journal": 1, "layshaft_attempt_duration_seconds reduce": 0,
 	} {
 		if v, ok := values[name]; !ok || v != want && !(name == "layshaft_sync_duration_seconds journal" && v >= want) {
 			t.Errorf("%s = %v (%v), want %v", name, v, ok, want)

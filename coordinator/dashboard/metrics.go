@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
+	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
@@ -20,6 +21,7 @@ var (
 	backupDesc     = desc("backup_timestamp_seconds", "Time of the newest scheduled backup, in seconds since 1970.")
 	backupSizeDesc = desc("backup_bytes", "Size of the newest scheduled backup.")
 	membersDesc    = desc("coordinator_members", "Coordinators of a cluster with several, as the leader sees them.", "state")
+	lagDesc        = desc("coordinator_lag_entries", "Log entries that the slowest coordinator that answers has still to apply, as the leader sees it.")
 	slotsDesc      = desc("slots", "Slots of all workers that have a lease.", "state")
 	jobsDesc       = desc("jobs", "Jobs that the coordinator remembers. A job is waiting when it has not ended and nothing of it runs. The client of a planning one lists its input.", "state")
 	tasksDesc      = desc("tasks", "Tasks: of the stages of those jobs (kind stage), and queued tasks (kind queued), ended ones that are forgotten too.", "kind", "state")
@@ -29,6 +31,8 @@ var (
 	lostDesc       = desc("outputs_lost", "Committed outputs of remembered jobs that were lost and made again.")
 	outputDesc     = desc("output_bytes", "Stored bytes that committed attempts of remembered jobs wrote.")
 	taskDesc       = desc("task_duration_seconds", "How long attempts at queued tasks took that workers ended.")
+	waitDesc       = desc("task_wait_seconds", "How long queued tasks were ready before their first attempt.", "priority")
+	backlogDesc    = desc("backlog_tasks", "Tasks that more slots would run: of stages whose inputs are complete (kind stage), and waiting queued tasks (kind queued).", "kind")
 	functionDesc   = desc("function_tasks", "Queued tasks that have not ended. An empty function stands for all that have no label of their own.", "function", "state")
 	endedDesc      = desc("function_tasks_total", "Queued tasks that have ended.", "function", "outcome")
 	submittedDesc  = desc("function_submits_total", "Queued tasks that were accepted.", "function")
@@ -90,6 +94,7 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 		for _, state := range report.CoordinatorStates {
 			ch.gauge(membersDesc, all.In(state), string(state))
 		}
+		ch.gauge(lagDesc, int(all.Behind()))
 	}
 
 	sums := d.cfg.Coordinator.Sums()
@@ -106,6 +111,7 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 	}{{"waiting", t.Waiting}, {"running", t.Running}, {"done", t.Done}, {"failed", t.Failed}, {"cancelled", t.Cancelled}} {
 		ch.gauge(tasksDesc, s.n, "stage", s.state)
 	}
+	ch.gauge(backlogDesc, sums.Launchable, "stage")
 	ch.gauge(lostDesc, t.Lost)
 	ch.gauge(outputDesc, int(t.Sum.Bytes))
 	tallies := d.cfg.Coordinator.Tallies()
@@ -155,7 +161,12 @@ func (d *Dashboard) queuedTasks(ch collector) {
 	for _, s := range states(l.Totals) {
 		ch.gauge(tasksDesc, s.n, "queued", s.name)
 	}
+	ch.gauge(backlogDesc, l.Totals.Waiting, "queued")
 	ch.durations(taskDesc, &l.Took)
+	for _, p := range taskserver.Priorities {
+		waited := l.Waited[p]
+		ch.durations(waitDesc, &waited, p)
+	}
 	ch.durations(syncDesc, &l.Syncs, "tasks")
 
 	// Which have labels does not change while functions come: else counters would jump.

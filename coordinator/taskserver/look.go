@@ -43,13 +43,22 @@ type Overview struct {
 	Budgets   []Budget          // by name
 	Workers   []TaskWorker      // in the order of their arrival
 	Took      tally.Durations   // of tries that workers ended, in this life
-	Syncs     tally.Durations   // of writes, in this life; empty without a directory
+	// Waited is how long tasks were ready before their first attempt, in this life, by the names in
+	// Priorities.
+	Waited map[string]tally.Durations
+	Syncs  tally.Durations // of writes, in this life; empty without a directory
 }
+
+// Priorities are the names of the priorities of tasks, the highest first.
+var Priorities = []string{"high", "normal", "low"}
 
 // Overview returns the state of all tasks.
 func (t *Server) Overview() Overview {
 	t.desk.Lock()
-	l := Overview{Workers: t.desk.Workers(), Took: t.desk.AttemptDurations()}
+	l := Overview{Workers: t.desk.Workers(), Took: t.desk.AttemptDurations(), Waited: map[string]tally.Durations{}}
+	for i, p := range []queue.Priority{queue.High, queue.Normal, queue.Low} {
+		l.Waited[Priorities[i]] = t.desk.WaitDurations(p)
+	}
 	l.Totals, l.Functions, l.Budgets = t.status()
 	t.desk.Unlock()
 	l.Syncs = t.desk.SyncDurations()

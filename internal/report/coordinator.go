@@ -68,6 +68,14 @@ func (c *Coordinators) In(s CoordinatorState) (n int) {
 	return n
 }
 
+// Behind returns how many log entries the slowest coordinator that answers has still to apply.
+func (c *Coordinators) Behind() (n int64) {
+	for _, m := range c.Members {
+		n = max(n, m.Behind)
+	}
+	return n
+}
+
 // Summary describes the coordinators in one line. It is empty for a single coordinator.
 func (c *Coordinators) Summary() string {
 	if len(c.Members) == 0 {

@@ -57,6 +57,9 @@ func (d *Desk) AuditStep(from, n int) (bad []string, next int) { return d.core.A
 // AttemptDurations returns a histogram of the durations of attempts.
 func (d *Desk) AttemptDurations() tally.Durations { return d.core.AttemptDurations() }
 
+// WaitDurations returns a histogram of how long tasks were ready before their first attempt.
+func (d *Desk) WaitDurations(p queue.Priority) tally.Durations { return d.core.WaitDurations(p) }
+
 // FunctionDurations yields a histogram of the durations of attempts of each function. yield must
 // copy it.
 func (d *Desk) FunctionDurations(yield func(function string, took *tally.Durations)) {

@@ -173,6 +173,10 @@ func (f *function) info() FunctionInfo {
 // process.
 func (q *Queue) AttemptDurations() tally.Durations { return q.attemptDurations }
 
+// WaitDurations returns how long tasks of a priority were ready before their first attempt began,
+// since the start of this process. Tasks of an earlier process count from its first event.
+func (q *Queue) WaitDurations(p Priority) tally.Durations { return q.firstWaits[rankOf(p)] }
+
 // FunctionDurations yields AttemptDurations of each function.
 func (q *Queue) FunctionDurations(yield func(function string, took *tally.Durations)) {
 	for _, f := range q.functions[1:] {

@@ -90,7 +90,46 @@ func TestTook(t *testing.T) {
 		now = now.Add(time.Second)
 		q.Step(now, &Report{Peer: 1, Task: id, Notice: Done})
 	}
+	if h := q.WaitDurations(Normal); h.N != 3 || h.Sum != 0 {
+		t.Errorf("a worker was free: waited %+v", h)
+	}
 	if h := q.AttemptDurations(); h.N != 3 || h.Sum != 3*time.Second {
 		t.Errorf("Took = %+v", h)
+	}
+}
+
+// A wait begins when a task could start, and ends with its first attempt.
+func TestWaited(t *testing.T) {
+	q := New(Config{})
+	now := time.Unix(1e9, 0)
+	begun := func(commands []Command) (id ID) {
+		for _, c := range commands {
+			if c.Op == Assign {
+				id = c.Task
+			}
+		}
+		return id
+	}
+	q.Step(now, &Submit{Function: "f", Priority: High, Policy: Policy{Attempts: 3}})
+	q.Step(now, &Submit{Function: "f", Priority: Low, Due: now.Add(time.Minute)})
+	now = now.Add(5 * time.Second)
+	q.Step(now, &CanDo{Peer: 1, Function: "f"})
+	first := begun(q.Step(now, &SetSlots{Peer: 1, N: 1}))
+	now = now.Add(time.Second)
+	if again := begun(q.Step(now, &Report{Peer: 1, Task: first, Notice: Failed})); again != 0 && again != first {
+		t.Fatalf("task %x began, want %x", again, first)
+	}
+	now = now.Add(time.Hour) // the delay of the other task, and the pause before the second attempt
+	for range 3 {
+		if id := begun(q.Step(now, Tick{})); id != 0 {
+			now = now.Add(time.Second)
+			q.Step(now, &Report{Peer: 1, Task: id, Notice: Done})
+		}
+	}
+	if h := q.WaitDurations(High); h.N != 1 || h.Sum != 5*time.Second {
+		t.Errorf("high: waited %d times, %v; want once, 5s", h.N, h.Sum)
+	}
+	if h := q.WaitDurations(Low); h.N != 1 || h.Sum > 2*time.Second {
+		t.Errorf("low: waited %d times, %v; want once, not the delay", h.N, h.Sum)
 	}
 }

@@ -116,10 +116,14 @@ type Queue struct {
 	freeHeads     []int32
 	wheel         wheel
 	uniques       uniques
-	reported      int   // reported is the size of the result or error in the present event.
-	stamp         int64 // stamp is the age stamp of the last task that became ready.
-	waits         slab[wait]
-	runs          slab[run]
+	reported      int // reported is the size of the result or error in the present event.
+	// stamp is the age stamp of the last task that became ready: the time in Unix nanoseconds, or
+	// one more than the stamp before.
+	stamp int64
+	// born is the time of the first event, in Unix nanoseconds.
+	born  int64
+	waits slab[wait]
+	runs  slab[run]
 
 	policies     []sharedPolicy
 	policyIndex  map[Policy]int32
@@ -130,7 +134,8 @@ type Queue struct {
 	functionIndex    map[string]int32
 	droppedCounts    Counts // sums of dropped functions
 	attemptDurations tally.Durations
-	peers            []*peer // by number, from 1; nil when gone
+	firstWaits       [3]tally.Durations // of tasks before their first attempt, by rank
+	peers            []*peer            // by number, from 1; nil when gone
 	peerIndex        map[Peer]int32
 	freePeers        []int32
 	rankTurn         uint32 // see chooseRank
@@ -200,6 +205,9 @@ func New(cfg Config) *Queue {
 // the next Step.
 func (q *Queue) Step(now time.Time, ev Event) []Command {
 	q.now, q.reported = now, 0
+	if q.born == 0 {
+		q.born = now.UnixNano()
+	}
 	clear(q.out)
 	q.out, q.buf = q.out[:0], q.buf[:0]
 	if woke, ok := ev.(Woke); ok {
@@ -351,13 +359,18 @@ func (q *Queue) makeReady(i int32, front bool) {
 	q.offerTasks(f)
 }
 
+// nextStamp returns the age stamp of a task that becomes ready now.
+func (q *Queue) nextStamp() int64 {
+	q.stamp = max(q.stamp+1, q.now.UnixNano())
+	return q.stamp
+}
+
 func (q *Queue) enqueue(i int32, front bool) {
 	t := q.tasks.at(i)
 	f := q.functions[t.fn]
 	if q.isSuspect(i) {
 		if !front {
-			q.stamp++
-			t.due = q.stamp
+			t.due = q.nextStamp()
 		}
 		q.enqueueSuspect(i, f)
 		return
@@ -366,8 +379,7 @@ func (q *Queue) enqueue(i int32, front bool) {
 	if front {
 		q.insertBefore(q.link(head).next, i) // it keeps its old stamp in t.due
 	} else {
-		q.stamp++
-		t.due = q.stamp
+		t.due = q.nextStamp()
 		q.insertBefore(head, i)
 	}
 	f.waiting[t.flags.rank()]++

@@ -50,6 +50,9 @@ func (q *Queue) beginRun(p *peer, f *function, i int32) *ability {
 	t := q.tasks.at(i)
 	q.setState(i, Running)
 	q.charge(f)
+	if t.attempts == 0 {
+		q.firstWaits[t.flags.rank()].Add(time.Duration(q.now.UnixNano() - max(t.due, q.born)))
+	}
 	if t.attempts++; t.attempts == Endless { // start counting again
 		q.earlierAttempts[i], t.attempts = int(q.attemptNumber(i)), 0
 	}

@@ -192,6 +192,8 @@ type Sums struct {
 	Jobs    [Aborted + 1]int // by outcome
 	Waiting int              // unfinished jobs with no running attempt
 	Tasks   report.Stage     // over all stages; without Name and counters
+	// Launchable counts waiting tasks of stages with complete inputs: more slots would run them.
+	Launchable int
 }
 
 // Sums returns the totals over all jobs. The time is proportional to the number of their stages.
@@ -202,6 +204,7 @@ func (s *Scheduler) Sums() Sums {
 		if out.Jobs[j.outcome]++; j.outcome == Running && j.running == 0 {
 			out.Waiting++
 		}
+		out.Launchable += j.launchable
 		for _, st := range j.stages {
 			t.Tasks += st.spec.Tasks
 			t.Waiting += st.taskCounts[waiting] + st.taskCounts[delayed]

@@ -163,6 +163,46 @@ func (r *Runner) End(id job.ID) {
 	}
 }
 
+// Memory returns the number of children and the memory that they hold now, in bytes. The memory is
+// zero where the system does not report it.
+func (r *Runner) Memory() (children int, bytes int64) {
+	r.mu.Lock()
+	var all []*code
+	for _, c := range r.jobs {
+		all = append(all, c)
+	}
+	r.mu.Unlock()
+	for _, c := range all {
+		n, b := c.memory()
+		children, bytes = children+n, bytes+b
+	}
+	return children, bytes
+}
+
+func (c *code) memory() (children int, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	add := func(p *process) {
+		child := p.proc.Load()
+		select {
+		case <-p.exited:
+			return
+		default:
+		}
+		if child != nil {
+			now, _ := memoryOf(child.Pid)
+			children, bytes = children+1, bytes+now
+		}
+	}
+	if c.p != nil {
+		add(c.p)
+	}
+	for p := range c.isolated {
+		add(p)
+	}
+	return children, bytes
+}
+
 // Close kills all children and blocks until their processes and files are removed, with Config.Dir.
 // Later attempts fail.
 func (r *Runner) Close() error {

@@ -320,7 +320,13 @@ func TestOneChild(t *testing.T) {
 	if again := f.echo(); again != first {
 		t.Errorf("processes %s and %s for one job", first, again)
 	}
+	if n, bytes := f.r.Memory(); n != 1 || runtime.GOOS == "linux" && bytes < 1<<20 {
+		t.Errorf("%d children hold %d bytes, want one that holds a program", n, bytes)
+	}
 	f.r.End("j")
+	if n, bytes := f.r.Memory(); n != 0 || bytes != 0 {
+		t.Errorf("%d children hold %d bytes after the end", n, bytes)
+	}
 	f.r.End("j")
 	if entries, _ := os.ReadDir(f.dir); len(entries) != 0 {
 		t.Errorf("%v are left after the end", entries)

@@ -93,6 +93,11 @@ var (
 	storedDesc   = prometheus.NewDesc("layshaft_stored_bytes", "Bytes that outputs take on this worker's disk.", nil, nil)
 	quotaDesc    = prometheus.NewDesc("layshaft_quota_bytes", "Bytes that outputs may take; 0 means no limit but the disk.", nil, nil)
 	freeDesc     = prometheus.NewDesc("layshaft_free_bytes", "Bytes that outputs may still take.", nil, nil)
+	spilledDesc  = prometheus.NewDesc("layshaft_spilled_bytes_total", "Bytes that attempts of this worker wrote to disk because their memory was full.", nil, nil)
+	budgetDesc   = prometheus.NewDesc("layshaft_memory_budget_bytes", "Bytes that the attempts of all slots of this worker may hold before they spill.", nil, nil)
+	limitDesc    = prometheus.NewDesc("layshaft_memory_limit_bytes", "Memory of the machine of this worker, or of its cgroup if that is less.", nil, nil)
+	childrenDesc = prometheus.NewDesc("layshaft_children", "Processes of user code at this worker.", nil, nil)
+	childMemDesc = prometheus.NewDesc("layshaft_child_memory_bytes", "Resident memory of the processes of user code at this worker. The worker itself is process_resident_memory_bytes.", nil, nil)
 	drainingDesc = prometheus.NewDesc("layshaft_worker_draining", "1 when this worker takes no new attempts because it is to leave.", nil, nil)
 )
 
@@ -115,6 +120,11 @@ func (p *workerPage) Collect(ch chan<- prometheus.Metric) {
 	set(storedDesc, prometheus.GaugeValue, s.Used)
 	set(quotaDesc, prometheus.GaugeValue, s.Quota)
 	set(freeDesc, prometheus.GaugeValue, s.Free)
+	set(spilledDesc, prometheus.CounterValue, s.Spilled)
+	set(budgetDesc, prometheus.GaugeValue, s.Memory)
+	set(limitDesc, prometheus.GaugeValue, s.Limit)
+	set(childrenDesc, prometheus.GaugeValue, int64(s.Children))
+	set(childMemDesc, prometheus.GaugeValue, s.ChildMemory)
 	draining := int64(0)
 	if s.Draining {
 		draining = 1

@@ -125,7 +125,8 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	worker := get(t, "http://"+joined[1]+"/metrics")
-	for _, want := range []string{`layshaft_worker_slots{state="free"} 2`, `layshaft_shuffle_bytes_total{direction="sent"} 0`, "layshaft_quota_bytes 0"} {
+	for _, want := range []string{`layshaft_worker_slots{state="free"} 2`, `layshaft_shuffle_bytes_total{direction="sent"} 0`, "layshaft_quota_bytes 0",
+		"layshaft_spilled_bytes_total 0", "layshaft_children 0", "layshaft_child_memory_bytes 0", "layshaft_memory_budget_bytes ", "layshaft_memory_limit_bytes "} {
 		if !strings.Contains(worker, want) {
 			t.Errorf("no %s in metrics of a worker", want)
 		}
