@@ -2,10 +2,12 @@
 // seed gives the same files on every machine of one architecture (bench/data.sha256 lists them), so
 // that figures taken apart can be compared.
 //
-//	gen text DIR      1 GiB of words in natural frequencies: DIR/part-NN.txt
-//	gen catalog DIR   10 million products: DIR/jsonl/part-NN.jsonl, DIR/csv/part-NN.csv, DIR/overrides.csv
-//	gen sort DIR      1 GiB of 100-byte records: DIR/part-NN.rec
-//	gen works DIR [SCALE]   the inputs of the small works (works.go), divided by SCALE
+//	gen text DIR [SCALE]      1 GiB of words in natural frequencies: DIR/part-NN.txt
+//	gen catalog DIR [SCALE]   10 million products: DIR/jsonl/part-NN.jsonl, DIR/csv/part-NN.csv, DIR/overrides.csv
+//	gen sort DIR [SCALE]      1 GiB of 100-byte records: DIR/part-NN.rec
+//	gen works DIR [SCALE]     the inputs of the small works (works.go)
+//
+// SCALE divides all sizes.
 package main
 
 import (
@@ -35,29 +37,28 @@ func main() {
 	if len(os.Args) == 4 {
 		scale, _ = strconv.Atoi(os.Args[3])
 	}
-	sets := map[string]func(dir string) error{"text": text, "catalog": catalog, "sort": sortable,
-		"works": func(dir string) error { return works(dir, scale) }}
+	sets := map[string]func(dir string, scale int) error{"text": text, "catalog": catalog, "sort": sortable, "works": works}
 	if len(os.Args) < 3 || sets[os.Args[1]] == nil || scale < 1 {
 		fmt.Fprintln(os.Stderr, "gen: usage: gen text|catalog|sort|works DIR [SCALE]")
 		os.Exit(2)
 	}
-	if err := sets[os.Args[1]](os.Args[2]); err != nil {
+	if err := sets[os.Args[1]](os.Args[2], scale); err != nil {
 		fmt.Fprintf(os.Stderr, "gen: %s: %v\n", os.Args[1], err)
 		os.Exit(1)
 	}
 }
 
-func text(dir string) error {
+func text(dir string, scale int) error {
 	words := newText()
 	return eachPart(func(part int) error {
 		return create(func(w ...io.Writer) error {
-			return words.write(w[0], part, 64<<20)
+			return words.write(w[0], part, 64<<20/scale)
 		}, fmt.Sprintf("%s/part-%02d.txt", dir, part))
 	})
 }
 
-func catalog(dir string) error {
-	const rows = 10_000_000
+func catalog(dir string, scale int) error {
+	rows := 10_000_000 / scale
 	c := newCatalog()
 	err := eachPart(func(part int) error {
 		return create(func(w ...io.Writer) error {
@@ -68,12 +69,12 @@ func catalog(dir string) error {
 		return err
 	}
 	return create(func(w ...io.Writer) error {
-		return writeOverrides(w[0], rows, 100_000)
+		return writeOverrides(w[0], rows, 100_000/scale)
 	}, dir+"/overrides.csv")
 }
 
-func sortable(dir string) error {
-	const records = (1 << 30) / recordSize
+func sortable(dir string, scale int) error {
+	records := (1 << 30) / recordSize / scale
 	return eachPart(func(part int) error {
 		return create(func(w ...io.Writer) error {
 			return writeRecords(w[0], part, records*part/parts, records*(part+1)/parts)

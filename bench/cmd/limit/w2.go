@@ -44,13 +44,29 @@ func (c *categories) addLines(lines []byte) {
 	var p product.Product
 	for i := 0; i < len(lines); {
 		i = product.Parse(lines, i, product.Brand|product.Category|product.Price|product.Stock|product.Rating, &p)
-		s := c.sum(p.Category)
-		s.n++
-		s.value += p.Cents * p.Stock
-		s.tenths += p.Tenths
-		s.max = max(s.max, p.Cents)
-		s.addBrand(c.brand.number(p.Brand))
+		c.add(&p)
 	}
+}
+
+// addCSV adds rows in the order of the columns of the catalogue. Only titles have quotes before the
+// last wanted column.
+func (c *categories) addCSV(lines []byte) {
+	var p product.Product
+	for i := 0; i < len(lines); {
+		i = product.ParseCSV(lines, i, &p)
+		if p.Category != nil {
+			c.add(&p)
+		}
+	}
+}
+
+func (c *categories) add(p *product.Product) {
+	s := c.sum(p.Category)
+	s.n++
+	s.value += p.Cents * p.Stock
+	s.tenths += p.Tenths
+	s.max = max(s.max, p.Cents)
+	s.addBrand(c.brand.number(p.Brand))
 }
 
 func (c *categories) merge(o *categories) {
@@ -71,24 +87,31 @@ func (c *categories) merge(o *categories) {
 // w2 reports by category: products, sum of price times stock in cents, sum of ratings in tenths,
 // highest price, distinct brands.
 func w2(out string, files []string) error {
-	return reportCategories(out, files, "", func(o io.Writer, category string, s *categorySum, brands int) {
-		fmt.Fprintf(o, "%s\t%d\t%d\t%d\t%d\t%d\n", category, s.n, s.value, s.tenths, s.max, brands)
-	})
+	return reportCategories(out, files, (*categories).addLines, "", writeCategory)
+}
+
+func writeCategory(o io.Writer, category string, s *categorySum, brands int) {
+	fmt.Fprintf(o, "%s\t%d\t%d\t%d\t%d\t%d\n", category, s.n, s.value, s.tenths, s.max, brands)
 }
 
 // w2SQL writes CSV as a report does.
 func w2SQL(out string, files []string) error {
-	return reportCategories(out, files, "category,n,value,ratings,price,brands\n", func(o io.Writer, category string, s *categorySum, brands int) {
+	return reportCategories(out, files, (*categories).addLines, "category,n,value,ratings,price,brands\n", func(o io.Writer, category string, s *categorySum, brands int) {
 		fmt.Fprintf(o, "%s,%d,%d.%02d,%d.%d,%d.%02d,%d\n", category, s.n, s.value/100, s.value%100, s.tenths/10, s.tenths%10, s.max/100, s.max%100, brands)
 	})
 }
 
-func reportCategories(out string, files []string, header string, write func(o io.Writer, category string, s *categorySum, brands int)) error {
+// w2CSV is w2 from CSV.
+func w2CSV(out string, files []string) error {
+	return reportCategories(out, files, (*categories).addCSV, "", writeCategory)
+}
+
+func reportCategories(out string, files []string, add func(c *categories, lines []byte), header string, write func(o io.Writer, category string, s *categorySum, brands int)) error {
 	parts := make([]*categories, workers)
 	for w := range parts {
 		parts[w] = newCategories()
 	}
-	if err := eachChunk(files, func(w int, lines []byte) { parts[w].addLines(lines) }); err != nil {
+	if err := eachChunk(files, func(w int, lines []byte) { add(parts[w], lines) }); err != nil {
 		return err
 	}
 	all := parts[0]

@@ -54,9 +54,16 @@ func (t *wordTable) resize(n int) error {
 			t.slots[h&uint64(n-1)] = *s
 		}
 	}
-	release(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(old))), len(old)*slotBytes))
+	releaseSlots(old)
 	return nil
 }
+
+func releaseSlots(slots []wordSlot) {
+	release(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(slots))), len(slots)*slotBytes))
+}
+
+// free returns the memory of the slots to the system. The table must not be used after it.
+func (t *wordTable) free() { releaseSlots(t.slots) }
 
 func (s *wordSlot) hash() uint64 {
 	if s.length <= 16 {

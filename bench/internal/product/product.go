@@ -102,6 +102,39 @@ func Parse(b []byte, i int, want Fields, p *Product) int {
 	return lineAfter(b, i)
 }
 
+// ParseCSV sets all fields of p but SKU from the row that starts at b[i], with the columns id, sku,
+// title, brand, category, price, currency, stock and rating, and others after them. Only the title
+// is in quotes. It returns the index after the row's line. In the header, p.Category becomes nil.
+func ParseCSV(b []byte, i int, p *Product) int {
+	if b[i] > '9' {
+		p.Category = nil
+		return lineAfter(b, i)
+	}
+	i = afterComma(b, afterComma(b, i))
+	for i++; ; i++ { // the title; two quotes are one
+		i += bytes.IndexByte(b[i:], '"')
+		if b[i+1] != '"' {
+			break
+		}
+		i++
+	}
+	brand := i + 2
+	category := afterComma(b, brand)
+	price := afterComma(b, category)
+	p.Brand, p.Category = b[brand:category-1], b[category:price-1]
+	p.Cents, _, i = number(b, price)
+	p.Stock, _, i = number(b, afterComma(b, i+1))
+	p.Tenths, _, i = number(b, i+1)
+	return lineAfter(b, i)
+}
+
+func afterComma(b []byte, i int) int {
+	for b[i] != ',' { // columns are short
+		i++
+	}
+	return i + 1
+}
+
 func named(key []byte) Fields {
 	switch len(key) {
 	case 3:
