@@ -1,6 +1,6 @@
 # Targets for people; .ci/run is what decides.
 
-.PHONY: python-stubs help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench replicas chaos group sim catalog python docs release
+.PHONY: python-stubs help check short test one race lint dead fmt proto cover slow fuzz vuln deploy openapi bench regress replicas chaos group sim catalog python docs release
 
 # Packages whose tests the race detector can see into: the others drive processes.
 RACE = $$(go list ./... | grep -vE '/(e2e|examples|bench|tools)(/|$$)')
@@ -106,6 +106,9 @@ bench: ## measure beside hand-written Go and DuckDB (WORKS="w1 w3" for some; see
 	go run ./bench/cmd/bench $(WORKS)
 
 REPLICAS ?= enqueue pause join followers
+
+regress: ## fail if a workload takes 5 % longer than at BASE (WORKS="w1 w3" for some)
+	go run ./bench/cmd/bench -rounds 9 -base $(BASE) $(or $(WORKS),w1 w2 w3 w5 works)
 
 replicas: ## measure three coordinators beside one (REPLICAS="pause" for less; see bench/README.md)
 	go run ./bench/cmd/replicas $(REPLICAS)

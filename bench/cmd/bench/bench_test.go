@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/layshaft/layshaft/bench/internal/compare"
 )
 
 func TestChoose(t *testing.T) {
@@ -27,6 +30,30 @@ func TestChoose(t *testing.T) {
 		}
 		if strings.Join(got, " ") != test.want || (err == nil) != (test.want != "") {
 			t.Errorf("%q: %v, %v; want %q", test.args, got, err, test.want)
+		}
+	}
+}
+
+func TestSlower(t *testing.T) {
+	result := func(ms ...int) (r compare.Result) {
+		for _, n := range ms {
+			d := time.Duration(n) * time.Millisecond
+			r.Runs = append(r.Runs, compare.Run{Wall: d, CPU: 2 * d})
+		}
+		return r
+	}
+	tests := []struct {
+		before, after compare.Result
+		want          bool
+	}{
+		{result(100, 100, 100, 100), result(104, 104, 104, 104), false}, // within the limit
+		{result(100, 100, 100, 100), result(106, 107, 108, 99), true},
+		{result(100, 100, 100, 100), result(90, 99, 150, 150), false}, // noise: half of the rounds
+		{result(100, 150, 100, 150), result(110, 165, 110, 165), true},
+	}
+	for _, test := range tests {
+		if got := slower([]compare.Result{test.before, test.after}, 0.05); (got != "") != test.want {
+			t.Errorf("%v, %v: %q, want slower: %v", test.before.Runs, test.after.Runs, got, test.want)
 		}
 	}
 }
@@ -66,7 +93,7 @@ func TestGenerateHonoursTheMark(t *testing.T) {
 	}
 	p := &programs{gen: gen}
 	for range 2 {
-		if err := p.generate(t.Context(), data, "text"); err != nil {
+		if err := p.generate(t.Context(), data, "text", 1); err != nil {
 			t.Skip("no shell: ", err)
 		}
 	}

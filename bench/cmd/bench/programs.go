@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -19,6 +20,8 @@ type programs struct {
 	gen, limit, pipelines, layshaft string
 	// duck is the path of the DuckDB program, or noDuck the reason for its absence.
 	duck, noDuck string
+	// former has the programs of the commit to compare with; nil if there is none.
+	former *programs
 }
 
 // build builds the programs of this module, and the DuckDB program unless it is skipped or cannot
@@ -65,7 +68,7 @@ func build(ctx context.Context, dir string, skipDuck bool) (*programs, error) {
 func (p *programs) duckModule() string { return filepath.Join(p.module, "bench", "duck") }
 
 func goBuild(ctx context.Context, module, cgo, to string, packages ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", to}, packages...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-o", to}, packages...)...)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOWORK=off", cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -96,14 +99,14 @@ func cannotBuildDuck(ctx context.Context, skip bool) (string, error) {
 const doneMark = ".done"
 
 // generate creates a data set unless it exists.
-func (p *programs) generate(ctx context.Context, data, set string) error {
+func (p *programs) generate(ctx context.Context, data, set string, scale int) error {
 	dir := filepath.Join(data, set)
 	mark := filepath.Join(dir, doneMark)
 	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	log.Printf("making the data set %s in %s", set, dir)
-	if _, err := command(ctx, "", p.gen, set, dir); err != nil {
+	if _, err := command(ctx, "", p.gen, set, dir, strconv.Itoa(scale)); err != nil {
 		return err
 	}
 	return os.WriteFile(mark, nil, 0o644)

@@ -78,27 +78,31 @@ func (q query) statement(data string) string { return strings.ReplaceAll(q.text,
 
 // reportCommands returns the programs that answer a query, and a function that ends what they need.
 func (p *programs) reportCommands(ctx context.Context, q query, data string, input input) (commands []compare.Command, stop func() error, err error) {
-	report := []string{p.layshaft, "report", "-progress", "none"}
-	if q.memory != "" {
-		report = append(report, "-memory", q.memory)
-	}
 	command := func(name string, args ...string) {
 		commands = append(commands, compare.Command{Name: name, Args: args})
 	}
-	copyTo := func(data string) string { return "COPY (" + q.statement(data) + ") TO '{out}' (FORMAT csv)" }
 	if q.limit != "" {
 		command(handWritten, slices.Concat([]string{p.limit, q.limit, "{out}"}, input.paths)...)
 	}
-	command(embedded, append(slices.Clone(report), copyTo(data))...)
+	command(embedded, p.report(q, data)...)
 	if q.dev {
 		address, stop, err := p.startDev(ctx, data)
-		command("on dev -workers 2", append(slices.Clone(report), "-cluster", address, copyTo("dataset://catalog"))...)
+		command("on dev -workers 2", p.report(q, "dataset://catalog", "-cluster", address)...)
 		return commands, stop, err
 	}
 	if p.duck != "" {
 		command(duckDB, p.duck, "sql", "{out}", q.statement(data), q.memory)
 	}
 	return commands, func() error { return nil }, nil
+}
+
+// report returns the arguments of a report that writes CSV.
+func (p *programs) report(q query, data string, flags ...string) []string {
+	args := append([]string{p.layshaft, "report", "-progress", "none"}, flags...)
+	if q.memory != "" {
+		args = append(args, "-memory", q.memory)
+	}
+	return append(args, "COPY ("+q.statement(data)+") TO '{out}' (FORMAT csv)")
 }
 
 // startDev starts a local cluster of two workers with the dataset catalog, and waits until it is

@@ -57,6 +57,22 @@ func TestWorksAgainstPlainGo(t *testing.T) {
 	}
 }
 
+// TestProgramsAgree runs every work that has a hand-written program on 1/64 of the data. The outputs
+// of the pipeline, with and without state, must equal the hand-written one's.
+func TestProgramsAgree(t *testing.T) {
+	t.Setenv("LAYSHAFT_BENCH_DATA", t.TempDir())
+	chosen := slices.DeleteFunc(slices.Clone(workloads), func(work workload) bool {
+		return work.dev || work.noLimit || work.query.text != "" && work.query.limit == "" || work.query.dev || slices.Contains(work.files, parquetFile)
+	})
+	var out strings.Builder
+	if err := run(t.Context(), &out, chosen, config{rounds: 1, scale: 64, skipDuck: true}); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	if n := strings.Count(out.String(), "| "+handWritten); n != len(chosen) {
+		t.Errorf("%d works beside a hand-written program, want %d:\n%s", n, len(chosen), &out)
+	}
+}
+
 // plain has the works in plain Go. Each calls add for every line of the output, with its key and a
 // part of its last column.
 var plain = map[string]func(t *testing.T, paths []string, add func(key string, n int64)){

@@ -78,8 +78,8 @@ func (r *lineReader) close() {
 	}
 }
 
-// read returns the lines that start in a chunk. The byte before a chunk shows whether its first byte
-// starts a line.
+// read returns the lines that start in a chunk. The byte before a chunk shows whether its first
+// byte starts a line.
 func (r *lineReader) read(c chunk) ([]byte, error) {
 	if r.path != c.path {
 		r.close()
