@@ -3479,8 +3479,11 @@ type AttemptDone struct {
 	// partition_bytes are the stored bytes of each partition of the first output port; empty when the
 	// port has one partition, or too many.
 	PartitionBytes []int64 `protobuf:"varint,3,rep,packed,name=partition_bytes,json=partitionBytes,proto3" json:"partition_bytes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// keys are samples of the keys of its records, for people. A worker that has restarted since does
+	// not send them.
+	Keys          []*KeySample `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttemptDone) Reset() {
@@ -3530,6 +3533,13 @@ func (x *AttemptDone) GetSummary() *Summary {
 func (x *AttemptDone) GetPartitionBytes() []int64 {
 	if x != nil {
 		return x.PartitionBytes
+	}
+	return nil
+}
+
+func (x *AttemptDone) GetKeys() []*KeySample {
+	if x != nil {
+		return x.Keys
 	}
 	return nil
 }
@@ -4443,11 +4453,12 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aspilled\x18\x04 \x01(\x03R\aspilled\x12\x1d\n" +
 	"\n" +
 	"idle_nanos\x18\x05 \x01(\x03R\tidleNanos\x12\x16\n" +
-	"\x06stacks\x18\x06 \x01(\tR\x06stacks\"\x96\x01\n" +
+	"\x06stacks\x18\x06 \x01(\tR\x06stacks\"\xc2\x01\n" +
 	"\vAttemptDone\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12.\n" +
 	"\asummary\x18\x02 \x01(\v2\x14.layshaft.v1.SummaryR\asummary\x12'\n" +
-	"\x0fpartition_bytes\x18\x03 \x03(\x03R\x0epartitionBytes\"o\n" +
+	"\x0fpartition_bytes\x18\x03 \x03(\x03R\x0epartitionBytes\x12*\n" +
+	"\x04keys\x18\x04 \x03(\v2\x16.layshaft.v1.KeySampleR\x04keys\"o\n" +
 	"\rAttemptFailed\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12.\n" +
 	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"7\n" +
@@ -4599,7 +4610,8 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*Spec)(nil),                // 67: layshaft.v1.Spec
 	(*Attempt)(nil),             // 68: layshaft.v1.Attempt
 	(*FileInfo)(nil),            // 69: layshaft.v1.FileInfo
-	(*Launch)(nil),              // 70: layshaft.v1.Launch
+	(*KeySample)(nil),           // 70: layshaft.v1.KeySample
+	(*Launch)(nil),              // 71: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
@@ -4639,65 +4651,66 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	68, // 34: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
 	68, // 35: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
 	66, // 36: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	68, // 37: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	65, // 38: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	68, // 39: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	57, // 40: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	70, // 41: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	68, // 42: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	68, // 43: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	68, // 44: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	58, // 45: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	55, // 46: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
-	56, // 47: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	59, // 48: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	68, // 49: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	62, // 50: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	63, // 51: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	65, // 52: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
-	0,  // 53: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
-	7,  // 54: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
-	4,  // 55: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
-	6,  // 56: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
-	10, // 57: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
-	15, // 58: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
-	17, // 59: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
-	19, // 60: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
-	21, // 61: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
-	24, // 62: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	26, // 63: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	28, // 64: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	32, // 65: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	34, // 66: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	36, // 67: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	38, // 68: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	40, // 69: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	42, // 70: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	44, // 71: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 72: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	8,  // 73: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
-	5,  // 74: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	9,  // 75: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	11, // 76: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	16, // 77: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	18, // 78: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	20, // 79: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
-	22, // 80: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
-	25, // 81: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	27, // 82: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	29, // 83: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	33, // 84: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	35, // 85: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	37, // 86: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	39, // 87: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	41, // 88: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	43, // 89: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	54, // 90: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	72, // [72:91] is the sub-list for method output_type
-	53, // [53:72] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	70, // 37: layshaft.v1.AttemptDone.keys:type_name -> layshaft.v1.KeySample
+	68, // 38: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	65, // 39: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	68, // 40: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	57, // 41: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	71, // 42: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	68, // 43: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	68, // 44: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	68, // 45: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	58, // 46: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	55, // 47: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
+	56, // 48: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	59, // 49: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	68, // 50: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	62, // 51: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	63, // 52: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	65, // 53: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	0,  // 54: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
+	7,  // 55: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
+	4,  // 56: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
+	6,  // 57: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
+	10, // 58: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
+	15, // 59: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
+	17, // 60: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
+	19, // 61: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
+	21, // 62: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
+	24, // 63: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	26, // 64: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	28, // 65: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	32, // 66: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	34, // 67: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	36, // 68: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	38, // 69: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	40, // 70: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	42, // 71: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	44, // 72: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 73: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	8,  // 74: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
+	5,  // 75: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	9,  // 76: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	11, // 77: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	16, // 78: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	18, // 79: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	20, // 80: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
+	22, // 81: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
+	25, // 82: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	27, // 83: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	29, // 84: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	33, // 85: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	35, // 86: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	37, // 87: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	39, // 88: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	41, // 89: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	43, // 90: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	54, // 91: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	73, // [73:92] is the sub-list for method output_type
+	54, // [54:73] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_coordinator_proto_init() }

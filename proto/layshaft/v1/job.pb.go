@@ -1327,6 +1327,153 @@ func (x *Summary) GetLocality() *Locality {
 	return nil
 }
 
+// KeySample is a sample of the keys of the records that an attempt wrote to one output.
+type KeySample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// port is the number of the output.
+	Port int64 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// records is the number of records that the sample stands for.
+	Records int64 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`
+	// squares is the sum of the squares of the records that each sampled key stands for. It gives the
+	// error of the shares.
+	Squares int64 `protobuf:"varint,3,opt,name=squares,proto3" json:"squares,omitempty"`
+	// distinct is the number of different keys; several dozen means that many or more.
+	Distinct int64 `protobuf:"varint,4,opt,name=distinct,proto3" json:"distinct,omitempty"`
+	// keys are the most frequent keys, the first one most.
+	Keys          []*KeyCount `protobuf:"bytes,5,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeySample) Reset() {
+	*x = KeySample{}
+	mi := &file_layshaft_v1_job_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeySample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeySample) ProtoMessage() {}
+
+func (x *KeySample) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_job_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeySample.ProtoReflect.Descriptor instead.
+func (*KeySample) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *KeySample) GetPort() int64 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *KeySample) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *KeySample) GetSquares() int64 {
+	if x != nil {
+		return x.Squares
+	}
+	return 0
+}
+
+func (x *KeySample) GetDistinct() int64 {
+	if x != nil {
+		return x.Distinct
+	}
+	return 0
+}
+
+func (x *KeySample) GetKeys() []*KeyCount {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// KeyCount is a key and how often it occurs.
+type KeyCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// hash identifies the key; it is the same in every process.
+	Hash uint64 `protobuf:"fixed64,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	// name is the key as text, at most 64 bytes. It may be any bytes.
+	Name []byte `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// records is the number of records with the key, at least, of those that the sample stands for.
+	Records       int64 `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyCount) Reset() {
+	*x = KeyCount{}
+	mi := &file_layshaft_v1_job_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyCount) ProtoMessage() {}
+
+func (x *KeyCount) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_job_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyCount.ProtoReflect.Descriptor instead.
+func (*KeyCount) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *KeyCount) GetHash() uint64 {
+	if x != nil {
+		return x.Hash
+	}
+	return 0
+}
+
+func (x *KeyCount) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *KeyCount) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
 // Locality counts attempts by the distance to their input, and the bytes of their splits.
 type Locality struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1348,7 +1495,7 @@ type Locality struct {
 
 func (x *Locality) Reset() {
 	*x = Locality{}
-	mi := &file_layshaft_v1_job_proto_msgTypes[12]
+	mi := &file_layshaft_v1_job_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1360,7 +1507,7 @@ func (x *Locality) String() string {
 func (*Locality) ProtoMessage() {}
 
 func (x *Locality) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_job_proto_msgTypes[12]
+	mi := &file_layshaft_v1_job_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1373,7 +1520,7 @@ func (x *Locality) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locality.ProtoReflect.Descriptor instead.
 func (*Locality) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{12}
+	return file_layshaft_v1_job_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Locality) GetLocal() int64 {
@@ -1522,7 +1669,17 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\blocality\x18\x04 \x01(\v2\x15.layshaft.v1.LocalityR\blocality\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xaf\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x9a\x01\n" +
+	"\tKeySample\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\x03R\x04port\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\x03R\arecords\x12\x18\n" +
+	"\asquares\x18\x03 \x01(\x03R\asquares\x12\x1a\n" +
+	"\bdistinct\x18\x04 \x01(\x03R\bdistinct\x12)\n" +
+	"\x04keys\x18\x05 \x03(\v2\x15.layshaft.v1.KeyCountR\x04keys\"L\n" +
+	"\bKeyCount\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\x06R\x04hash\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x03R\arecords\"\xaf\x01\n" +
 	"\bLocality\x12\x14\n" +
 	"\x05local\x18\x01 \x01(\x03R\x05local\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\x03R\x04zone\x12\x16\n" +
@@ -1570,7 +1727,7 @@ func file_layshaft_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_layshaft_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_layshaft_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_layshaft_v1_job_proto_goTypes = []any{
 	(Mode)(0),         // 0: layshaft.v1.Mode
 	(FailureKind)(0),  // 1: layshaft.v1.FailureKind
@@ -1587,18 +1744,20 @@ var file_layshaft_v1_job_proto_goTypes = []any{
 	(*Failure)(nil),   // 12: layshaft.v1.Failure
 	(*Death)(nil),     // 13: layshaft.v1.Death
 	(*Summary)(nil),   // 14: layshaft.v1.Summary
-	(*Locality)(nil),  // 15: layshaft.v1.Locality
-	nil,               // 16: layshaft.v1.Stage.NeedsEntry
-	nil,               // 17: layshaft.v1.Stage.BudgetsEntry
-	nil,               // 18: layshaft.v1.Summary.CountersEntry
+	(*KeySample)(nil), // 15: layshaft.v1.KeySample
+	(*KeyCount)(nil),  // 16: layshaft.v1.KeyCount
+	(*Locality)(nil),  // 17: layshaft.v1.Locality
+	nil,               // 18: layshaft.v1.Stage.NeedsEntry
+	nil,               // 19: layshaft.v1.Stage.BudgetsEntry
+	nil,               // 20: layshaft.v1.Summary.CountersEntry
 }
 var file_layshaft_v1_job_proto_depIdxs = []int32{
 	3,  // 0: layshaft.v1.Attempt.task:type_name -> layshaft.v1.Task
 	0,  // 1: layshaft.v1.Edge.mode:type_name -> layshaft.v1.Mode
 	5,  // 2: layshaft.v1.Stage.splits:type_name -> layshaft.v1.Split
 	6,  // 3: layshaft.v1.Stage.inputs:type_name -> layshaft.v1.Edge
-	16, // 4: layshaft.v1.Stage.needs:type_name -> layshaft.v1.Stage.NeedsEntry
-	17, // 5: layshaft.v1.Stage.budgets:type_name -> layshaft.v1.Stage.BudgetsEntry
+	18, // 4: layshaft.v1.Stage.needs:type_name -> layshaft.v1.Stage.NeedsEntry
+	19, // 5: layshaft.v1.Stage.budgets:type_name -> layshaft.v1.Stage.BudgetsEntry
 	7,  // 6: layshaft.v1.Spec.stages:type_name -> layshaft.v1.Stage
 	4,  // 7: layshaft.v1.Launch.attempt:type_name -> layshaft.v1.Attempt
 	5,  // 8: layshaft.v1.Launch.split:type_name -> layshaft.v1.Split
@@ -1607,13 +1766,14 @@ var file_layshaft_v1_job_proto_depIdxs = []int32{
 	1,  // 11: layshaft.v1.Failure.kind:type_name -> layshaft.v1.FailureKind
 	4,  // 12: layshaft.v1.Failure.lost:type_name -> layshaft.v1.Attempt
 	13, // 13: layshaft.v1.Failure.death:type_name -> layshaft.v1.Death
-	18, // 14: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
-	15, // 15: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	20, // 14: layshaft.v1.Summary.counters:type_name -> layshaft.v1.Summary.CountersEntry
+	17, // 15: layshaft.v1.Summary.locality:type_name -> layshaft.v1.Locality
+	16, // 16: layshaft.v1.KeySample.keys:type_name -> layshaft.v1.KeyCount
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_job_proto_init() }
@@ -1627,7 +1787,7 @@ func file_layshaft_v1_job_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_job_proto_rawDesc), len(file_layshaft_v1_job_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1373,7 +1373,9 @@ type EndAttempt struct {
 	// sink has one entry per sink port: the sink's own description of its output.
 	Sink [][]byte `protobuf:"bytes,3,rep,name=sink,proto3" json:"sink,omitempty"`
 	// progress is the last progress.
-	Progress      *RunProgress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	Progress *RunProgress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
+	// keys are samples of the keys of the records, by output.
+	Keys          []*v1.KeySample `protobuf:"bytes,5,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1432,6 +1434,13 @@ func (x *EndAttempt) GetSink() [][]byte {
 func (x *EndAttempt) GetProgress() *RunProgress {
 	if x != nil {
 		return x.Progress
+	}
+	return nil
+}
+
+func (x *EndAttempt) GetKeys() []*v1.KeySample {
+	if x != nil {
+		return x.Keys
 	}
 	return nil
 }
@@ -1524,13 +1533,14 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x05Check\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\"(\n" +
 	"\bOpenRuns\x12\x1c\n" +
-	"\tpartition\x18\x01 \x01(\x03R\tpartition\"\x94\x02\n" +
+	"\tpartition\x18\x01 \x01(\x03R\tpartition\"\xc0\x02\n" +
 	"\n" +
 	"EndAttempt\x12.\n" +
 	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12H\n" +
 	"\bcounters\x18\x02 \x03(\v2,.layshaft.runner.v1.EndAttempt.CountersEntryR\bcounters\x12\x12\n" +
 	"\x04sink\x18\x03 \x03(\fR\x04sink\x12;\n" +
-	"\bprogress\x18\x04 \x01(\v2\x1f.layshaft.runner.v1.RunProgressR\bprogress\x1a;\n" +
+	"\bprogress\x18\x04 \x01(\v2\x1f.layshaft.runner.v1.RunProgressR\bprogress\x12*\n" +
+	"\x04keys\x18\x05 \x03(\v2\x16.layshaft.v1.KeySampleR\x04keys\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012\xa6\x01\n" +
@@ -1575,6 +1585,7 @@ var file_layshaft_runner_v1_runner_proto_goTypes = []any{
 	(*v1.Spec)(nil),      // 20: layshaft.v1.Spec
 	(*v1.Failure)(nil),   // 21: layshaft.v1.Failure
 	(*v1.Launch)(nil),    // 22: layshaft.v1.Launch
+	(*v1.KeySample)(nil), // 23: layshaft.v1.KeySample
 }
 var file_layshaft_runner_v1_runner_proto_depIdxs = []int32{
 	20, // 0: layshaft.runner.v1.LoadRequest.spec:type_name -> layshaft.v1.Spec
@@ -1603,15 +1614,16 @@ var file_layshaft_runner_v1_runner_proto_depIdxs = []int32{
 	21, // 23: layshaft.runner.v1.EndAttempt.failure:type_name -> layshaft.v1.Failure
 	19, // 24: layshaft.runner.v1.EndAttempt.counters:type_name -> layshaft.runner.v1.EndAttempt.CountersEntry
 	15, // 25: layshaft.runner.v1.EndAttempt.progress:type_name -> layshaft.runner.v1.RunProgress
-	0,  // 26: layshaft.runner.v1.RunnerService.Load:input_type -> layshaft.runner.v1.LoadRequest
-	2,  // 27: layshaft.runner.v1.RunnerService.Run:input_type -> layshaft.runner.v1.RunRequest
-	1,  // 28: layshaft.runner.v1.RunnerService.Load:output_type -> layshaft.runner.v1.LoadResponse
-	10, // 29: layshaft.runner.v1.RunnerService.Run:output_type -> layshaft.runner.v1.RunResponse
-	28, // [28:30] is the sub-list for method output_type
-	26, // [26:28] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	23, // 26: layshaft.runner.v1.EndAttempt.keys:type_name -> layshaft.v1.KeySample
+	0,  // 27: layshaft.runner.v1.RunnerService.Load:input_type -> layshaft.runner.v1.LoadRequest
+	2,  // 28: layshaft.runner.v1.RunnerService.Run:input_type -> layshaft.runner.v1.RunRequest
+	1,  // 29: layshaft.runner.v1.RunnerService.Load:output_type -> layshaft.runner.v1.LoadResponse
+	10, // 30: layshaft.runner.v1.RunnerService.Run:output_type -> layshaft.runner.v1.RunResponse
+	29, // [29:31] is the sub-list for method output_type
+	27, // [27:29] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_runner_v1_runner_proto_init() }
