@@ -234,6 +234,36 @@ type Manifest struct {
 	Counters map[string]int64 // the user's counters and, with a dot before the name, the engine's
 	Sink     [][]byte         // one entry per sink port: the result of the sink's Close
 	Sum      uint64           // order-dependent hash of all extents before compression
+	// Keys are samples of the keys of its records, for people. They are not stored: a manifest that
+	// was read has none.
+	Keys []KeySample
+}
+
+// MaxKeys and MaxKeyName are the limits of the keys in a KeySample of an attempt, and of the name
+// of a key, in bytes.
+const (
+	MaxKeys    = 16
+	MaxKeyName = 64
+)
+
+// KeySample is a sample of the keys of the records that an attempt, or a stage, wrote to the output
+// Port. It stands for Records records. Squares is the sum of the squares of the records that each
+// sampled key stands for, and Distinct the number of different keys, as far as they were counted.
+// Keys are the most frequent keys, the first one most.
+type KeySample struct {
+	Port     int        `json:"port"`
+	Records  int64      `json:"records"`
+	Squares  int64      `json:"squares"`
+	Distinct int        `json:"distinct"`
+	Keys     []KeyCount `json:"keys,omitempty"`
+}
+
+// KeyCount is a key and how often it occurs. Hash identifies it, in every process. Name is the key
+// as text, and Records the number of its records in the sample, at least.
+type KeyCount struct {
+	Hash    uint64 `json:"hash"`
+	Name    string `json:"name"`
+	Records int64  `json:"records"`
 }
 
 // Bytes returns the stored bytes of all extents.

@@ -43,6 +43,7 @@ type Run struct {
 	Temp     func() Scratch   // makes a scratch file; it is removed when the attempt ends
 	Counters map[string]int64 // filled by the stage function
 	Sink     [][]byte         // filled by the stage function: one entry per sink port
+	Keys     []KeySample      // filled by the stage function: see Manifest.Keys
 	Progress *Progress        // updated by the stage function
 }
 

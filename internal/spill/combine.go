@@ -24,6 +24,7 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/hotkeys"
 	"github.com/layshaft/layshaft/internal/record"
 )
 
@@ -72,6 +73,8 @@ type Combiner[T, A any] struct {
 	adds, sampleAt int
 	sorter         *Sorter
 	single         A // accumulator of one value, for sorter
+
+	skip int // values before the next one for cfg.Keys
 }
 
 // sampleKeys is the number of keys in a table at which it is judged, and leastFolded the least
@@ -114,6 +117,8 @@ type CombinerConfig[T, A any] struct {
 	// Limit is the memory in bytes at which a run is written. Less than 256 KiB counts as 256 KiB.
 	Limit  int64
 	Output Append // receives the runs
+	// Keys samples the keys of the values; nil means that nobody wants them.
+	Keys *hotkeys.Sampler
 
 	sampleKeys int // for tests; zero means the constant
 }
@@ -124,7 +129,7 @@ func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 	if cfg.sampleKeys == 0 {
 		cfg.sampleKeys = sampleKeys
 	}
-	c := &Combiner[T, A]{cfg: cfg, isDirect: true, sampleAt: cfg.sampleKeys}
+	c := &Combiner[T, A]{cfg: cfg, isDirect: true, sampleAt: cfg.sampleKeys, skip: firstSkip(cfg.Keys)}
 	t := reflect.TypeFor[A]()
 	if c.inSlot = t.Size() <= 40 && !HasPointers(t); c.inSlot {
 		c.flat.limit = cfg.Limit
@@ -147,6 +152,9 @@ func (c *Combiner[T, A]) AddString(key string, v *T) error {
 	t := &c.tokens[c.waiting]
 	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
 	if c.isDirect {
+		if c.skip--; c.skip < 0 {
+			c.skip = sampleKey(c.cfg.Keys, t)
+		}
 		err := c.foldValue(t, v)
 		c.scratch = c.scratch[:0]
 		c.isDirect = c.cfg.Direct || len(c.flat.mem)+len(c.index.mem) <= smallTable
@@ -235,6 +243,9 @@ func (c *Combiner[T, A]) chargeIndex(n int) {
 func (c *Combiner[T, A]) foldWaiting() error {
 	n := c.waiting
 	c.waiting = 0
+	for c.skip -= n; c.skip < 0; {
+		c.skip += 1 + sampleKey(c.cfg.Keys, &c.tokens[n+c.skip])
+	}
 	if c.inSlot {
 		add := c.cfg.Add
 		loadSlots(&c.flat, c.tokens[:n])
@@ -304,6 +315,9 @@ func (c *Combiner[T, A]) judge() error {
 func (c *Combiner[T, A]) addSorted(key string, v *T) error {
 	var t token
 	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
+	if c.skip--; c.skip < 0 {
+		c.skip = sampleKey(c.cfg.Keys, &t)
+	}
 	clear(unsafe.Slice(&c.single, 1))
 	c.cfg.Add(&c.single, *v)
 	if err := c.sortOne(unsafe.Slice(unsafe.StringData(key), len(key)), t.hash, &c.single); err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"iter"
 	"unsafe"
+
+	"github.com/layshaft/layshaft/internal/hotkeys"
 )
 
 // byPartition yields the entries of each partition in turn, in the order of arrival. The bits of
@@ -67,6 +69,7 @@ type Sorter struct {
 	used         int64
 	runs         int
 	prefetchSink byte // see prefetch
+	sampleAt     int  // number of entries before the next record for cfg.Keys
 }
 
 // SorterConfig configures a Sorter.
@@ -74,6 +77,10 @@ type SorterConfig struct {
 	Parts  int    // number of partitions, at most MaxParts
 	Limit  int64  // memory in bytes at which a run is written
 	Output Append // receives the runs
+	// Keys samples the keys of the records; nil means that nobody wants them.
+	Keys *hotkeys.Sampler
+	// KeyOf returns the part of a record that Keys counts. Nil means the key.
+	KeyOf func(key, value []byte) []byte
 }
 
 // NewSorter returns an empty Sorter.
@@ -82,7 +89,7 @@ func NewSorter(cfg SorterConfig) *Sorter {
 	for size > minChunk && int64(size) > cfg.Limit/4 {
 		size /= 2
 	}
-	return &Sorter{cfg: cfg, size: size}
+	return &Sorter{cfg: cfg, size: size, sampleAt: firstSkip(cfg.Keys)}
 }
 
 // Begin returns an empty slice for the next record. The caller appends the key and then the value,
@@ -125,6 +132,9 @@ func (s *Sorter) End(part int, b []byte, keyLen int) error {
 	}
 	binary.LittleEndian.PutUint32(s.rest, uint32(keyLen))
 	binary.LittleEndian.PutUint32(s.rest[4:], uint32(len(b)-keyLen))
+	if len(s.entries) >= s.sampleAt {
+		s.sample(b, keyLen)
+	}
 	if len(s.entries) == cap(s.entries) {
 		s.growEntries()
 	}
@@ -136,6 +146,15 @@ func (s *Sorter) End(part int, b []byte, keyLen int) error {
 		return s.writeRun() // the next record would need more memory
 	}
 	return nil
+}
+
+// sample samples the key of the record in b.
+func (s *Sorter) sample(b []byte, keyLen int) {
+	key := b[:keyLen]
+	if s.cfg.KeyOf != nil {
+		key = s.cfg.KeyOf(key, b[keyLen:])
+	}
+	s.sampleAt = len(s.entries) + 1 + s.cfg.Keys.Add(key, Hash(key))
 }
 
 // memoryUsed returns the memory in use, with the scratch of the sort, in bytes.
@@ -193,7 +212,7 @@ func (s *Sorter) Close() {
 		freeRegion(c)
 	}
 	freeRegion(s.mem)
-	*s = Sorter{cfg: s.cfg, size: s.size, runs: s.runs}
+	*s = Sorter{cfg: s.cfg, size: s.size, runs: s.runs, sampleAt: s.sampleAt}
 }
 
 // writeRun writes and removes all records. It removes them even after an error.
@@ -204,6 +223,9 @@ func (s *Sorter) writeRun() error {
 	defer func() {
 		for _, c := range s.chunks {
 			freeRegion(c)
+		}
+		if s.cfg.Keys != nil {
+			s.sampleAt -= len(s.entries)
 		}
 		s.chunks, s.rest, s.used, s.entries = nil, nil, 0, s.entries[:0]
 	}()
