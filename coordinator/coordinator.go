@@ -141,8 +141,8 @@ type Recorder interface {
 	// Submitted gets each new job, and after a restart each job that has not ended. kinds are the
 	// kinds of its stages.
 	Submitted(spec *job.Spec, kinds []string, opt *report.Options)
-	// Ended gets each attempt that has ended. f is nil without a failure.
-	Ended(id job.ID, a report.Attempt, f *job.Failure)
+	// Ended gets each attempt that has ended. f is nil without a failure, and keys without output.
+	Ended(id job.ID, a report.Attempt, f *job.Failure, keys []job.KeySample)
 	// JobEnded gets the final state of a job.
 	JobEnded(st *report.Job)
 	// Reopened reports that an ended job runs again.

@@ -50,5 +50,5 @@ func (c *Coordinator) record(e *sched.AttemptEnded) {
 	s := &e.Summary
 	c.cfg.Recorder.Ended(e.Attempt.Job, report.Attempt{Task: e.Attempt.Task, N: e.Attempt.N, Worker: e.Worker, Started: e.Started, Ended: e.Ended,
 		End: e.End, Speculative: e.Speculative, ReadRecords: s.Counters[readRecords], ReadBytes: s.Counters[readBytes],
-		WroteRecords: s.Records, WroteBytes: s.Bytes, SpilledBytes: s.Counters[spilledBytes]}, e.Failure)
+		WroteRecords: s.Records, WroteBytes: s.Bytes, SpilledBytes: s.Counters[spilledBytes]}, e.Failure, e.Keys)
 }

@@ -147,7 +147,7 @@ func (c *Coordinator) Done(worker string, m *job.Manifest) {
 	for i := range m.Extents {
 		sum.Records += m.Extents[i].Records
 	}
-	_ = c.post(message{ev: sched.AttemptDone{Worker: worker, Attempt: m.Attempt, Summary: sum}})
+	_ = c.post(message{ev: sched.AttemptDone{Worker: worker, Attempt: m.Attempt, Summary: sum, Keys: m.Keys}})
 }
 
 // Failed reports the end of an attempt without output.

@@ -496,6 +496,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	for _, n := range c.plan.counters {
 		run.Counters[n.name] += n.n
 	}
+	run.Keys = e.keys()
 	if e.bad > 0 {
 		run.Counters[badCounter] = e.bad
 	}

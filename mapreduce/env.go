@@ -38,6 +38,7 @@ type env struct {
 	where      func() (path string, offset, line int64)
 	bad        int64
 	quarantine *bursts
+	samplers   []keySampler
 	numbers    map[*node]*uint64    // see counter
 	random     map[*node]*rand.Rand // see draw
 }

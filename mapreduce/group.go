@@ -76,7 +76,7 @@ func group[T, K, U any](n *node, key func(T) K, each func(e *env, push func(*U))
 		write: func(e *env, _ int, w *port) (any, func() error) {
 			part, k := partitioner(n, e, kc, w.parts), new(K)
 			if order == nil {
-				return sorting(e, w, func(b []byte, t *T) ([]byte, int, int) {
+				return sorting(e, w, sampleKeys(e, w, kc, false), func(b []byte, t *T) ([]byte, int, int) {
 					*k = key(*t)
 					b = kc.Append(b, k)
 					kl := len(b)
@@ -87,7 +87,12 @@ func group[T, K, U any](n *node, key func(T) K, each func(e *env, push func(*U))
 			// The key part marks its own end, and the order key follows it. The value begins with
 			// the key part's length.
 			var whole []byte
-			return sorting(e, w, func(b []byte, t *T) ([]byte, int, int) {
+			keyOf := func(key, value []byte) []byte {
+				n, _ := binary.Uvarint(value)
+				return key[:n]
+			}
+			samples := sampleParts(e, w, kc)
+			return sortingBy(e, w, samples, keyOf, func(b []byte, t *T) ([]byte, int, int) {
 				*k = key(*t)
 				whole = kc.Append(whole[:0], k)
 				b = kc.AppendPart(b, k)

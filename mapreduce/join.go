@@ -139,13 +139,13 @@ func semi[L, R, K any](n *node, leftKey func(L) K, rightKey func(R) K, keep bool
 		write: func(e *env, input int, w *port) (any, func() error) {
 			part, k := partitioner(n, e, kc, w.parts), new(K)
 			if input == 0 {
-				return sorting(e, w, func(b []byte, r *R) ([]byte, int, int) {
+				return sorting(e, w, sampleKeys(e, w, kc, false), func(b []byte, r *R) ([]byte, int, int) {
 					*k = rightKey(*r)
 					b = kc.Append(b, k)
 					return b, part(b, spill.Hash(b)), len(b)
 				})
 			}
-			return sorting(e, w, func(b []byte, l *L) ([]byte, int, int) {
+			return sorting(e, w, sampleKeys(e, w, kc, false), func(b []byte, l *L) ([]byte, int, int) {
 				*k = leftKey(*l)
 				b = kc.Append(b, k)
 				kl := len(b)
@@ -338,7 +338,7 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 			part := partitioner(n, e, kc, w.parts)
 			k := new(K)
 			if input == 0 {
-				return sorting(e, w, func(b []byte, l *L) ([]byte, int, int) {
+				return sorting(e, w, sampleKeys(e, w, kc, false), func(b []byte, l *L) ([]byte, int, int) {
 					*k = leftKey(*l)
 					b = kc.Append(b, k)
 					kl := len(b)
@@ -346,7 +346,7 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 					return lc.Append(b, l), p, kl
 				})
 			}
-			return sorting(e, w, func(b []byte, r *R) ([]byte, int, int) {
+			return sorting(e, w, sampleKeys(e, w, kc, false), func(b []byte, r *R) ([]byte, int, int) {
 				*k = rightKey(*r)
 				b = kc.Append(b, k)
 				kl := len(b)

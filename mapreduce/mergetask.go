@@ -40,7 +40,7 @@ func MergeTask[U any](d Dataset[KV[string, string]], m Merge[U], opts ...Shuffle
 		combine: func(e *env, w *port, slices int) error { return mergeParts(e, w, slices, m.Fold) },
 		write: func(e *env, _ int, w *port) (any, func() error) {
 			part := partitioner(n, e, kc, w.parts)
-			return sorting(e, w, func(b []byte, kv *KV[string, string]) ([]byte, int, int) {
+			return sorting(e, w, nil, func(b []byte, kv *KV[string, string]) ([]byte, int, int) {
 				b = append(b, kv.Key...)
 				return append(b, kv.Value...), part(b, spill.Hash(b)), len(kv.Key)
 			})

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/hotkeys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/sketch"
@@ -222,6 +223,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 			Parts: w.parts, Limit: e.memory, Output: w.spill,
 			// a panic must occur while its record is known
 			Direct: e.plan.allowsBad() || e.run.Isolated,
+			Keys:   sampleKeys(e, w, kc, single),
 		})
 		e.closers = append(e.closers, c.Close)
 		if kc.IsString {
@@ -428,12 +430,17 @@ func CountBy[T, K any](d Dataset[T], key func(T) K, opts ...ShuffleOption) Datas
 
 // sorting writes records, encoded and sorted by partition and key, for operators that need all
 // records of a key together.
-func sorting[T any](e *env, w *port, encode func(dst []byte, t *T) (b []byte, part, keyLen int)) (any, func() error) {
+func sorting[T any](e *env, w *port, keys *hotkeys.Sampler, encode func(dst []byte, t *T) (b []byte, part, keyLen int)) (any, func() error) {
+	return sortingBy(e, w, keys, nil, encode)
+}
+
+// sortingBy is sorting for records whose counted key is a part of the record.
+func sortingBy[T any](e *env, w *port, keys *hotkeys.Sampler, keyOf func(key, value []byte) []byte, encode func(dst []byte, t *T) (b []byte, part, keyLen int)) (any, func() error) {
 	output := w.append
 	if e.memory < sortRun {
 		output = w.spill // larger runs would fit into more memory
 	}
-	s := spill.NewSorter(spill.SorterConfig{Parts: w.parts, Limit: min(e.memory, sortRun), Output: output})
+	s := spill.NewSorter(spill.SorterConfig{Parts: w.parts, Limit: min(e.memory, sortRun), Output: output, Keys: keys, KeyOf: keyOf})
 	e.closers = append(e.closers, s.Close)
 	return func(t *T) {
 		b, part, keyLen := encode(s.Begin(), t)

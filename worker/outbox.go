@@ -174,7 +174,8 @@ type reporter struct{ n *Node }
 
 func (r reporter) Done(_ string, m *job.Manifest) {
 	done := &layshaftv1.AttemptDone{Attempt: wire.AttemptToProto(m.Attempt), PartitionBytes: partSizes(m),
-		Summary: &layshaftv1.Summary{Bytes: m.Bytes(), Counters: wire.CountersToProto(m.Counters)}}
+		Summary: &layshaftv1.Summary{Bytes: m.Bytes(), Counters: wire.CountersToProto(m.Counters)},
+		Keys:    wire.KeysToProto(m.Keys)}
 	for i := range m.Extents {
 		done.Summary.Records += m.Extents[i].Records
 	}

@@ -122,6 +122,7 @@ func writeRun(w io.Writer, v *report.RunView) {
 		row(w, s.Stage, s.ReadRecords, bytesize.Format(s.ReadBytes), s.WroteRecords, bytesize.Format(s.WroteBytes), at(s.Local), at(s.Zone), at(s.Remote))
 	}
 	writeQuantiles(w, v)
+	writeHotKeys(w, v)
 	if len(v.Failures) > 0 {
 		row(w)
 		row(w, "ATTEMPTS", "TASKS", "FAILURE", "FIRST")
@@ -141,6 +142,25 @@ func writeRun(w io.Writer, v *report.RunView) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		row(w, name, sums[name])
+	}
+}
+
+// writeHotKeys writes the keys that many records have.
+func writeHotKeys(w io.Writer, v *report.RunView) {
+	head := false
+	for k := range v.Runs {
+		for _, h := range v.Runs[k].HotKeys {
+			if !head {
+				head = true
+				row(w)
+				row(w, "HOT KEY", "SHARE", "RECORDS", "WRITTEN BY", "READ BY")
+			}
+			reader := h.For
+			if h.To >= 0 {
+				reader += fmt.Sprintf(" (stage %d)", h.To)
+			}
+			row(w, h.Key, fmt.Sprintf("%.1f %%", 100*h.Share), fmt.Sprintf("about %d", h.Records), v.Stages[k].Stage, reader)
+		}
 	}
 }
 

@@ -288,7 +288,7 @@ func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Done:
 		var a job.Attempt
 		if a, err = wire.AttemptFromProto(msg.Done.GetAttempt()); err == nil {
-			err = c.Post(sched.AttemptDone{Worker: name, Attempt: a, Summary: wire.SummaryFromProto(msg.Done.GetSummary()), PartitionBytes: msg.Done.GetPartitionBytes()}, x.ack(a))
+			err = c.Post(sched.AttemptDone{Worker: name, Attempt: a, Summary: wire.SummaryFromProto(msg.Done.GetSummary()), PartitionBytes: msg.Done.GetPartitionBytes(), Keys: wire.KeysFromProto(msg.Done.GetKeys())}, x.ack(a))
 		}
 	case *layshaftv1.WorkRequest_Failed:
 		var a job.Attempt

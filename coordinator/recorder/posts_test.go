@@ -22,7 +22,7 @@ func TestPostMortems(t *testing.T) {
 		submit(r)
 		for range 600 {
 			f := &job.Failure{Message: "broke", Detail: "the same", Record: fmt.Sprint("record ", n), Death: &job.Death{Exit: "signal: killed", Stacks: strings.Repeat("s", maxStacks+1)}}
-			r.Ended("j", report.Attempt{Task: job.Task{Index: n}, N: 1, End: report.EndFailed}, f)
+			r.Ended("j", report.Attempt{Task: job.Task{Index: n}, N: 1, End: report.EndFailed}, f, nil)
 			n++
 			if n%200 == 0 {
 				r.write()

@@ -82,6 +82,8 @@ type recording struct {
 	segments []segment
 	obsolete []int
 	postSize int // bytes of post-mortems of this process
+	// keys are the samples of this process, and keysBefore those of earlier ones.
+	keys, keysBefore report.Keys
 }
 
 // New returns a recorder that writes to files while Run runs. With nil files the histories are in
@@ -143,8 +145,8 @@ func (r *Recorder) of(id job.ID) *recording {
 	return x
 }
 
-// Ended records the end of an attempt. f is nil without a failure.
-func (r *Recorder) Ended(id job.ID, a report.Attempt, f *job.Failure) {
+// Ended records the end of an attempt. f is nil without a failure, and keys without output.
+func (r *Recorder) Ended(id job.ID, a report.Attempt, f *job.Failure, keys []job.KeySample) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x := r.of(id)
@@ -153,6 +155,9 @@ func (r *Recorder) Ended(id job.ID, a report.Attempt, f *job.Failure) {
 		x.postMortem(&a, f)
 	}
 	x.run.Attempts = append(x.run.Attempts, a)
+	for i := range keys {
+		x.keys.Add(a.Task.Stage, &keys[i])
+	}
 	x.dirty = true
 }
 
@@ -278,6 +283,7 @@ func (r *Recorder) writeJob(id job.ID) error {
 	}
 	run := x.run // later attempts do not change its slices
 	run.Stages = slices.Clone(run.Stages)
+	keys := x.keys.Clone()
 	from, next := x.from, x.next
 	r.mu.Unlock()
 	for last := false; !last; {
@@ -289,6 +295,7 @@ func (r *Recorder) writeJob(id job.ID) error {
 		}
 		c.Attempts(run.Attempts[from:to], run.Causes)
 		c.PostMortems(postsOf(run.PostMortems, from, to))
+		c.Keys(r.life, keys)
 		if run.Outcome != report.JobRunning {
 			c.End(&run)
 		}
@@ -362,6 +369,8 @@ func (r *Recorder) Open(id job.ID) (*report.Run, error) {
 func (x *recording) copy() *report.Run {
 	run := x.run
 	run.Stages = slices.Clone(run.Stages)
+	run.Keys = x.keys.Clone()
+	run.Keys.Merge(x.keysBefore)
 	return &run
 }
 
@@ -423,7 +432,7 @@ func (x *recording) prepend(old *report.Run) {
 		x.run.Params, x.run.Explain = now.Params, now.Explain
 		x.run.Outcome, x.run.Ended, x.run.Failure = now.Outcome, now.Ended, now.Failure
 	}
-	x.run.ID = now.ID
+	x.run.ID, x.keysBefore, x.run.Keys = now.ID, old.Keys, nil
 	x.run.Lines = slices.Concat(old.Lines, now.Lines)
 	for _, p := range now.PostMortems {
 		p.Index += len(old.Attempts)

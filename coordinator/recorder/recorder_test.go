@@ -72,7 +72,7 @@ func add(r *Recorder, from, to int, id job.ID) {
 		if i%10 == 0 {
 			a.End, f = report.EndFailed, &job.Failure{Message: fmt.Sprint("broke ", i%20)}
 		}
-		r.Ended(id, a, f)
+		r.Ended(id, a, f, []job.KeySample{{Port: 1, Records: 10, Squares: 20, Distinct: 3, Keys: []job.KeyCount{{Hash: 7, Name: "hot", Records: 6}}}})
 	}
 }
 
@@ -92,6 +92,9 @@ func check(t *testing.T, r *Recorder, n int, outcome report.Outcome) {
 	}
 	if len(run.Attempts) != n {
 		t.Fatalf("%d attempts, want %d", len(run.Attempts), n)
+	}
+	if k := run.Keys; len(k) != 1 || k[0].Port != 1 || k[0].Records != int64(10*n) || k[0].Keys[0].Records != int64(6*n) {
+		t.Errorf("keys of %d attempts: %+v", n, k)
 	}
 	for i, a := range run.Attempts {
 		if a.Task.Index != i || i%10 == 0 && run.Causes[a.Cause-1].Message != fmt.Sprint("broke ", i%20) {

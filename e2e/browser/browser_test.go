@@ -268,7 +268,7 @@ func TestPages(t *testing.T) {
 	defer func() { c.stop() }()
 
 	words := filepath.Join(dir, "words.txt")
-	if err := os.WriteFile(words, bytes.Repeat([]byte("the quick brown fox <b>jumps</b>\n"), 200_000), 0o644); err != nil {
+	if err := os.WriteFile(words, bytes.Repeat([]byte("the quick brown fox <b>jumps</b>"+strings.Repeat(" <script>alert(2)</script>\xff", 20)+"\n"), 100_000), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(dir, "words2.txt")
@@ -289,8 +289,12 @@ func TestPages(t *testing.T) {
 	c.hostile(t)
 	pages := map[string]string{"overview": "/", "jobs": "/jobs", "job": "/jobs/" + jobs[1].Job, "compare": "/jobs/" + jobs[0].Job + "/compare/" + jobs[1].Job,
 		"workers": "/workers", "tasks": "/tasks", "function": "/tasks?function=rev", "missing": "/nothing"}
-	for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "tasks", "function"} {
+	for _, name := range []string{"overview", "jobs", "compare", "workers", "tasks", "function", "job"} {
 		b.look(t, name, root+pages[name])
+	}
+	hot := evaluate[string](t, b.tab, `document.querySelector('#hot-keys + div tbody').textContent`)
+	if !strings.Contains(hot, `<script>alert(2)</script>\xff80.`) && !strings.Contains(hot, `<script>alert(2)</script>\xff79.`) {
+		t.Errorf("the hot key is shown as %q", hot)
 	}
 	b.look(t, "hostile", root+"/tasks?function="+url.QueryEscape(evil))
 	b.look(t, "many", root+"/tasks?q=many-&sort=waiting&page=99")

@@ -240,7 +240,7 @@ func (h *host) listen() error {
 				return f
 			}
 			maps.Copy(h.run.Counters, msg.End.GetCounters())
-			h.run.Sink = msg.End.GetSink()
+			h.run.Sink, h.run.Keys = msg.End.GetSink(), wire.KeysFromProto(msg.End.GetKeys())
 			return nil
 		case *runnerv1.RunResponse_Pull, *runnerv1.RunResponse_Close, *runnerv1.RunResponse_Check, *runnerv1.RunResponse_Open:
 			err = h.question(msg)

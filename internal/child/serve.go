@@ -280,7 +280,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	if err != nil {
 		return failed(err)
 	}
-	return &runnerv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed()}
+	return &runnerv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed(), Keys: wire.KeysToProto(r.Keys)}
 }
 
 // scratchAllowance is the number of extra bytes of scratch files requested from the worker at once.

@@ -10,7 +10,7 @@
 // The parts 'J' and 'E' are JSON: the job as submitted, and its end. The part 'A' has attempts as
 // columns of varints, with the names of workers and the causes of failures that they refer to. The
 // part 'L' has lines that user code wrote, and 'P' what was seen at the end of attempts without
-// output.
+// output. The part 'K' has samples of keys.
 //
 // The package does no I/O. It imports package report and the compressor alone.
 package history
@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 	"time"
 
@@ -173,6 +174,20 @@ func (c *Chunk) PostMortems(p []report.PostMortem) {
 	}
 }
 
+// keys is the part 'K'. Life names the process that took the samples. A later part of one process
+// replaces the earlier ones.
+type keys struct {
+	Life string
+	Keys report.Keys
+}
+
+// Keys adds the samples of keys that the process life has taken so far.
+func (c *Chunk) Keys(life string, k report.Keys) {
+	if len(k) > 0 {
+		c.json('K', keys{life, k})
+	}
+}
+
 func zigzag(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
 func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
@@ -204,6 +219,7 @@ func Encode(r *report.Run) []byte {
 	for lines := range slices.Chunk(r.Lines, 1<<13) {
 		c.Lines(lines)
 	}
+	c.Keys("", r.Keys)
 	if r.Outcome != report.JobRunning {
 		c.End(r)
 	}
@@ -218,12 +234,16 @@ type Reader struct {
 	causes  map[report.Cause]int
 	local   []int // indexes plus 1 of the causes of the current chunk
 	missing int
+	keys    map[string]report.Keys // by process
 }
 
 // Run returns what was read so far. It stays valid.
 func (r *Reader) Run() *report.Run {
 	run := r.run
 	run.Lines = sortedLines(run.Lines)
+	for _, life := range slices.Sorted(maps.Keys(r.keys)) {
+		run.Keys.Merge(r.keys[life])
+	}
 	if r.missing > 0 {
 		run.Damaged = report.Plural(r.missing, "part") + " of the history cannot be read; attempts are missing"
 	}
@@ -315,6 +335,14 @@ func (r *Reader) parts(b []byte) error {
 			var p []report.PostMortem
 			if err = json.Unmarshal(content, &p); err == nil {
 				r.run.PostMortems = append(r.run.PostMortems, p...)
+			}
+		case 'K':
+			var k keys
+			if err = json.Unmarshal(content, &k); err == nil {
+				if r.keys == nil {
+					r.keys = map[string]report.Keys{}
+				}
+				r.keys[k.Life] = k.Keys
 			}
 		case 'L':
 			err = r.lines(content)

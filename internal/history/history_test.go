@@ -38,6 +38,7 @@ func TestRoundTrip(t *testing.T) {
 	for _, n := range []int{0, 1, 70_000} {
 		want := sample(max(n, 1), 1)
 		want.Attempts = want.Attempts[:n]
+		want.Keys.Add(1, &job.KeySample{Records: 100, Squares: 1000, Distinct: 9, Keys: []job.KeyCount{{Hash: 1 << 63, Name: "<b>hot", Records: 70}}})
 		got, err := Decode(Encode(want))
 		if err != nil {
 			t.Fatal(err)

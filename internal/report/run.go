@@ -31,6 +31,8 @@ type Run struct {
 	PostMortems []PostMortem
 	// Lines are lines that user code wrote, in order of their numbers.
 	Lines []Line
+	// Keys are samples of the keys of the records that the stages wrote.
+	Keys Keys
 	// Damaged explains which part of the record is missing; empty if it is complete.
 	Damaged string
 }

@@ -67,6 +67,9 @@ type StageRun struct {
 	Skew float64 `json:"skew,omitempty"`
 	// Saved is the share of its input that a combine stage does not pass on, from 0 to 1.
 	Saved float64 `json:"saved,omitempty"`
+	// HotKeys are keys that many of the records have which the stage writes, by operator that reads
+	// them, the hottest first. They come from a sample.
+	HotKeys []KeyShare `json:"hot_keys,omitempty"`
 }
 
 // Operator is an operator of a stage.
@@ -200,6 +203,7 @@ func ViewRun(r *Run, live *Job, running []Attempt, now time.Time) *RunView {
 	v.shares()
 	v.workers(r, running, now)
 	v.failures(r)
+	v.hotKeys(r)
 	v.PostMortems = postMortems(r, running, now)
 	v.findings()
 	if !state.Outcome.IsEnd() {
@@ -465,7 +469,7 @@ func (v *RunView) findings() {
 			}
 			add(k, "attempt %s on %s took %s, %.1f times the median of its stage%s", o.Attempt, o.Worker, time.Duration(o.Value).Round(time.Millisecond), o.Times, why)
 		} else if s.Skew >= 3 && s.Kind != "map" {
-			add(k, "the input is uneven: the largest task of stage %d read %.1f times the median", k, s.Skew)
+			add(k, "the input is uneven: the largest task of stage %d read %.1f times the median%s", k, s.Skew, v.hottest(k))
 		}
 		if spilled := column("spilled"); spilled != nil {
 			add(k, "attempts of stage %d spilled up to %s to disk each; more memory per slot avoids that", k, bytesize.Format(spilled.Values[5]))

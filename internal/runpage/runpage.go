@@ -189,6 +189,28 @@ func (c *Content) Spread() (all []SpreadStage) {
 	return all
 }
 
+// HotKeyRow is a hot key in the table of hot keys.
+type HotKeyRow struct {
+	report.KeyShare
+	Stage string // that writes the records
+	Bar   page.Bar
+}
+
+// Percent is the share of the records in percent.
+func (r *HotKeyRow) Percent() float64 { return 100 * r.Share }
+
+// HotKeys are the hot keys of all stages.
+func (c *Content) HotKeys() (rows []*HotKeyRow) {
+	for k := range c.Runs {
+		for _, h := range c.Runs[k].HotKeys {
+			b := page.Slots(int(1000*h.Share), 1000)
+			b.Label = fmt.Sprintf("%.1f %% of the records", 100*h.Share)
+			rows = append(rows, &HotKeyRow{h, fmt.Sprintf("%d %s", k, c.Stages[k].Stage), b})
+		}
+	}
+	return rows
+}
+
 // WorkerRow is a worker with its share of the work.
 type WorkerRow struct {
 	report.WorkerRun

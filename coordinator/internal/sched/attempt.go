@@ -170,9 +170,9 @@ func (s *Scheduler) attemptDone(ev AttemptDone) {
 		t.committed, t.lastAttempt = n, max(t.lastAttempt, n)
 		ev.Summary.Locality = s.measureLocality(w, st, r.t.Index)
 		if a != nil {
-			s.countEnd(a, EndDone, &ev.Summary, nil)
+			s.countEnd(a, EndDone, &ev, nil)
 		} else {
-			s.countUnseen(st, w, ev.Attempt, &ev.Summary)
+			s.countUnseen(st, w, &ev)
 		}
 		st.addSummary(t, ev.Summary)
 		st.sizes.store(len(st.tasks), r.t.Index, st.partitions(r.t.Stage), ev.PartitionBytes)

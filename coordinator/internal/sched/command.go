@@ -99,9 +99,10 @@ type AttemptEnded struct {
 	Started     time.Time
 	Ended       time.Time // time of the report of the end
 	End         End
-	Speculative bool         // it raced another attempt of its task
-	Summary     Summary      // sizes and counters of a committed attempt, else zero
-	Failure     *job.Failure // why there is no output; nil for other attempts
+	Speculative bool            // it raced another attempt of its task
+	Summary     Summary         // sizes and counters of a committed attempt, else zero
+	Keys        []job.KeySample // of the keys of the records of a committed attempt
+	Failure     *job.Failure    // why there is no output; nil for other attempts
 }
 
 func (Write) command()          {}

@@ -70,6 +70,7 @@ type AttemptDone struct {
 	// PartitionBytes is the stored size of each partition of the first output port; nil when not
 	// reported. It shows where readers run best.
 	PartitionBytes []int64
+	Keys           []job.KeySample // of the keys of its records; no decision depends on them
 }
 
 // AttemptFailed reports an attempt that ended without output.

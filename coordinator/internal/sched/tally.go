@@ -70,27 +70,27 @@ type Tally struct {
 // Tallies returns the counts by StageKind.
 func (s *Scheduler) Tallies() [StageKinds]Tally { return s.tallies }
 
-// countEnd counts the end of an attempt, and reports it to the shell. sum is nil without output,
+// countEnd counts the end of an attempt, and reports it to the shell. done is nil without output,
 // and f without a failure.
-func (s *Scheduler) countEnd(a *attempt, e End, sum *Summary, f *job.Failure) {
+func (s *Scheduler) countEnd(a *attempt, e End, done *AttemptDone, f *job.Failure) {
 	t := &s.tallies[a.stage().kind()]
 	t.Ended[e]++
 	if e == EndDone {
 		t.Took.Add(s.now.Sub(a.started))
 	}
 	ev := AttemptEnded{Attempt: a.id, Worker: a.worker.name, Started: a.started, Ended: s.now, End: e, Speculative: a.speculative, Failure: f}
-	if sum != nil {
-		ev.Summary = *sum
+	if done != nil {
+		ev.Summary, ev.Keys = done.Summary, done.Keys
 	}
 	s.emit(ev)
 }
 
 // countUnseen counts a committed attempt that began in an earlier life of the coordinator.
-func (s *Scheduler) countUnseen(st *stage, w *worker, id job.Attempt, sum *Summary) {
+func (s *Scheduler) countUnseen(st *stage, w *worker, done *AttemptDone) {
 	t := &s.tallies[st.kind()]
 	t.Begun++
 	t.Ended[EndDone]++
-	s.emit(AttemptEnded{Attempt: id, Worker: w.name, Ended: s.now, End: EndDone, Summary: *sum})
+	s.emit(AttemptEnded{Attempt: done.Attempt, Worker: w.name, Ended: s.now, End: EndDone, Summary: done.Summary, Keys: done.Keys})
 }
 
 func (s *Scheduler) countRefused(a *attempt) {

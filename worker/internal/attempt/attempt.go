@@ -198,7 +198,13 @@ func runStage(ctx context.Context, cfg Config) (*job.Manifest, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return cfg.Output.Seal(ctx, r.Counters, r.Sink)
+	m, err := cfg.Output.Seal(ctx, r.Counters, r.Sink)
+	if err == nil && len(r.Keys) > 0 {
+		sealed := *m // the store has m, too
+		sealed.Keys = r.Keys
+		m = &sealed
+	}
+	return m, err
 }
 
 func closeRuns(inputs [][]job.RunReader) {
