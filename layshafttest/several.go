@@ -82,7 +82,9 @@ func (x *Coordinator) member(ctx context.Context, p *process, address string) (e
 	family.Go(func() error { return standby.Run(within, d.standby) })
 	family.Go(func() error { return d.run(within) })
 	family.Go(func() error { return x.joinGossip(within, p, r, address) })
-	family.Go(func() error { return x.leadWhenever(within, p, dir, r, d) })
+	family.Go(func() error {
+		return r.LeadWhenever(within, p.alive, func(ctx context.Context, t *replica.Tenure) error { return x.lead(ctx, p, dir, d, t) })
+	})
 	err = family.Wait()
 	stopTaking()
 	return errors.Join(err, <-took)
@@ -108,53 +110,8 @@ func (x *Coordinator) joinGossip(ctx context.Context, p *process, r *replica.Rep
 	return g.Run(ctx)
 }
 
-// leadWhenever coordinates whenever this member leads, until ctx ends. Before the end of a process
-// that is not killed, another member takes over.
-func (x *Coordinator) leadWhenever(ctx context.Context, p *process, dir *datadir.Member, r *replica.Replica, d *door) error {
-	for {
-		t, err := r.Lead(ctx)
-		if err != nil {
-			return nil // ctx or the replica has ended
-		}
-		within, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		handedOver := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() {
-			defer close(handedOver)
-			defer cancel()
-			if p.alive() {
-				_ = t.Transfer("") // fails if no other one is there
-			}
-		})
-		err = x.lead(within, p, dir, d, t)
-		if !stop() {
-			<-handedOver
-		}
-		cancel()
-		if ctx.Err() != nil || !p.alive() {
-			return nil
-		}
-		select {
-		case <-t.Lost():
-			continue
-		default:
-		}
-		if handOver := t.Transfer(""); handOver != nil && !errors.Is(handOver, replica.ErrNotLeading) {
-			return errors.Join(err, handOver)
-		}
-	}
-}
-
 // lead coordinates during a tenure.
 func (x *Coordinator) lead(ctx context.Context, p *process, dir *datadir.Member, d *door, t *replica.Tenure) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-t.Lost():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	data, err := dir.Lead(t)
 	if err != nil {
 		return err

@@ -112,6 +112,8 @@ type Replica struct {
 	grownBytes, grownEntries atomic.Int64
 	snapshotDue              chan struct{} // capacity 1
 	wg                       sync.WaitGroup
+	// transfer is held during Tenure.Transfer.
+	transfer lock
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -158,7 +160,7 @@ func Open(cfg Config) (_ *Replica, err error) {
 	if !slices.Contains(cfg.Peers, cfg.Address) {
 		return nil, fmt.Errorf("%w: %s lacks the address of this coordinator, %s; add it, or give -advertise the host that -peers names", ErrPeers, strings.Join(cfg.Peers, ","), cfg.Address)
 	}
-	r := &Replica{cfg: cfg, log: cfg.Log, ended: make(chan struct{}), snapshotDue: make(chan struct{}, 1), changed: make(chan struct{})}
+	r := &Replica{cfg: cfg, log: cfg.Log, ended: make(chan struct{}), snapshotDue: make(chan struct{}, 1), transfer: newLock(), changed: make(chan struct{})}
 	disk := cfg.Disk
 	if disk == nil {
 		if err := state.MakeDir(cfg.Dir, 0o700); err != nil {

@@ -16,8 +16,8 @@ type Tenure struct {
 	term uint64
 	lost chan struct{}
 
-	// transfer is held during Transfer, and guards silent: the IDs of members that did not take
-	// over when Transfer asked.
+	// transfer is Replica.transfer. It guards silent: the IDs of members that did not take over in
+	// this term when Transfer asked.
 	transfer lock
 	silent   map[string]bool
 }
@@ -49,14 +49,19 @@ func (r *Replica) Lead(ctx context.Context) (*Tenure, error) {
 	}
 }
 
-// begin registers a tenure, unless leadership has changed.
+// begin registers a tenure, unless leadership has changed. Nobody uses a former one of this term
+// any longer.
 func (r *Replica) begin(term uint64, changes int) *Tenure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.changes != changes || r.raft.State() != raft.Leader {
 		return nil
 	}
-	r.tenure = &Tenure{r: r, term: term, lost: make(chan struct{}), transfer: newLock(), silent: map[string]bool{}}
+	silent := map[string]bool{}
+	if former := r.tenure; former != nil && former.term == term {
+		silent = former.silent
+	}
+	r.tenure = &Tenure{r: r, term: term, lost: make(chan struct{}), transfer: r.transfer, silent: silent}
 	return r.tenure
 }
 

@@ -1,8 +1,11 @@
 package replica
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 )
 
 // A member leads, loses the lead, and leads again. What its former tenure still proposes has no
@@ -38,5 +41,33 @@ func TestBatchOfFormerTenure(t *testing.T) {
 	set(t, again, "end", "1") // applied after the batch
 	if got := get(first.Replica, "key"); got != "2" {
 		t.Errorf("key is %q, want the value of the tenure between", got)
+	}
+}
+
+// TestLeadWhenever leads again after a refused write, and gives up after another error, since nobody
+// can take over.
+func TestLeadWhenever(t *testing.T) {
+	g := startGroupWith(t, 1, 100*time.Millisecond)
+	m, _ := g.leader()
+	refused, broken := fmt.Errorf("a write: %w", ErrNotLeading), errors.New("broken")
+	calls := 0
+	err := m.LeadWhenever(t.Context(), nil, func(ctx context.Context, lead *Tenure) error {
+		if calls++; calls == 1 {
+			return refused
+		}
+		set(t, lead, "key", "1")
+		return broken
+	})
+	if calls != 2 || !errors.Is(err, broken) {
+		t.Errorf("%d calls, %v; want 2, broken", calls, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = m.LeadWhenever(ctx, nil, func(ctx context.Context, _ *Tenure) error {
+		cancel()
+		<-ctx.Done()
+		return broken
+	})
+	if err != nil {
+		t.Errorf("after the end: %v", err)
 	}
 }

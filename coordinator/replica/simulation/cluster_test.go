@@ -116,15 +116,14 @@ func (n *node) start() {
 	ran := make(chan error, 1)
 	go func() { ran <- r.Run(ctx) }()
 	n.c.ended.Go(func() {
-		led := make(chan struct{})
+		led := make(chan error, 1)
 		go func() {
-			defer close(led)
-			p.leadWhenever(ctx)
+			defer ends()
+			led <- r.LeadWhenever(ctx, func() bool { return false }, p.lead)
 		}()
 		err := <-ran
 		ends()
-		<-led
-		err = errors.Join(err, r.Close())
+		err = errors.Join(err, <-led, r.Close())
 		killed := isClosed(p.dead)
 		p.die()
 		if !killed && err != nil {
@@ -224,45 +223,13 @@ func (n *node) running(ctx context.Context) *process {
 	}
 }
 
-// leadWhenever is the loop of package node.
-func (p *process) leadWhenever(ctx context.Context) {
-	for {
-		t, err := p.r.Lead(ctx)
-		if err != nil {
-			return
-		}
-		err = p.lead(ctx, t)
-		p.n.c.log.note("%s leads no longer in term %d: %v", p.n.address, t.Term(), err)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case isClosed(t.Lost()):
-		default:
-			if err := t.Transfer(""); err != nil && !errors.Is(err, replica.ErrNotLeading) {
-				p.n.c.problem("%s ended: %v", p.n.address, err)
-				p.ends()
-				return
-			}
-		}
-	}
-}
-
 // cluster is the name of the cluster.
 const clusterName = "simulated"
 
 // lead coordinates during a tenure, as package node does, without its network.
-func (p *process) lead(ctx context.Context, t *replica.Tenure) error {
+func (p *process) lead(ctx context.Context, t *replica.Tenure) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() {})
-	defer stop()
-	go func() {
-		select {
-		case <-t.Lost():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	name, err := t.Cluster()
 	if err == nil && name == "" {
 		err = t.SetCluster(clusterName)
@@ -293,6 +260,7 @@ func (p *process) lead(ctx context.Context, t *replica.Tenure) error {
 	go func() { maintained <- t.Maintain(ctx) }()
 	p.n.c.led.Store(true)
 	p.n.c.log.note("%s leads in term %d", p.n.address, t.Term())
+	defer func() { p.n.c.log.note("%s leads no longer in term %d: %v", p.n.address, t.Term(), err) }()
 	s := &server{term: t.Term(), t: t, tasks: tasks, jobs: jobs}
 	p.mu.Lock()
 	p.serves = s

@@ -88,7 +88,9 @@ func (c *CoordinatorConfig) takePart(ctx context.Context, p *ports, l *served, d
 	if doors.page != nil {
 		family.Go(func() error { return c.followerPage(p, doors, r, asFollower).serve(within, doors.page, p.tls, c.Log) })
 	}
-	family.Go(func() error { return c.leadWhenever(within, p, doors, dir, r) })
+	family.Go(func() error {
+		return r.LeadWhenever(within, nil, func(ctx context.Context, t *replica.Tenure) error { return c.lead(ctx, p, doors, dir, r, t) })
+	})
 	family.Go(func() error {
 		select {
 		case err := <-took:
@@ -153,73 +155,9 @@ func (c *CoordinatorConfig) joinGossip(ctx context.Context, p *ports, r *replica
 	return family.Wait()
 }
 
-// leadWhenever coordinates whenever this member leads, until ctx ends.
-func (c *CoordinatorConfig) leadWhenever(ctx context.Context, p *ports, d *doors, dir *datadir.Member, r *replica.Replica) error {
-	for {
-		t, err := r.Lead(ctx)
-		if err != nil {
-			return nil // ctx or the replica has ended
-		}
-		// At the end of this process another member takes over first: until then, this one serves.
-		within, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		handedOver := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() {
-			defer close(handedOver)
-			defer cancel()
-			if err := t.Transfer(""); err != nil {
-				c.Log.Debug("no other coordinator takes over", "err", err)
-			}
-		})
-		err = c.lead(within, p, d, dir, r, t)
-		if !stop() {
-			<-handedOver
-		}
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case lost(t):
-			c.Log.Warn("another coordinator leads now", "leader", r.Leader())
-		default:
-			// Writes also fail during a transfer, shortly before the tenure is lost.
-			handOver := t.Transfer("")
-			if errors.Is(handOver, replica.ErrNotLeading) && !errors.Is(err, replica.ErrDamaged) {
-				c.Log.Info("leading ends", "err", err)
-				break
-			}
-			c.Log.Error("leading failed; another coordinator takes over", "err", err)
-			damaged := errors.Is(err, replica.ErrDamaged)
-			if handOver != nil && !damaged {
-				return fmt.Errorf("coordinator: %w", handOver)
-			}
-			if damaged {
-				return err
-			}
-		}
-	}
-}
-
-func lost(t *replica.Tenure) bool {
-	select {
-	case <-t.Lost():
-		return true
-	default:
-		return false
-	}
-}
-
 // lead coordinates during a tenure.
 func (c *CoordinatorConfig) lead(ctx context.Context, p *ports, d *doors, dir *datadir.Member, r *replica.Replica, t *replica.Tenure) error {
 	began := time.Now()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-t.Lost():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	data, err := dir.Lead(t)
 	if err != nil {
 		return err
