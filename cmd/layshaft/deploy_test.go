@@ -44,11 +44,12 @@ func TestDeployFilesNameFlags(t *testing.T) {
 			}
 		}
 	}
-	check("[Dk]*", regexp.MustCompile(`(LAYSHAFT_[A-Z_]+)`), envs)
-	check("kubernetes.yaml", regexp.MustCompile(`[\[ ]-([a-z][a-z-]+)[=\],]`), flags)
+	check("Dockerfile", regexp.MustCompile(`(LAYSHAFT_[A-Z_]+)`), envs)
+	check("kubernetes/*/*.yaml", regexp.MustCompile(`(LAYSHAFT_[A-Z_]+)`), envs)
+	check("kubernetes/*/*.yaml", regexp.MustCompile(`[\[ ]-([a-z][a-z-]+)[=\],]`), flags)
 	check("systemd/*.service", regexp.MustCompile(`[ (]-([a-z][a-z-]+)`), flags)
 	check("systemd/*.conf", regexp.MustCompile(`(?m)^#?([a-z][a-z-]+) =`), flags)
-	if files < 7 {
+	if files < 14 {
 		t.Errorf("only %d files found", files)
 	}
 }

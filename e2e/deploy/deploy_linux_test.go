@@ -275,7 +275,7 @@ func (c *container) terminate(t *testing.T) {
 // ready when it has joined.
 func healthy(t *testing.T, at string) {
 	t.Helper()
-	b, err := os.ReadFile("../../deploy/kubernetes.yaml")
+	b, err := os.ReadFile("../../deploy/kubernetes/base/layshaft.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
