@@ -95,6 +95,7 @@ vuln: ## known vulnerabilities in what is linked
 
 deploy: ## what lies in deploy/, as far as that goes without running it there (see deploy/README.md)
 	cd tools/kubernetes && go test ./...
+	cd tools/prometheus && go test ./...
 	LAYSHAFT_E2E_HEAVY=1 go test -count=1 ./e2e/deploy
 
 openapi: ## requests and answers of the HTTP API against its description
