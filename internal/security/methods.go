@@ -18,6 +18,7 @@ var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/Drop":        {Client},
 	"/layshaft.v1.CoordinatorService/Watch":       {Client, Reader},
 	"/layshaft.v1.CoordinatorService/ListJobs":    {Client, Reader},
+	"/layshaft.v1.CoordinatorService/GetLaunch":   {Client},
 	"/layshaft.v1.CoordinatorService/GetHistory":  {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetOutput":   {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetSpec":     {Client, Reader, Worker},

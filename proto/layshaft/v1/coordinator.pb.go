@@ -1442,6 +1442,98 @@ func (x *GetSpecResponse) GetData() []byte {
 	return nil
 }
 
+// GetLaunchRequest names an attempt.
+type GetLaunchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// attempt is the attempt. Number zero means the latest one of the task that failed, else any one.
+	Attempt       *Attempt `protobuf:"bytes,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLaunchRequest) Reset() {
+	*x = GetLaunchRequest{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLaunchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLaunchRequest) ProtoMessage() {}
+
+func (x *GetLaunchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLaunchRequest.ProtoReflect.Descriptor instead.
+func (*GetLaunchRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetLaunchRequest) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+// GetLaunchResponse is a piece of the encoded Launch.
+type GetLaunchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// data is at most 256 KiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLaunchResponse) Reset() {
+	*x = GetLaunchResponse{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLaunchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLaunchResponse) ProtoMessage() {}
+
+func (x *GetLaunchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLaunchResponse.ProtoReflect.Descriptor instead.
+func (*GetLaunchResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetLaunchResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // GetHistoryRequest names a job.
 type GetHistoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1453,7 +1545,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1557,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[19]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1570,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{19}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetHistoryRequest) GetJob() string {
@@ -1499,7 +1591,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1603,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[20]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1616,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{20}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetHistoryResponse) GetData() []byte {
@@ -1547,7 +1639,7 @@ type GetOutputRequest struct {
 
 func (x *GetOutputRequest) Reset() {
 	*x = GetOutputRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +1651,7 @@ func (x *GetOutputRequest) String() string {
 func (*GetOutputRequest) ProtoMessage() {}
 
 func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +1664,7 @@ func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputRequest.ProtoReflect.Descriptor instead.
 func (*GetOutputRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetOutputRequest) GetJob() string {
@@ -1600,7 +1692,7 @@ type GetOutputResponse struct {
 
 func (x *GetOutputResponse) Reset() {
 	*x = GetOutputResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1704,7 @@ func (x *GetOutputResponse) String() string {
 func (*GetOutputResponse) ProtoMessage() {}
 
 func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1717,7 @@ func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputResponse.ProtoReflect.Descriptor instead.
 func (*GetOutputResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetOutputResponse) GetLines() []*OutputLine {
@@ -1650,7 +1742,7 @@ type JobCode struct {
 
 func (x *JobCode) Reset() {
 	*x = JobCode{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1754,7 @@ func (x *JobCode) String() string {
 func (*JobCode) ProtoMessage() {}
 
 func (x *JobCode) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1767,7 @@ func (x *JobCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCode.ProtoReflect.Descriptor instead.
 func (*JobCode) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *JobCode) GetSpec() *Spec {
@@ -1712,7 +1804,7 @@ type CommitsRequest struct {
 
 func (x *CommitsRequest) Reset() {
 	*x = CommitsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1816,7 @@ func (x *CommitsRequest) String() string {
 func (*CommitsRequest) ProtoMessage() {}
 
 func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1829,7 @@ func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsRequest.ProtoReflect.Descriptor instead.
 func (*CommitsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CommitsRequest) GetJob() string {
@@ -1770,7 +1862,7 @@ type CommitsResponse struct {
 
 func (x *CommitsResponse) Reset() {
 	*x = CommitsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1874,7 @@ func (x *CommitsResponse) String() string {
 func (*CommitsResponse) ProtoMessage() {}
 
 func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1887,7 @@ func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsResponse.ProtoReflect.Descriptor instead.
 func (*CommitsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CommitsResponse) GetCommits() []*Producer {
@@ -1834,7 +1926,7 @@ type ReportLostRequest struct {
 
 func (x *ReportLostRequest) Reset() {
 	*x = ReportLostRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +1938,7 @@ func (x *ReportLostRequest) String() string {
 func (*ReportLostRequest) ProtoMessage() {}
 
 func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +1951,7 @@ func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostRequest.ProtoReflect.Descriptor instead.
 func (*ReportLostRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReportLostRequest) GetAttempt() *Attempt {
@@ -1885,7 +1977,7 @@ type ReportLostResponse struct {
 
 func (x *ReportLostResponse) Reset() {
 	*x = ReportLostResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +1989,7 @@ func (x *ReportLostResponse) String() string {
 func (*ReportLostResponse) ProtoMessage() {}
 
 func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2002,7 @@ func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostResponse.ProtoReflect.Descriptor instead.
 func (*ReportLostResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 // ListWorkersRequest requests a list of workers.
@@ -1922,7 +2014,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2026,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2039,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 // ListWorkersResponse lists workers by name.
@@ -1963,7 +2055,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2067,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2080,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerStatus {
@@ -2018,7 +2110,7 @@ type AwayWorker struct {
 
 func (x *AwayWorker) Reset() {
 	*x = AwayWorker{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2122,7 @@ func (x *AwayWorker) String() string {
 func (*AwayWorker) ProtoMessage() {}
 
 func (x *AwayWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2135,7 @@ func (x *AwayWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwayWorker.ProtoReflect.Descriptor instead.
 func (*AwayWorker) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AwayWorker) GetId() string {
@@ -2086,7 +2178,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2190,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2203,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WorkerStatus) GetHello() *Hello {
@@ -2181,7 +2273,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2285,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2298,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DetachRequest) GetJob() string {
@@ -2225,7 +2317,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2329,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2342,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 // DrainWorkerRequest names a worker. If it is away, the coordinator no longer waits for its files.
@@ -2264,7 +2356,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2276,7 +2368,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2289,7 +2381,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -2308,7 +2400,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2412,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2425,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 // FindFilesRequest requests a list of a dataset's files.
@@ -2349,7 +2441,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2453,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2466,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -2402,7 +2494,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2506,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2519,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -2453,7 +2545,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2557,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2570,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PutCodeRequest) GetBody() isPutCodeRequest_Body {
@@ -2533,7 +2625,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2545,7 +2637,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2558,7 +2650,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 // GetCodeRequest names a program.
@@ -2572,7 +2664,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2584,7 +2676,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2597,7 +2689,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2618,7 +2710,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2722,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2735,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2662,7 +2754,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2766,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2779,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2701,7 +2793,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2805,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2818,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2759,7 +2851,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2863,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2876,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WorkRequest) GetBody() isWorkRequest_Body {
@@ -2957,7 +3049,7 @@ type OutputLines struct {
 
 func (x *OutputLines) Reset() {
 	*x = OutputLines{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3061,7 @@ func (x *OutputLines) String() string {
 func (*OutputLines) ProtoMessage() {}
 
 func (x *OutputLines) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3074,7 @@ func (x *OutputLines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLines.ProtoReflect.Descriptor instead.
 func (*OutputLines) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *OutputLines) GetJob() string {
@@ -3021,7 +3113,7 @@ type OutputLine struct {
 
 func (x *OutputLine) Reset() {
 	*x = OutputLine{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3125,7 @@ func (x *OutputLine) String() string {
 func (*OutputLine) ProtoMessage() {}
 
 func (x *OutputLine) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3138,7 @@ func (x *OutputLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLine.ProtoReflect.Descriptor instead.
 func (*OutputLine) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *OutputLine) GetText() []byte {
@@ -3147,7 +3239,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3251,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3264,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Hello) GetWorker() string {
@@ -3335,7 +3427,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3347,7 +3439,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3360,7 +3452,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -3399,7 +3491,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3503,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3516,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -3488,7 +3580,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3592,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3605,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -3557,7 +3649,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3569,7 +3661,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3582,7 +3674,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -3610,7 +3702,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3622,7 +3714,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3635,7 +3727,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -3654,7 +3746,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3666,7 +3758,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3679,7 +3771,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
 }
 
 // WorkResponse is a message to a worker.
@@ -3706,7 +3798,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3718,7 +3810,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3731,7 +3823,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *WorkResponse) GetBody() isWorkResponse_Body {
@@ -3920,7 +4012,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3932,7 +4024,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3945,7 +4037,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -3973,7 +4065,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3985,7 +4077,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3998,7 +4090,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -4029,7 +4121,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4041,7 +4133,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4054,7 +4146,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -4101,7 +4193,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4113,7 +4205,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4126,7 +4218,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{60}
 }
 
 // Drained means that a draining worker can leave.
@@ -4138,7 +4230,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4150,7 +4242,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4163,7 +4255,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{61}
 }
 
 // Fault is a detail of the status of a failed RPC, so that both ends see the same error.
@@ -4179,7 +4271,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4191,7 +4283,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4204,7 +4296,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{60}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Fault) GetReason() string {
@@ -4328,6 +4420,10 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x16\n" +
 	"\x06splits\x18\x02 \x01(\bR\x06splits\"%\n" +
 	"\x0fGetSpecResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"B\n" +
+	"\x10GetLaunchRequest\x12.\n" +
+	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"'\n" +
+	"\x11GetLaunchResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"%\n" +
 	"\x11GetHistoryRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"(\n" +
@@ -4501,8 +4597,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aDrained\"O\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\xea\n" +
-	"\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\xb8\v\n" +
 	"\x12CoordinatorService\x12C\n" +
 	"\x06Submit\x12\x1a.layshaft.v1.SubmitRequest\x1a\x1b.layshaft.v1.SubmitResponse(\x01\x12;\n" +
 	"\x04Plan\x12\x18.layshaft.v1.PlanRequest\x1a\x19.layshaft.v1.PlanResponse\x12A\n" +
@@ -4510,7 +4605,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04Drop\x12\x18.layshaft.v1.DropRequest\x1a\x19.layshaft.v1.DropResponse\x12@\n" +
 	"\x05Watch\x12\x19.layshaft.v1.WatchRequest\x1a\x1a.layshaft.v1.WatchResponse0\x01\x12G\n" +
 	"\bListJobs\x12\x1c.layshaft.v1.ListJobsRequest\x1a\x1d.layshaft.v1.ListJobsResponse\x12F\n" +
-	"\aGetSpec\x12\x1b.layshaft.v1.GetSpecRequest\x1a\x1c.layshaft.v1.GetSpecResponse0\x01\x12O\n" +
+	"\aGetSpec\x12\x1b.layshaft.v1.GetSpecRequest\x1a\x1c.layshaft.v1.GetSpecResponse0\x01\x12L\n" +
+	"\tGetLaunch\x12\x1d.layshaft.v1.GetLaunchRequest\x1a\x1e.layshaft.v1.GetLaunchResponse0\x01\x12O\n" +
 	"\n" +
 	"GetHistory\x12\x1e.layshaft.v1.GetHistoryRequest\x1a\x1f.layshaft.v1.GetHistoryResponse0\x01\x12L\n" +
 	"\tGetOutput\x12\x1d.layshaft.v1.GetOutputRequest\x1a\x1e.layshaft.v1.GetOutputResponse0\x01\x12F\n" +
@@ -4538,7 +4634,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -4559,158 +4655,163 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*ListJobsResponse)(nil),    // 16: layshaft.v1.ListJobsResponse
 	(*GetSpecRequest)(nil),      // 17: layshaft.v1.GetSpecRequest
 	(*GetSpecResponse)(nil),     // 18: layshaft.v1.GetSpecResponse
-	(*GetHistoryRequest)(nil),   // 19: layshaft.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),  // 20: layshaft.v1.GetHistoryResponse
-	(*GetOutputRequest)(nil),    // 21: layshaft.v1.GetOutputRequest
-	(*GetOutputResponse)(nil),   // 22: layshaft.v1.GetOutputResponse
-	(*JobCode)(nil),             // 23: layshaft.v1.JobCode
-	(*CommitsRequest)(nil),      // 24: layshaft.v1.CommitsRequest
-	(*CommitsResponse)(nil),     // 25: layshaft.v1.CommitsResponse
-	(*ReportLostRequest)(nil),   // 26: layshaft.v1.ReportLostRequest
-	(*ReportLostResponse)(nil),  // 27: layshaft.v1.ReportLostResponse
-	(*ListWorkersRequest)(nil),  // 28: layshaft.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil), // 29: layshaft.v1.ListWorkersResponse
-	(*AwayWorker)(nil),          // 30: layshaft.v1.AwayWorker
-	(*WorkerStatus)(nil),        // 31: layshaft.v1.WorkerStatus
-	(*DetachRequest)(nil),       // 32: layshaft.v1.DetachRequest
-	(*DetachResponse)(nil),      // 33: layshaft.v1.DetachResponse
-	(*DrainWorkerRequest)(nil),  // 34: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 35: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 36: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 37: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 38: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 39: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 40: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 41: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 42: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 43: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 44: layshaft.v1.WorkRequest
-	(*OutputLines)(nil),         // 45: layshaft.v1.OutputLines
-	(*OutputLine)(nil),          // 46: layshaft.v1.OutputLine
-	(*Hello)(nil),               // 47: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 48: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 49: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 50: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 51: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 52: layshaft.v1.Moved
-	(*Leaving)(nil),             // 53: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 54: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 55: layshaft.v1.Producer
-	(*Peers)(nil),               // 56: layshaft.v1.Peers
-	(*Welcome)(nil),             // 57: layshaft.v1.Welcome
-	(*Drain)(nil),               // 58: layshaft.v1.Drain
-	(*Drained)(nil),             // 59: layshaft.v1.Drained
-	(*Fault)(nil),               // 60: layshaft.v1.Fault
-	nil,                         // 61: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 62: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 63: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 64: layshaft.v1.Outcome
-	(*Failure)(nil),             // 65: layshaft.v1.Failure
-	(*Summary)(nil),             // 66: layshaft.v1.Summary
-	(*Spec)(nil),                // 67: layshaft.v1.Spec
-	(*Attempt)(nil),             // 68: layshaft.v1.Attempt
-	(*FileInfo)(nil),            // 69: layshaft.v1.FileInfo
-	(*KeySample)(nil),           // 70: layshaft.v1.KeySample
-	(*Launch)(nil),              // 71: layshaft.v1.Launch
+	(*GetLaunchRequest)(nil),    // 19: layshaft.v1.GetLaunchRequest
+	(*GetLaunchResponse)(nil),   // 20: layshaft.v1.GetLaunchResponse
+	(*GetHistoryRequest)(nil),   // 21: layshaft.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),  // 22: layshaft.v1.GetHistoryResponse
+	(*GetOutputRequest)(nil),    // 23: layshaft.v1.GetOutputRequest
+	(*GetOutputResponse)(nil),   // 24: layshaft.v1.GetOutputResponse
+	(*JobCode)(nil),             // 25: layshaft.v1.JobCode
+	(*CommitsRequest)(nil),      // 26: layshaft.v1.CommitsRequest
+	(*CommitsResponse)(nil),     // 27: layshaft.v1.CommitsResponse
+	(*ReportLostRequest)(nil),   // 28: layshaft.v1.ReportLostRequest
+	(*ReportLostResponse)(nil),  // 29: layshaft.v1.ReportLostResponse
+	(*ListWorkersRequest)(nil),  // 30: layshaft.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil), // 31: layshaft.v1.ListWorkersResponse
+	(*AwayWorker)(nil),          // 32: layshaft.v1.AwayWorker
+	(*WorkerStatus)(nil),        // 33: layshaft.v1.WorkerStatus
+	(*DetachRequest)(nil),       // 34: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 35: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 36: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 37: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 38: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 39: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 40: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 41: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 42: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 43: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 44: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 45: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 46: layshaft.v1.WorkRequest
+	(*OutputLines)(nil),         // 47: layshaft.v1.OutputLines
+	(*OutputLine)(nil),          // 48: layshaft.v1.OutputLine
+	(*Hello)(nil),               // 49: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 50: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 51: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 52: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 53: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 54: layshaft.v1.Moved
+	(*Leaving)(nil),             // 55: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 56: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 57: layshaft.v1.Producer
+	(*Peers)(nil),               // 58: layshaft.v1.Peers
+	(*Welcome)(nil),             // 59: layshaft.v1.Welcome
+	(*Drain)(nil),               // 60: layshaft.v1.Drain
+	(*Drained)(nil),             // 61: layshaft.v1.Drained
+	(*Fault)(nil),               // 62: layshaft.v1.Fault
+	nil,                         // 63: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 64: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 65: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 66: layshaft.v1.Outcome
+	(*Failure)(nil),             // 67: layshaft.v1.Failure
+	(*Summary)(nil),             // 68: layshaft.v1.Summary
+	(*Attempt)(nil),             // 69: layshaft.v1.Attempt
+	(*Spec)(nil),                // 70: layshaft.v1.Spec
+	(*FileInfo)(nil),            // 71: layshaft.v1.FileInfo
+	(*KeySample)(nil),           // 72: layshaft.v1.KeySample
+	(*Launch)(nil),              // 73: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
 	1,  // 2: layshaft.v1.PlanRequest.header:type_name -> layshaft.v1.SubmitHeader
 	12, // 3: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	64, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	65, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	66, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	67, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
 	14, // 6: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
 	13, // 7: layshaft.v1.JobStatus.idle:type_name -> layshaft.v1.IdleAttempt
-	66, // 8: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	68, // 8: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
 	12, // 9: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	46, // 10: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
-	67, // 11: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
-	2,  // 12: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	55, // 13: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
-	61, // 14: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	68, // 15: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
-	31, // 16: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	30, // 17: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
-	47, // 18: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	69, // 19: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
-	2,  // 20: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	47, // 21: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	48, // 22: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	50, // 23: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	51, // 24: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
-	26, // 25: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	53, // 26: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	52, // 27: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	58, // 28: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	45, // 29: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
-	46, // 30: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
-	68, // 31: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
-	68, // 32: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	49, // 33: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	68, // 34: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	68, // 35: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	66, // 36: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	70, // 37: layshaft.v1.AttemptDone.keys:type_name -> layshaft.v1.KeySample
-	68, // 38: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	65, // 39: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	68, // 40: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	57, // 41: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	71, // 42: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	68, // 43: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	68, // 44: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	68, // 45: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	58, // 46: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	55, // 47: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
-	56, // 48: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	59, // 49: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	68, // 50: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	62, // 51: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	63, // 52: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	65, // 53: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
-	0,  // 54: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
-	7,  // 55: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
-	4,  // 56: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
-	6,  // 57: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
-	10, // 58: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
-	15, // 59: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
-	17, // 60: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
-	19, // 61: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
-	21, // 62: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
-	24, // 63: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	26, // 64: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	28, // 65: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	32, // 66: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	34, // 67: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	36, // 68: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	38, // 69: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	40, // 70: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	42, // 71: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	44, // 72: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 73: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	8,  // 74: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
-	5,  // 75: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	9,  // 76: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	11, // 77: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	16, // 78: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	18, // 79: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	20, // 80: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
-	22, // 81: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
-	25, // 82: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	27, // 83: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	29, // 84: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	33, // 85: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	35, // 86: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	37, // 87: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	39, // 88: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	41, // 89: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	43, // 90: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	54, // 91: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	73, // [73:92] is the sub-list for method output_type
-	54, // [54:73] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	69, // 10: layshaft.v1.GetLaunchRequest.attempt:type_name -> layshaft.v1.Attempt
+	48, // 11: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
+	70, // 12: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	2,  // 13: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
+	57, // 14: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
+	63, // 15: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	69, // 16: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	33, // 17: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
+	32, // 18: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
+	49, // 19: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	71, // 20: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	2,  // 21: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
+	49, // 22: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	50, // 23: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	52, // 24: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	53, // 25: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	28, // 26: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
+	55, // 27: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	54, // 28: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	60, // 29: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	47, // 30: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
+	48, // 31: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
+	69, // 32: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
+	69, // 33: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	51, // 34: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	69, // 35: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	69, // 36: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	68, // 37: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	72, // 38: layshaft.v1.AttemptDone.keys:type_name -> layshaft.v1.KeySample
+	69, // 39: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	67, // 40: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	69, // 41: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	59, // 42: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	73, // 43: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	69, // 44: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	69, // 45: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	69, // 46: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	60, // 47: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	57, // 48: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
+	58, // 49: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	61, // 50: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	69, // 51: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	64, // 52: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	65, // 53: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	67, // 54: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	0,  // 55: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
+	7,  // 56: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
+	4,  // 57: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
+	6,  // 58: layshaft.v1.CoordinatorService.Drop:input_type -> layshaft.v1.DropRequest
+	10, // 59: layshaft.v1.CoordinatorService.Watch:input_type -> layshaft.v1.WatchRequest
+	15, // 60: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
+	17, // 61: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
+	19, // 62: layshaft.v1.CoordinatorService.GetLaunch:input_type -> layshaft.v1.GetLaunchRequest
+	21, // 63: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
+	23, // 64: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
+	26, // 65: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	28, // 66: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	30, // 67: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	34, // 68: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	36, // 69: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	38, // 70: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	40, // 71: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	42, // 72: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	44, // 73: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	46, // 74: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 75: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	8,  // 76: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
+	5,  // 77: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	9,  // 78: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	11, // 79: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	16, // 80: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	18, // 81: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	20, // 82: layshaft.v1.CoordinatorService.GetLaunch:output_type -> layshaft.v1.GetLaunchResponse
+	22, // 83: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
+	24, // 84: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
+	27, // 85: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	29, // 86: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	31, // 87: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	35, // 88: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	37, // 89: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	39, // 90: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	41, // 91: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	43, // 92: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	45, // 93: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	56, // 94: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	75, // [75:95] is the sub-list for method output_type
+	55, // [55:75] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_coordinator_proto_init() }
@@ -4724,11 +4825,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[38].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[40].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[44].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[46].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -4739,7 +4840,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Drain)(nil),
 		(*WorkRequest_Output)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[54].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[56].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -4757,7 +4858,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   64,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,7 @@ const (
 	CoordinatorService_Watch_FullMethodName       = "/layshaft.v1.CoordinatorService/Watch"
 	CoordinatorService_ListJobs_FullMethodName    = "/layshaft.v1.CoordinatorService/ListJobs"
 	CoordinatorService_GetSpec_FullMethodName     = "/layshaft.v1.CoordinatorService/GetSpec"
+	CoordinatorService_GetLaunch_FullMethodName   = "/layshaft.v1.CoordinatorService/GetLaunch"
 	CoordinatorService_GetHistory_FullMethodName  = "/layshaft.v1.CoordinatorService/GetHistory"
 	CoordinatorService_GetOutput_FullMethodName   = "/layshaft.v1.CoordinatorService/GetOutput"
 	CoordinatorService_Commits_FullMethodName     = "/layshaft.v1.CoordinatorService/Commits"
@@ -66,6 +67,9 @@ type CoordinatorServiceClient interface {
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
 	// GetSpec returns a submitted job, in pieces of the encoded JobCode.
 	GetSpec(ctx context.Context, in *GetSpecRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSpecResponse], error)
+	// GetLaunch returns the exact input of an attempt, to run it again elsewhere, in pieces of the
+	// encoded Launch.
+	GetLaunch(ctx context.Context, in *GetLaunchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetLaunchResponse], error)
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error)
 	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
@@ -196,9 +200,28 @@ func (c *coordinatorServiceClient) GetSpec(ctx context.Context, in *GetSpecReque
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetSpecClient = grpc.ServerStreamingClient[GetSpecResponse]
 
+func (c *coordinatorServiceClient) GetLaunch(ctx context.Context, in *GetLaunchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetLaunchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[3], CoordinatorService_GetLaunch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetLaunchRequest, GetLaunchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetLaunchClient = grpc.ServerStreamingClient[GetLaunchResponse]
+
 func (c *coordinatorServiceClient) GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[3], CoordinatorService_GetHistory_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_GetHistory_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +240,7 @@ type CoordinatorService_GetHistoryClient = grpc.ServerStreamingClient[GetHistory
 
 func (c *coordinatorServiceClient) GetOutput(ctx context.Context, in *GetOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetOutputResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_GetOutput_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_GetOutput_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +259,7 @@ type CoordinatorService_GetOutputClient = grpc.ServerStreamingClient[GetOutputRe
 
 func (c *coordinatorServiceClient) Commits(ctx context.Context, in *CommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_Commits_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_Commits_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +318,7 @@ func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWor
 
 func (c *coordinatorServiceClient) FindFiles(ctx context.Context, in *FindFilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindFilesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_FindFiles_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_FindFiles_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +337,7 @@ type CoordinatorService_FindFilesClient = grpc.ServerStreamingClient[FindFilesRe
 
 func (c *coordinatorServiceClient) PutCode(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutCodeRequest, PutCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_PutCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_PutCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -327,7 +350,7 @@ type CoordinatorService_PutCodeClient = grpc.ClientStreamingClient[PutCodeReques
 
 func (c *coordinatorServiceClient) GetCode(ctx context.Context, in *GetCodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_GetCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_GetCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -346,7 +369,7 @@ type CoordinatorService_GetCodeClient = grpc.ServerStreamingClient[GetCodeRespon
 
 func (c *coordinatorServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_Backup_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[10], CoordinatorService_Backup_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +388,7 @@ type CoordinatorService_BackupClient = grpc.ServerStreamingClient[BackupResponse
 
 func (c *coordinatorServiceClient) Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[10], CoordinatorService_Work_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[11], CoordinatorService_Work_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -400,6 +423,9 @@ type CoordinatorServiceServer interface {
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
 	// GetSpec returns a submitted job, in pieces of the encoded JobCode.
 	GetSpec(*GetSpecRequest, grpc.ServerStreamingServer[GetSpecResponse]) error
+	// GetLaunch returns the exact input of an attempt, to run it again elsewhere, in pieces of the
+	// encoded Launch.
+	GetLaunch(*GetLaunchRequest, grpc.ServerStreamingServer[GetLaunchResponse]) error
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error
 	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
@@ -459,6 +485,9 @@ func (UnimplementedCoordinatorServiceServer) ListJobs(context.Context, *ListJobs
 }
 func (UnimplementedCoordinatorServiceServer) GetSpec(*GetSpecRequest, grpc.ServerStreamingServer[GetSpecResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetSpec not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) GetLaunch(*GetLaunchRequest, grpc.ServerStreamingServer[GetLaunchResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetLaunch not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetHistory not implemented")
@@ -617,6 +646,17 @@ func _CoordinatorService_GetSpec_Handler(srv interface{}, stream grpc.ServerStre
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetSpecServer = grpc.ServerStreamingServer[GetSpecResponse]
+
+func _CoordinatorService_GetLaunch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetLaunchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CoordinatorServiceServer).GetLaunch(m, &grpc.GenericServerStream[GetLaunchRequest, GetLaunchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetLaunchServer = grpc.ServerStreamingServer[GetLaunchResponse]
 
 func _CoordinatorService_GetHistory_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetHistoryRequest)
@@ -824,6 +864,11 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetSpec",
 			Handler:       _CoordinatorService_GetSpec_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetLaunch",
+			Handler:       _CoordinatorService_GetLaunch_Handler,
 			ServerStreams: true,
 		},
 		{
