@@ -48,6 +48,11 @@ type Config struct {
 	// Recorder gets the histories of jobs; nil means that nobody keeps them.
 	Recorder Recorder
 
+	// KeepFailed is how long the outputs that the failed attempts of a failed job have read stay on
+	// their workers, so that Input can name them. A restart of the coordinator ends that time. Zero
+	// drops them at the end of the job, and Input remembers no failed attempt.
+	KeepFailed time.Duration
+
 	// SnapshotEvery is how many events the journal takes before a snapshot replaces it. Zero means
 	// 200,000.
 	SnapshotEvery int
@@ -62,7 +67,7 @@ func (c Config) withDefaults() (Config, error) {
 		value int64
 	}{
 		{"Settle", int64(c.Settle)}, {"MaxAttempts", int64(c.MaxAttempts)}, {"MaxInputLost", int64(c.MaxInputLost)}, {"RetryDelay", int64(c.RetryDelay)},
-		{"SpeculateAfter", int64(c.SpeculateAfter)}, {"BlockFor", int64(c.BlockFor)}, {"SnapshotEvery", int64(c.SnapshotEvery)},
+		{"SpeculateAfter", int64(c.SpeculateAfter)}, {"BlockFor", int64(c.BlockFor)}, {"KeepFailed", int64(c.KeepFailed)}, {"SnapshotEvery", int64(c.SnapshotEvery)},
 	} {
 		if f.value < 0 {
 			return c, fmt.Errorf("coordinator: %s %d is negative; zero means the default", f.name, f.value)
@@ -119,6 +124,7 @@ type Coordinator struct {
 	inbox   []message
 	joining map[string]int // joins in the inbox, by worker
 	watches map[job.ID]*watch
+	inputs  inputs
 	started bool
 	cause   error // why Run returned
 }
@@ -236,6 +242,9 @@ func (c *Coordinator) loop(ctx context.Context) error {
 		c.mu.Lock()
 		next := c.core.Next()
 		c.mu.Unlock()
+		if keep := c.dropKept(time.Now()); next.IsZero() || !keep.IsZero() && keep.Before(next) {
+			next = keep
+		}
 		timer.Stop()
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))
@@ -341,6 +350,7 @@ func (c *Coordinator) act(cmd sched.Command) {
 		case sched.JobDropped:
 			c.forget(d.Job)
 			c.forgetOutputs(d.Job)
+			c.forgetInputs(d.Job)
 			if c.cfg.Recorder != nil {
 				c.cfg.Recorder.Forget(d.Job)
 			}
@@ -355,9 +365,11 @@ func (c *Coordinator) act(cmd sched.Command) {
 			c.readBytes.Add(cmd.Summary.Counters[readBytes])
 		}
 		c.record(&cmd)
+		c.noteEnd(&cmd)
 	case sched.Launch:
 		a := cmd.Launch.Attempt
 		c.cfg.Log.Debug("attempt launched", "job", a.Job, "attempt", a, "worker", cmd.Worker, "speculative", cmd.Speculative)
+		c.noteLaunch(&cmd.Launch)
 		if w := c.workers[cmd.Worker]; w != nil {
 			w.Launch(cmd.Launch)
 		}
@@ -368,7 +380,7 @@ func (c *Coordinator) act(cmd sched.Command) {
 	case sched.Refuse:
 		c.drop(cmd.Worker, cmd.Attempt)
 	case sched.Release:
-		for _, p := range cmd.Outputs {
+		for _, p := range c.keepInput(&cmd) {
 			c.drop(p.Worker, p.Attempt)
 		}
 	case sched.Commit:
@@ -394,6 +406,7 @@ func (c *Coordinator) act(cmd sched.Command) {
 		if cmd.Empty {
 			c.forgetOutputs(cmd.Job)
 		}
+		c.noteJobEnd(&cmd)
 		c.ended(cmd)
 	}
 }

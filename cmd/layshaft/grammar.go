@@ -127,6 +127,7 @@ type coordinatorCmd struct {
 	StragglerRatio float64       `group:"Scheduling" default:"1.5" help:"A second attempt starts once the first has run this many times longer than its stage's median; 0 means never."`
 	BlockFor       time.Duration `group:"Scheduling" default:"1m" help:"How long a worker with repeated failures gets no attempts; 0s disables this."`
 	Retain         time.Duration `group:"Scheduling" default:"168h" help:"How long a job is kept after its end; 0s means no limit."`
+	KeepFailed     time.Duration `group:"Scheduling" default:"15m" help:"How long the outputs that failed attempts of a failed job have read stay on the workers, for \"layshaft task replay\"; 0s drops them when the job fails."`
 	ClientLease    time.Duration `group:"Scheduling" default:"1m" help:"How long the client of an attached job may be away before the job is cancelled; 0s means no limit."`
 	KeepCode       time.Duration `group:"Scheduling" default:"24h" help:"How long an unused program is kept; 0s removes it soon."`
 	MaxCode        bytesize.Size `group:"Scheduling" default:"2GiB" placeholder:"BYTES" help:"Largest program that a client may send."`

@@ -170,6 +170,7 @@ func (c *coordinatorCmd) check() error {
 		flagCheck{c.BackupEvery < time.Second, "backup-every", c.BackupEvery, "must be 1s or more"},
 		flagCheck{c.BackupKeep < 1, "backup-keep", c.BackupKeep, "must be 1 or more"},
 		flagCheck{c.BlockFor < 0, "block-for", c.BlockFor, "is negative; 0s means that no worker is blocked"},
+		flagCheck{c.KeepFailed < 0, "keep-failed", c.KeepFailed, "is negative; 0s drops them when the job fails"},
 		flagCheck{c.Retain < 0, "retain", c.Retain, "is negative; 0s means no limit"},
 		flagCheck{c.ClientLease < 0, "client-lease", c.ClientLease, "is negative; 0s means no limit"},
 		flagCheck{c.KeepCode < 0, "keep-code", c.KeepCode, "is negative; 0s removes a program with the last job that needs it"},
@@ -298,7 +299,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	}
 	logSettings(k, log)
 	return node.RunCoordinator(c.untilEOF(ctx), node.CoordinatorConfig{
-		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
+		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), KeepFailed: c.KeepFailed, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		ReadOnly: c.HTTPReadOnly, Peers: c.Peers, ElectionTimeout: c.ElectionTimeout,
 		Statsd: c.Statsd, StatsdEvery: c.StatsdEvery, StatsdPrefix: c.StatsdPrefix,
 		BackupTo: c.BackupTo, BackupEvery: c.BackupEvery, BackupKeep: c.BackupKeep,

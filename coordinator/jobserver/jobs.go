@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -202,6 +204,36 @@ func (s *Server) GetSpec(r *layshaftv1.GetSpecRequest, stream grpc.ServerStreami
 	}
 	for piece := range slices.Chunk(b, wire.PieceSize) {
 		if err := stream.Send(&layshaftv1.GetSpecResponse{Data: piece}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// GetLaunch sends the input of an attempt.
+func (s *Server) GetLaunch(r *layshaftv1.GetLaunchRequest, stream grpc.ServerStreamingServer[layshaftv1.GetLaunchResponse]) error {
+	a, err := wire.AttemptFromProto(r.GetAttempt())
+	if err != nil {
+		return fmt.Errorf("input of an attempt: %w: %w", wire.ErrInvalid, err)
+	}
+	l, err := s.c.Input(a)
+	if err != nil && !errors.Is(err, wire.ErrUnknownJob) {
+		return status.Error(codes.FailedPrecondition, err.Error())
+	}
+	if err != nil {
+		return err
+	}
+	p, err := wire.LaunchToProto(&l)
+	if err != nil {
+		return err
+	}
+	b, err := proto.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("input of attempt %s: %w", a, err)
+	}
+	s.audit(stream.Context(), "replay", "job", a.Job, "attempt", l.Attempt)
+	for piece := range slices.Chunk(b, wire.PieceSize) {
+		if err := stream.Send(&layshaftv1.GetLaunchResponse{Data: piece}); err != nil {
 			return err
 		}
 	}

@@ -461,6 +461,24 @@ func (c *Client) Spec(ctx context.Context, id job.ID, splits bool) (*job.Spec, r
 	return spec, wire.OptionsFromProto(&layshaftv1.SubmitHeader{Code: p.GetCode(), Client: p.GetClient()}), err
 }
 
+// Launch returns the input of an attempt; number zero means the latest failed one of its task, else
+// any one.
+func (c *Client) Launch(ctx context.Context, a job.Attempt) (*job.Launch, error) {
+	var encoded []byte
+	err := receive(ctx, c, c.rpc.GetLaunch, &layshaftv1.GetLaunchRequest{Attempt: wire.AttemptToProto(a)}, func() { encoded = nil }, func(m *layshaftv1.GetLaunchResponse) error {
+		encoded = append(encoded, m.GetData()...)
+		return nil
+	})
+	var p layshaftv1.Launch
+	if err == nil {
+		err = proto.Unmarshal(encoded, &p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return wire.LaunchFromProto(&p)
+}
+
 // History returns what is recorded of the run of a job, for package history.
 func (c *Client) History(ctx context.Context, id job.ID) (encoded []byte, err error) {
 	err = receive(ctx, c, c.rpc.GetHistory, &layshaftv1.GetHistoryRequest{Job: string(id)}, func() { encoded = nil }, func(m *layshaftv1.GetHistoryResponse) error {

@@ -138,6 +138,18 @@ func (w *Worker) Holds() int {
 	return len(w.Store)
 }
 
+// Outputs returns how many sealed outputs the worker has.
+func (w *Worker) Outputs() (n int) {
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
+	for _, sealed := range w.Store {
+		if sealed {
+			n++
+		}
+	}
+	return n
+}
+
 // Journal keeps events in memory. Full makes Append refuse.
 type Journal struct {
 	Mu     sync.Mutex // guards the fields below

@@ -40,17 +40,23 @@ func (s *Scheduler) launchAttempt(w *worker, r ref, speculative bool) {
 	if p := st.suspects[r.t.Index]; p != nil {
 		l.Isolated, l.Skips = p.isolated, p.skips
 	}
+	s.addInput(&l, r)
+	s.emit(Launch{Worker: w.name, Launch: l, Speculative: speculative})
+}
+
+// addInput adds the input of a task to a launch.
+func (s *Scheduler) addInput(l *job.Launch, r ref) {
+	st := r.stage()
 	if len(st.spec.Splits) > 0 {
 		l.Split = &st.spec.Splits[r.t.Index]
 	}
 	for _, e := range st.spec.Inputs {
 		producers := s.committedOutputs(r.j, e.From)
-		if e.Mode == job.Group {
+		if e.Mode == job.Group && st.members != nil {
 			producers = selectOutputs(producers, st.members[r.t.Index])
 		}
 		l.Producers = append(l.Producers, producers)
 	}
-	s.emit(Launch{Worker: w.name, Launch: l, Speculative: speculative})
 }
 
 func (s *Scheduler) addAttempt(w *worker, r ref, n int) *attempt {

@@ -94,6 +94,21 @@ func (s *Scheduler) Commit(id job.ID, stage, task int) job.Producer {
 	return job.Producer{}
 }
 
+// LaunchOf returns the launch that an attempt of a task would get now. ok is false if the task is
+// not known, its outputs were released, or its input is not complete.
+func (s *Scheduler) LaunchOf(a job.Attempt) (l job.Launch, ok bool) {
+	r, ok := s.findTask(a)
+	if !ok || r.stage().incompleteInputs > 0 {
+		return l, false
+	}
+	l = job.Launch{Attempt: a, Timeout: r.stage().spec.Timeout}
+	if p := r.stage().suspects[r.t.Index]; p != nil {
+		l.Skips = p.skips
+	}
+	s.addInput(&l, r)
+	return l, true
+}
+
 // Jobs returns the IDs of all jobs, in order of submission.
 func (s *Scheduler) Jobs() []job.ID {
 	ids := make([]job.ID, len(s.order))

@@ -41,6 +41,9 @@ type CoordinatorConfig struct {
 	Policy coordinator.Policy
 	// KeepCode is how long an unused program is kept after its last use. Zero means a day.
 	KeepCode time.Duration
+	// KeepFailed is how long the inputs of failed attempts stay after the end of their job. Zero
+	// means not at all.
+	KeepFailed time.Duration
 	// ClientLease is how long the client of an attached job may be away before the job ends. Zero
 	// means 1 minute, negative means no limit.
 	ClientLease time.Duration
@@ -178,7 +181,7 @@ type tenure struct {
 // for a single coordinator. The servers close their listeners.
 func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served, data *datadir.Data, replica taskserver.Replica, during *tenure) (err error) {
 	runs := recorder.New(data.Files, c.Log)
-	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Recorder: runs, Succeeds: replica != nil, Log: c.Log, Policy: c.Policy})
+	coord, err := coordinator.New(coordinator.Config{Journal: data.Journal, Recorder: runs, Succeeds: replica != nil, KeepFailed: c.KeepFailed, Log: c.Log, Policy: c.Policy})
 	if err != nil {
 		return err
 	}
