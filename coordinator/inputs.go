@@ -13,7 +13,7 @@ import (
 // The inputs of failed attempts are remembered, so that a person can run such an attempt again
 // elsewhere. When a job fails, the outputs that these attempts have read stay on their workers for
 // Config.KeepFailed. Nothing of this is in the journal: after a restart the scheduler does not know
-// these outputs, and workers that report them are told to drop them.
+// these outputs, and drops them when a worker reports them.
 
 const (
 	// maxInputs is how many failed attempts of a job are remembered, the latest ones.

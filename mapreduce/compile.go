@@ -399,6 +399,8 @@ func (c *compiled) build(e *env, s *stage, n *node, ports map[*end]any) any {
 // attempt runs one attempt of stage s.
 func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *shared, run *job.Run) (err error) {
 	switch {
+	case s.publish && replays.Load():
+		return &job.Failure{Kind: job.Fatal, Message: "this stage only publishes what other stages wrote; run an attempt of another stage again"}
 	case s.publish:
 		err := c.publish(ctx, spec, run)
 		var fatal *fatalError

@@ -31,6 +31,7 @@ func Main() {
 		catchInterrupts.Store(true)
 		return
 	}
+	replays.Store(os.Getenv(child.ReplayEnv) != "")
 	_ = os.Unsetenv(child.Env) // a program started by user code is not a child of the worker
 	if err := child.Serve(address, newRebuilder().build); err != nil {
 		fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(err.Error()))
@@ -38,6 +39,10 @@ func Main() {
 	}
 	os.Exit(0)
 }
+
+// replays is set by Main in a program that runs one attempt again for a person. Then sinks write
+// nothing.
+var replays atomic.Bool
 
 // catchInterrupts is set by Main: the program is one for pipelines, which ends after ^C.
 var catchInterrupts atomic.Bool

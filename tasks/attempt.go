@@ -236,6 +236,9 @@ func (c *attemptRun) report(ctx context.Context, p *layshaftv1.TaskReport) error
 	if err := checkSize("a partial result", bodyOf(p)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	if c.replay {
+		return replayed(p)
+	}
 	state := &c.worker.state
 	partial := p.GetProgress() == nil
 	for {

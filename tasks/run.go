@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -29,6 +31,7 @@ type attemptRun struct {
 	cancel    context.CancelCauseFunc
 	worker    *Worker
 	batch     *batchItems // set before its batch handler runs
+	replay    bool        // it runs for a person; see Worker.replay
 
 	// Worker.state.mu guards the fields below.
 	softLimitPassed bool
@@ -91,6 +94,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	name, slots, drain, err := w.withDefaults()
 	if err != nil {
 		return err
+	}
+	if file := os.Getenv(report.ReplayEnv); file != "" {
+		return w.replay(ctx, file)
 	}
 	cluster, err := w.cluster.withDefaults()
 	if err != nil {

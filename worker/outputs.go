@@ -27,12 +27,12 @@ type Outputs interface {
 func (w *Worker) Outputs() Outputs { return outputs{w.store} }
 
 // Manifest returns the manifest of an output on any worker.
-func (w *Worker) Manifest(p job.Producer) (*job.Manifest, error) { return fetcher{w}.Manifest(p) }
+func (w *Worker) Manifest(p job.Producer) (*job.Manifest, error) { return w.fetcher().Manifest(p) }
 
 // Open returns the runs of all partitions of a port of an output on any worker, in order of run,
 // then partition.
 func (w *Worker) Open(p job.Producer, port int) ([]job.RunReader, error) {
-	return fetcher{w}.All(p, port)
+	return w.fetcher().All(p, port)
 }
 
 // outputs reads a worker's own store.
@@ -74,39 +74,43 @@ func lostFailure(a job.Attempt, why string) *job.Failure {
 	return &job.Failure{Kind: job.InputLost, Message: why, Lost: []job.Attempt{a}}
 }
 
-// fetcher finds the outputs of producers; it is an attempt.Fetcher.
-type fetcher struct{ w *Worker }
+// fetcher finds the outputs of producers; it is an attempt.Fetcher. peer may be nil, and may return
+// nil for an unknown worker.
+type fetcher struct{ peer func(worker string) Outputs }
+
+// fetcher finds outputs on this worker and others.
+func (w *Worker) fetcher() fetcher {
+	return fetcher{func(worker string) Outputs {
+		switch {
+		case worker == w.cfg.Name:
+			return w.Outputs()
+		case w.cfg.Peer != nil:
+			return w.cfg.Peer(worker)
+		}
+		return nil
+	}}
+}
 
 func (f fetcher) at(p job.Producer) (Outputs, error) {
-	if p.Worker == f.w.cfg.Name {
-		return f.w.Outputs(), nil
-	}
-	if f.w.cfg.Peer != nil {
-		if o := f.w.cfg.Peer(p.Worker); o != nil {
-			return o, nil
-		}
+	if o := f.peer(p.Worker); o != nil {
+		return o, nil
 	}
 	return nil, lostFailure(p.Attempt, fmt.Sprintf("output of %s: worker %s is not known here", p.Attempt, p.Worker))
 }
 
 // Prefetch fetches manifests from other workers, with one call for all attempts of a worker.
 func (f fetcher) Prefetch(ps []job.Producer, port, part int) {
-	if f.w.cfg.Peer == nil {
-		return
-	}
 	type prefetcher interface {
 		prefetch(as []job.Attempt, port, part int)
 	}
 	wanted := map[string][]job.Attempt{}
 	for _, p := range ps {
-		if p.Worker != f.w.cfg.Name {
-			wanted[p.Worker] = append(wanted[p.Worker], p.Attempt)
-		}
+		wanted[p.Worker] = append(wanted[p.Worker], p.Attempt)
 	}
 	var calls errgroup.Group
 	calls.SetLimit(16)
 	for name, as := range wanted {
-		if r, ok := f.w.cfg.Peer(name).(prefetcher); ok {
+		if r, ok := f.peer(name).(prefetcher); ok {
 			calls.Go(func() error { r.prefetch(as, port, part); return nil })
 		}
 	}

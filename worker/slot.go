@@ -76,7 +76,7 @@ func (w *Worker) prepare(l job.Launch, slot int) (attempt.Config, error) {
 	}
 	memory := cmp.Or(spec.Memory, w.cfg.Memory/int64(w.cfg.Slots))
 	return attempt.Config{
-		Launch: l, Stage: spec.Stages[stage], Program: program, Fetch: fetcher{w}, Dir: w.scratch(), Check: w.store.CheckSpace,
+		Launch: l, Stage: spec.Stages[stage], Program: program, Fetch: w.fetcher(), Dir: w.scratch(), Check: w.store.CheckSpace,
 		Memory: memory, Slots: w.cfg.Slots, Grace: w.cfg.Grace,
 	}, nil
 }

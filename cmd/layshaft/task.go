@@ -33,6 +33,7 @@ type taskCmd struct {
 	Resume taskResumeCmd `cmd:"" help:"Start tasks of a paused function again."`
 	Limit  taskLimitCmd  `cmd:"" help:"Set the limits of a function, all at once."`
 	Budget taskBudgetCmd `cmd:"" help:"Set the size of a budget: an external resource of functions, such as connections."`
+	Replay taskReplayCmd `cmd:"" help:"Run an attempt of a job, or a queued task, once more with its exact input in a program in the foreground."`
 	Work   taskWorkCmd   `cmd:"" help:"Run a task worker that runs a command per task."`
 }
 

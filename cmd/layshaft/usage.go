@@ -36,6 +36,7 @@ var examples = map[string]string{
 	"task cancel":                "layshaft task cancel 3d0900   (layshaft task list shows the IDs)",
 	"task run-now":               "layshaft task run-now 3d0900   (layshaft task list shows the IDs)",
 	"task retry":                 "layshaft task retry 3d0900   (layshaft task dead shows the IDs), or: layshaft task retry -function resize",
+	"task replay":                "layshaft task replay report-1a2b/0/17#2 -- ./program   (layshaft job report shows failed attempts), or: layshaft task replay 3d0900 -- ./worker",
 	"task drop":                  "layshaft task drop 3d0900   (layshaft task dead shows the IDs), or: layshaft task drop -function resize",
 	"task pause":                 "layshaft task pause resize",
 	"task resume":                "layshaft task resume resize",

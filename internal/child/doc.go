@@ -33,6 +33,10 @@ const FilesEnv = "LAYSHAFT_FILES"
 // form of PATH. The worker always sets it with FilesEnv.
 const RootsEnv = "LAYSHAFT_FILE_ROOTS"
 
+// ReplayEnv is the environment variable that makes a child run an attempt for a person, in the
+// foreground: its output has no tags, and its sinks write nothing.
+const ReplayEnv = "LAYSHAFT_REPLAY"
+
 // protocol is the version of the protocol. It increases when an old child could misunderstand a new
 // worker.
 const protocol = 1

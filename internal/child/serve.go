@@ -48,6 +48,9 @@ func Serve(address string, build Build) error {
 		return fmt.Errorf("worker's socket: %w", err)
 	}
 	defer stacksOnQuit()()
+	if os.Getenv(ReplayEnv) != "" {
+		return serve(conn, build, nil)
+	}
 	return serve(conn, build, tagOutput())
 }
 
