@@ -4,12 +4,14 @@ package docs
 
 import (
 	"bytes"
+	"encoding/xml"
 	"flag"
 	"fmt"
 	"go/ast"
 	"go/format"
 	"go/parser"
 	"go/token"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,6 +191,40 @@ func TestSymptoms(t *testing.T) {
 	for _, m := range found {
 		if err := exec.Command("git", "-C", root, "grep", "-qF", "--", m[1], "*.go", ":!*_test.go").Run(); err != nil {
 			t.Errorf("troubleshooting.md: no program prints %q any more", m[1])
+		}
+	}
+}
+
+// TestPictures checks that pictures are small, have a description, follow the theme of the reader,
+// and request nothing from elsewhere.
+func TestPictures(t *testing.T) {
+	names, err := filepath.Glob("pictures/*")
+	if err != nil || len(names) < 5 {
+		t.Fatalf("pictures %q, %v", names, err)
+	}
+	pages := prose(t, "concepts.md") + prose(t, filepath.Join(root, "README.md"))
+	for _, name := range names {
+		picture, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d := xml.NewDecoder(bytes.NewReader(picture)); ; {
+			if _, err := d.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		for _, want := range []string{"<title", "<desc", "prefers-color-scheme: dark", "viewBox"} {
+			if !bytes.Contains(picture, []byte(want)) {
+				t.Errorf("%s has no %s", name, want)
+			}
+		}
+		if m := regexp.MustCompile(`<script|<image|href=|@import|url\([^#]`).Find(picture); m != nil || len(picture) > 16<<10 {
+			t.Errorf("%s: %q, %d bytes", name, m, len(picture))
+		}
+		if !strings.Contains(pages, name) {
+			t.Errorf("no document shows %s", name)
 		}
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -27,7 +29,7 @@ const source = "https://github.com/layshaft/layshaft/blob/main/"
 
 // files are the documents in the order of the list.
 var files = []string{
-	"README.md", "docs/tutorial.md", "docs/cookbook.md", "docs/reports.md", "docs/tasks.md", "docs/languages.md",
+	"README.md", "docs/tutorial.md", "docs/concepts.md", "docs/cookbook.md", "docs/reports.md", "docs/tasks.md", "docs/languages.md",
 	"docs/catalogue.md", "docs/cluster.md", "docs/operating.md", "docs/troubleshooting.md", "docs/coming-from.md",
 	"docs/reference.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md", "CHANGELOG.md",
 }
@@ -91,6 +93,9 @@ func build(root, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	if err := os.CopyFS(filepath.Join(dir, "pictures"), os.DirFS(filepath.Join(root, "docs", "pictures"))); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	data, err := json.Marshal(index)
 	if err != nil {
 		return err
@@ -140,6 +145,8 @@ func prepare(doc ast.Node, code []byte, file string) []section {
 			}
 			sections = append(sections, s)
 			return ast.WalkSkipChildren, nil
+		case *ast.Image:
+			n.Destination = []byte("pictures/" + path.Base(string(n.Destination)))
 		case *ast.Link:
 			n.Destination = []byte(target(string(n.Destination), file, pages))
 		case *ast.Text:

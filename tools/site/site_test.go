@@ -46,6 +46,18 @@ func TestSite(t *testing.T) {
 			}
 		}
 	}
+	pictures := 0
+	for name, html := range pages {
+		for _, m := range regexp.MustCompile(`<img src="([^"]*)"`).FindAllStringSubmatch(html, -1) {
+			pictures++
+			if _, err := os.Stat(filepath.Join(dir, m[1])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	if pictures < 6 {
+		t.Errorf("%d pictures on all pages", pictures)
+	}
 	index, err := os.ReadFile(filepath.Join(dir, "index.js"))
 	if err != nil || !strings.Contains(string(index), `"h":"Sessions by gap"`) {
 		t.Errorf("the search does not have all titles: %v", err)
