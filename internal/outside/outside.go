@@ -87,3 +87,10 @@ var (
 
 // Postgres is the server of package internal/pgtest. Its programs are outside the PATH.
 var Postgres = Package{Name: "postgresql", Command: "pg_lsclusters"}
+
+// The parts of Slurm. munged and the daemons are in /usr/sbin, which must be in the PATH.
+var (
+	Munge  = Package{Name: "munge", Command: "munged"}
+	Slurm  = Package{Name: "slurm-wlm", Command: "slurmctld"}
+	Slurmd = Package{Name: "slurm-wlm", Command: "slurmd"}
+)
