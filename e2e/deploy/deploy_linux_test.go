@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -196,10 +197,16 @@ type container struct {
 // run runs the image's entry point with args.
 func (i *image) run(t *testing.T, args ...string) *container {
 	t.Helper()
-	c := &container{lines: make(chan string, 1000), ended: make(chan error, 1)}
-	c.cmd = exec.Command(i.entrypoint[0], append(i.entrypoint[1:], args...)...)
-	c.cmd.Env, c.cmd.Dir = i.env, "/"
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: i.root(t), Credential: &syscall.Credential{Uid: uint32(i.uid), Gid: uint32(i.gid)}}
+	cmd := exec.Command(i.entrypoint[0], append(i.entrypoint[1:], args...)...)
+	cmd.Env, cmd.Dir = i.env, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: i.root(t), Credential: &syscall.Credential{Uid: uint32(i.uid), Gid: uint32(i.gid)}}
+	return follow(t, cmd)
+}
+
+// follow starts a command, and collects its log.
+func follow(t *testing.T, cmd *exec.Cmd) *container {
+	t.Helper()
+	c := &container{cmd: cmd, lines: make(chan string, 1000), ended: make(chan error, 1)}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +232,7 @@ func (i *image) run(t *testing.T, args ...string) *container {
 		_ = c.cmd.Process.Kill()
 		for line := range c.lines {
 			if t.Failed() {
-				t.Log(args[0], line)
+				t.Log(cmd.Path, line)
 			}
 		}
 	})
@@ -415,9 +422,117 @@ func TestSystemdUnits(t *testing.T) {
 	if said := check(func(u string) string { return u }); said != "" {
 		t.Errorf("systemd says:\n%s", said)
 	}
-	for from, to := range map[string]string{"Restart=": "Restrat=", "ExecStart=/usr/local/bin/layshaft": "ExecStart=/usr/local/bin/missing", "LimitNOFILE=65536": "LimitNOFILE=many"} {
+	for from, to := range map[string]string{"Restart=": "Restrat=", "ExecStart=/usr/local/bin/layshaft": "ExecStart=/usr/local/bin/missing", "LimitNOFILE=65536": "LimitNOFILE=many", "Type=notify": "Type=notified", "#MemoryMax=16G": "MemoryMax=16Q"} {
 		if check(func(u string) string { return strings.Replace(u, from, to, 1) }) == "" {
 			t.Errorf("systemd does not mind %s: the test proves nothing", to)
 		}
 	}
+}
+
+// TestService runs a coordinator and a worker as their units do: each tells the service manager when
+// it serves and when it stops, and the worker takes its memory from its cgroup.
+func TestService(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	bin := filepath.Join(t.TempDir(), "layshaft")
+	cmd := exec.Command("go", "build", "-ldflags=-w", "-o", bin, "github.com/layshaft/layshaft/cmd/layshaft")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	local := []string{"-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-gossip", "127.0.0.1:0", "-log-format", "json", "-reserve", "1MiB"}
+	coord, states := startService(t, "", append([]string{bin, "coordinator", "-data", t.TempDir()}, local...)...)
+	at := coord.serving(t)
+	states.want(t, "READY=1")
+
+	const limit = 512 << 20
+	group := memoryGroup(t, limit)
+	worker, wstates := startService(t, group, append([]string{bin, "worker", "-data", t.TempDir(), "-join", at.Gossip, "-slots", "1"}, local...)...)
+	w := worker.serving(t)
+	wstates.want(t, "READY=1")
+	if group != "" {
+		resp, err := http.Get("http://" + w.HTTP + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		value := func(name string) float64 {
+			m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(text)
+			if m == nil {
+				t.Fatalf("no %s: %v", name, err)
+			}
+			v, _ := strconv.ParseFloat(string(m[1]), 64)
+			return v
+		}
+		if got, budget := value("layshaft_memory_limit_bytes"), value("layshaft_memory_budget_bytes"); got != limit || budget < limit/2 || budget > limit*7/10 {
+			t.Errorf("limit %v, memory for attempts %v; the cgroup allows %d", got, budget, limit)
+		}
+	}
+	worker.terminate(t)
+	wstates.want(t, "STOPPING=1")
+	coord.terminate(t)
+	states.want(t, "STOPPING=1")
+}
+
+// states are the messages of a process to its service manager.
+type states struct{ *net.UnixConn }
+
+func (s states) want(t *testing.T, want string) {
+	t.Helper()
+	b := make([]byte, 100)
+	if err := s.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.Read(b)
+	if err != nil || string(b[:n]) != want {
+		t.Errorf("the service manager got %q, %v; want %s", b[:n], err, want)
+	}
+}
+
+// startService starts a program with a socket of a service manager, in a cgroup unless it is empty.
+func startService(t *testing.T, group string, args ...string) (*container, states) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "notify") // short, for the socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if group != "" {
+		args = append([]string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, group}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+l.LocalAddr().String())
+	return follow(t, cmd), states{l}
+}
+
+// memoryGroup makes a cgroup with a limit of memory, or returns "" where that is not possible.
+func memoryGroup(t *testing.T, limit int64) string {
+	t.Helper()
+	name := fmt.Sprintf("layshaft-test-%d", os.Getpid())
+	for _, x := range []struct{ dir, file string }{{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"}} {
+		group := filepath.Join(x.dir, name)
+		if os.Mkdir(group, 0o755) != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = os.Remove(group) })
+		// A cgroup without this file is an ordinary directory, or has no controller of memory.
+		f, err := os.OpenFile(filepath.Join(group, x.file), os.O_WRONLY, 0)
+		if err != nil {
+			continue
+		}
+		_, err = fmt.Fprint(f, limit)
+		if f.Close(); err == nil {
+			return group
+		}
+	}
+	t.Log("no cgroup can be made here, so the limit of memory is not tested; run as root")
+	return ""
 }

@@ -353,6 +353,7 @@ func (c *Common) ready(ctx context.Context, p *ports, g *gossip.Gossip) error {
 	}
 	a := Addresses{GRPC: p.advertise, HTTP: p.httpAddress(), Gossip: addr}
 	c.Log.Info("serving", "address", a.GRPC, "http", cmp.Or(a.HTTP, "none"), "gossip", a.Gossip, "tls", p.tls != nil, "version", c.Version)
+	notifyStates(ctx)
 	if c.Ready != nil {
 		c.Ready(a)
 	}
