@@ -78,6 +78,10 @@ type Request struct {
 	Validity time.Duration
 }
 
+// roleDomain ends the host name that every certificate of a server has beside its own hosts, such
+// as coordinator.layshaft. Programs that can check nothing but a host name check the role with it.
+const roleDomain = ".layshaft"
+
 // Issue makes a certificate signed by the CA in dir, and its key, and returns their paths:
 // ROLE-NAME.pem and ROLE-NAME-key.pem in dir. It returns an error if one of the files exists, and
 // does not change it.
@@ -119,8 +123,12 @@ func Issue(dir string, r Request) (certFile, keyFile string, err error) {
 	}
 	if r.Role.serves() {
 		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+		template.DNSNames = []string{string(r.Role) + roleDomain}
 	}
 	for _, h := range r.Hosts {
+		if strings.HasSuffix(strings.ToLower(strings.TrimSuffix(h, ".")), roleDomain) {
+			return "", "", fmt.Errorf("host %s: names that end in %s stand for roles; omit it", h, roleDomain)
+		}
 		if ip := net.ParseIP(h); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {

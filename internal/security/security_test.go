@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -100,6 +101,7 @@ func TestIssueRefuses(t *testing.T) {
 		{dir, Request{Role: Worker, Name: "../a"}, `"../a"`},
 		{dir, Request{Role: Worker, Name: "a", Validity: -1}, "negative"},
 		{dir, Request{Role: Client, Name: "a", Hosts: []string{"h"}}, "no process connects"},
+		{dir, Request{Role: Worker, Name: "a", Hosts: []string{"Coordinator.layshaft."}}, "stand for roles"},
 		{dir, Request{Role: Worker, Name: "n1"}, "exists"},
 	}
 	for _, tt := range tests {
@@ -414,6 +416,26 @@ func schema() (all []string) {
 		return true
 	})
 	return all
+}
+
+// Programs that check nothing but the host name of a server know its role from it.
+func TestRoleIsAHostName(t *testing.T) {
+	_, files := ca(t)
+	for _, r := range Roles {
+		block, err := readPEM(files[r].Cert, "CERTIFICATE")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := x509.ParseCertificate(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []Role{Coordinator, Worker} {
+			if err := c.VerifyHostname(string(name) + ".layshaft"); (err == nil) != (r == name) {
+				t.Errorf("the certificate of a %s for the host %s.layshaft: %v", r, name, err)
+			}
+		}
+	}
 }
 
 func TestEveryMethodHasItsRoles(t *testing.T) {
