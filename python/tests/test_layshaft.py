@@ -16,9 +16,12 @@ import time
 import unittest
 from collections.abc import Callable
 
+import grpc
+
 import layshaft
 import layshaft.blocking
 from layshaft.connection import Cluster
+from layshaft.errors import is_retryable
 
 HERE = pathlib.Path(__file__).parent
 BIN = os.environ.get("LAYSHAFT_BIN", "layshaft")
@@ -368,6 +371,31 @@ class TestGroup(unittest.IsolatedAsyncioTestCase):
                 c.start()
 
 
+class _Status(grpc.RpcError):
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return self.text
+
+
+class TestErrors(unittest.TestCase):
+    def test_handshakes(self) -> None:
+        """A wrong certificate stays wrong; a connection that breaks during the handshake may come back."""
+        for text, want in (
+            ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Handshake read failed (Socket closed)", True),
+            ("last error: UNKNOWN: ipv4:127.0.0.1:1: Handshake read failed (Connection reset by peer)", True),
+            ("last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused", True),
+            ("Custom verification check failed with error: UNAUTHENTICATED: Hostname Verification Check failed.", False),
+            ("Ssl handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED", False),
+            ("Peer name localhost is not in peer certificate", False),
+        ):
+            self.assertEqual(is_retryable(_Status(text)), want, text)
+
+
 class TestTLS(Base):
     @classmethod
     def setUpClass(cls) -> None:
@@ -378,8 +406,8 @@ class TestTLS(Base):
             subprocess.run([BIN, "cert", *args], check=True, capture_output=True)
 
         cert("init", "-dir", str(cls.certs))
-        for role, host in (("coordinator", ["-host", "127.0.0.1,localhost"]), ("worker", []), ("client", [])):
-            cert("issue", "-dir", str(cls.certs), "-role", role, "-name", "t", *host)
+        for role in ("coordinator", "worker", "client"):
+            cert("issue", "-dir", str(cls.certs), "-role", role, "-name", "t")
         cls.coordinator = Coordinator(*cls.flags("coordinator"))
         cls.addClassCleanup(cls.coordinator.close)
 
@@ -398,6 +426,11 @@ class TestTLS(Base):
         self.addCleanup(end, worker)
         async with layshaft.Client(Cluster(self.coordinator.address, layshaft.TLS(*self.files("client")), connect=PATIENCE)) as client:
             self.assertEqual(await client.do("py-echo", "x", out=str), "x")
+        # The host of the address is not in the certificate.
+        strict = layshaft.TLS(*self.files("client"), server_name="")
+        async with layshaft.Client(Cluster(self.coordinator.address, strict, connect=1)) as client:
+            with self.assertRaises(layshaft.UnavailableError):
+                await client.do("py-echo", "x", out=str)
         # A client's certificate is not good for a worker.
         refused = layshaft.Worker(Cluster(self.coordinator.address, layshaft.TLS(*self.files("client"))))
         refused.handle("f")(lambda _: None)

@@ -43,8 +43,9 @@ class TLS:
     """The file with the certificate of this process: role worker, or for clients role client."""
     key: str
     """The file with the private key of cert."""
-    server_name: str = ""
-    """The host name in the coordinator's certificate; empty means the host of the address."""
+    server_name: str = "coordinator.layshaft"
+    """The host name in the coordinator's certificate. `layshaft cert issue` gives the default to
+    coordinators only, so no other process passes for one; empty means the host of the address."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Cluster:
         env = os.environ.get
         tls = None
         if ca := env("LAYSHAFT_TLS_CA", ""):
-            tls = TLS(ca, env("LAYSHAFT_TLS_CERT", ""), env("LAYSHAFT_TLS_KEY", ""), env("LAYSHAFT_TLS_SERVER_NAME", ""))
+            tls = TLS(ca, env("LAYSHAFT_TLS_CERT", ""), env("LAYSHAFT_TLS_KEY", ""), env("LAYSHAFT_TLS_SERVER_NAME", TLS.server_name))
         return cls(address or env("LAYSHAFT_CLUSTER", "") or cls.address, tls)
 
     def addresses(self) -> list[str]:

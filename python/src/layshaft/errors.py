@@ -97,7 +97,11 @@ def from_status(error: grpc.RpcError) -> LayshaftError:
 def is_distrust(error: grpc.RpcError) -> bool:
     """Reports whether the two sides do not accept each other's certificates."""
     text = (error.details() or "").lower()
-    return any(word in text for word in ("handshake", "certificate", "peer name", "ssl_error"))
+    if any(word in text for word in ("certificate", "peer name", "ssl_error", "verification")):
+        return True
+    # A coordinator that ends, or a cut connection, also breaks a handshake.
+    broken = any(word in text for word in ("socket closed", "connection reset", "broken pipe", "timed out", "timeout"))
+    return "handshake" in text and not broken
 
 
 def is_retryable(error: grpc.RpcError) -> bool:
