@@ -5,19 +5,14 @@ package tasks
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/internal/outside"
+	"github.com/layshaft/layshaft/e2e/internal/python"
 	"github.com/layshaft/layshaft/internal/porttest"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"github.com/layshaft/layshaft/tasks"
@@ -28,89 +23,19 @@ import (
 
 const pythonDir = "../../python"
 
-// pythonCommand returns a command of Python that finds the package of this repository.
+// pythonCommand returns a command of Python that finds the package of this repository. It skips the
+// test where that cannot be had.
 func pythonCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	project, err := os.ReadFile(pythonDir + "/pyproject.toml")
+	p, err := python.FindLayshaft(pythonDir)
 	if err != nil {
-		t.Fatal(err)
-	}
-	list := regexp.MustCompile(`(?m)^dependencies = \[(.*)\]$`).FindSubmatch(project)
-	if list == nil {
-		t.Fatal("pyproject.toml has no line with dependencies")
-	}
-	var requirements []string
-	for _, quoted := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(string(list[1]), -1) {
-		requirements = append(requirements, quoted[1])
-	}
-	program, path := python(t, requirements...)
-	source, err := filepath.Abs(pythonDir + "/src")
-	if err != nil {
-		t.Fatal(err)
+		t.Skip(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+source+string(os.PathListSeparator)+path, "PYTHONDONTWRITEBYTECODE=1")
+	cmd := exec.CommandContext(ctx, p.Program, args...)
+	cmd.Env = append(os.Environ(), p.Env()...)
 	return cmd
-}
-
-// pipMu is held while packages are installed.
-var pipMu sync.Mutex
-
-// python returns the program, and a value of PYTHONPATH with the required packages, such as
-// "grpcio>=1.66". Packages that are missing are installed with pip into the user's cache, under the
-// same conditions as in outside.Need. Otherwise the test is skipped, with the reason.
-func python(t *testing.T, requirements ...string) (program, path string) {
-	t.Helper()
-	pipMu.Lock()
-	defer pipMu.Unlock()
-	program, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("python3 is not installed")
-	}
-	out, err := exec.Command(program, "-c", "import sys; print('%d.%d' % sys.version_info[:2]); sys.exit(sys.version_info < (3, 10))").Output()
-	version := strings.TrimSpace(string(out))
-	if err != nil {
-		t.Skipf("Python %s is too old; 3.10 or later is needed", version)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skipf("no place for Python's packages: %v", err)
-	}
-	h := fnv.New32a()
-	fmt.Fprint(h, requirements)
-	path = filepath.Join(cache, "layshaft-tools", fmt.Sprintf("python-%s-%x", version, h.Sum32()))
-	if _, err := os.Stat(path); err == nil {
-		return program, path
-	}
-	if !outside.Installs() {
-		t.Skipf("%s are not in %s; set %s=1 for the test to install them with pip", strings.Join(requirements, ", "), path, outside.InstallEnv)
-	}
-	if err := pip(program, path, requirements); err != nil {
-		t.Skip(err)
-	}
-	return program, path
-}
-
-// pip installs packages into a new directory.
-func pip(program, dir string, requirements []string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	made, err := os.MkdirTemp(filepath.Dir(dir), "tmp.")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(made)
-	args := append([]string{"-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--target", made}, requirements...)
-	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("pip install %s: %w\n%s", strings.Join(requirements, " "), err, out[max(0, len(out)-500):])
-	}
-	if err := os.Rename(made, dir); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	return nil
 }
 
 // The tests of the Python package pass against this coordinator.

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/layshaft/layshaft/internal/outside"
 )
 
 // HeavyEnv is the environment variable for long tests.
@@ -31,6 +34,9 @@ func Main(m *testing.M, dir *string, packages ...string) {
 	os.Exit(run(m, dir, packages))
 }
 
+// kept are the variables of this project that tests keep.
+var kept = []string{HeavyEnv, TLSEnv, outside.InstallEnv}
+
 func run(m *testing.M, dir *string, packages []string) int {
 	made, err := os.MkdirTemp("", "layshaft-e2e-")
 	if err != nil {
@@ -40,7 +46,7 @@ func run(m *testing.M, dir *string, packages []string) int {
 	defer os.RemoveAll(made)
 	*dir = made
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && name != HeavyEnv && name != TLSEnv {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") && !slices.Contains(kept, name) {
 			_ = os.Unsetenv(name)
 		}
 	}
