@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestChaos runs jobs with dataset:// sinks, queued tasks, waited tasks, scatters, groups and
-// Gearman jobs on a coordinator and three workers with certificates, while faults occur. No
+// Gearman jobs on a coordinator and three workers with certificates, while faults occur. Where
+// Python can be had, one client and one task worker are in Python. No
 // acknowledged work may be lost, no result may be wrong, and no process may exit unasked.
 func TestChaos(t *testing.T) {
 	n := *faultCount
@@ -60,6 +61,9 @@ func TestChaos(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	loads := []load{newJobs(s), newQueue(s), newWaiters(s), newScatters(s), newGroups(s), newGearman(s)}
+	if s.python != nil {
+		loads = append(loads, newPythonClients(s))
+	}
 	var group sync.WaitGroup
 	for _, l := range loads {
 		group.Go(func() { l.run(ctx) })

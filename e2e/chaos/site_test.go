@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/e2e/internal/proc"
+	"github.com/layshaft/layshaft/e2e/internal/python"
 	"github.com/layshaft/layshaft/internal/porttest"
 	"github.com/layshaft/layshaft/tasks"
 )
@@ -37,7 +38,8 @@ type site struct {
 	client       *tasks.Client
 	coordinators []*member
 	workers      []*member
-	ledgers      []*member // task workers
+	ledgers      []*member      // task workers
+	python       *python.Python // nil without Python
 }
 
 // newSite starts all processes and waits until the workers have joined. The coordinator waits only
@@ -86,6 +88,7 @@ func newSite(t *testing.T) *site {
 		s.proxies = append(s.proxies, newProxy(t, address))
 	}
 	s.gearmanProxy = newProxy(t, gearmans[0])
+	s.addPython()
 	c := s.certificate("client")
 	client, err := tasks.Dial(tasks.Cluster{Address: s.clientAddress(), TLS: tasks.TLSFiles{CA: c[1], Cert: c[3], Key: c[5]}, Connect: patience, Patience: settle})
 	if err != nil {
@@ -228,9 +231,10 @@ func (s *site) shutdown() {
 // member is a process that is started again after faults.
 type member struct {
 	t             *testing.T
-	name, program string
+	name, program string // the program is a path, or the name of a program in binDir
 	args          []string
-	log           string // path of its standard error
+	env           []string // beside the test's environment
+	log           string   // path of its standard error
 
 	// mu is held during a fault of this member, and guards the fields below.
 	mu      sync.Mutex
@@ -243,7 +247,12 @@ type member struct {
 // add starts a new member.
 func (s *site) add(name, program string, args ...string) *member {
 	s.t.Helper()
-	m := &member{t: s.t, name: name, program: program, args: args, log: filepath.Join(s.dir, name+".log")}
+	return s.launch(&member{name: name, program: program, args: args})
+}
+
+func (s *site) launch(m *member) *member {
+	s.t.Helper()
+	m.t, m.log = s.t, filepath.Join(s.dir, m.name+".log")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.start()
@@ -269,7 +278,12 @@ func (m *member) start() {
 		return
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(binDir, m.program), m.args...)
+	program := m.program
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(binDir, program)
+	}
+	cmd := exec.Command(program, m.args...)
+	cmd.Env = append(os.Environ(), m.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := proc.Launch(patience, m.name, cmd)
 	if err != nil {

@@ -82,21 +82,24 @@ func (q *queue) run(ctx context.Context) {
 	group.Wait()
 }
 
-func (q *queue) check() string {
+func (q *queue) check() string { return q.s.checkQueued(q.ids) }
+
+// checkQueued compares queued tasks with their inputs, and returns a summary.
+func (s *site) checkQueued(ids map[tasks.ID]string) string {
 	ctx := context.Background()
-	for id, in := range q.ids {
-		out, err := tasks.Attach[[]byte](ctx, q.s.client, id, tasks.Deadline(settle))
+	for id, in := range ids {
+		out, err := tasks.Attach[[]byte](ctx, s.client, id, tasks.Deadline(settle))
 		if err != nil || string(out) != in {
-			q.s.t.Errorf("task %v of %s: result %q, %v", id, in, out, err)
+			s.t.Errorf("task %v of %s: result %q, %v", id, in, out, err)
 		}
 	}
-	ran := q.s.executions()
+	ran := s.executions()
 	repeated, doubled := 0, 0
-	for id, in := range q.ids {
+	for id, in := range ids {
 		n := ran[in][id.String()]
 		switch {
 		case n == 0:
-			q.s.t.Errorf("task %v of %s is done and was never executed", id, in)
+			s.t.Errorf("task %v of %s is done and was never executed", id, in)
 		case n > 1:
 			repeated++
 		}
@@ -104,15 +107,15 @@ func (q *queue) check() string {
 			// A task that was lost before its acknowledgement may have run, and is unknown now.
 			o, err := tasks.ParseID(other)
 			if err == nil && o != id {
-				_, err = q.s.client.Status(ctx, o)
+				_, err = s.client.Status(ctx, o)
 			}
 			if o != id && err == nil {
 				doubled++
-				q.s.t.Errorf("one Enqueue of %s made tasks %v and %v", in, id, o)
+				s.t.Errorf("one Enqueue of %s made tasks %v and %v", in, id, o)
 			}
 		}
 	}
-	return fmt.Sprintf("%d queued tasks; %d executed more than once, %d submitted twice", len(q.ids), repeated, doubled)
+	return fmt.Sprintf("%d queued tasks; %d executed more than once, %d submitted twice", len(ids), repeated, doubled)
 }
 
 // waiters call Do.
