@@ -210,7 +210,7 @@ func (w *partitions) Begin(columns []vec.Field) error {
 		}
 	}
 	for _, i := range w.c.columns {
-		w.names = append(w.names, escapeFolder(columns[i].Name))
+		w.names = append(w.names, files.EscapeFolder(columns[i].Name))
 	}
 	w.synced.SetLimit(8)
 	return os.MkdirAll(w.dir, 0o755)
@@ -277,7 +277,7 @@ func (w *partitions) open(b *vec.Batch, row int) error {
 	for k, i := range w.c.columns {
 		value := scan.NoPartition
 		if v := b.Cols[i]; !v.Null(row) && v.Type.Kind != vec.Null {
-			if value = escapeFolder(string(expr.AppendText(nil, v, row))); value == scan.NoPartition {
+			if value = files.EscapeFolder(string(expr.AppendText(nil, v, row))); value == scan.NoPartition {
 				value = "%5F" + value[1:] // the text, not NULL
 			}
 		}
@@ -384,19 +384,4 @@ func (w *partitions) finish() error {
 		g.Go(func() error { return state.SyncDir(filepath.Join(w.dir, filepath.FromSlash(d))) })
 	}
 	return g.Wait()
-}
-
-// escapeFolder escapes a name or a value for the name of a directory, as Spark and Hive do: readers
-// decode %XX. Text of other languages stays readable.
-func escapeFolder(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		if c < 0x20 || c == 0x7f || strings.IndexByte("\"#%'*/:=?\\{}[]^<>|", c) >= 0 {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }

@@ -102,11 +102,29 @@ func (c *claim) removeStale(ctx context.Context, name string) error {
 	if _, local := c.fsys.(filesys.OS); !local {
 		return ignoreGone(c.fsys.Remove(ctx, path))
 	}
-	err := c.fsys.Rename(ctx, path, c.path(name))
+	err := c.fsys.Rename(ctx, path, c.path(filesys.Base(name)))
 	if errors.Is(err, fs.ErrNotExist) { // removed before, or the claim was lost
 		return c.check(ctx)
 	}
 	return err
+}
+
+// removeFolders removes the folders of stale files that are empty now.
+func (c *claim) removeFolders(ctx context.Context, stale []string) error {
+	if _, local := c.fsys.(filesys.OS); !local {
+		return nil // other file systems do not show empty folders, or keep them on a host
+	}
+	for _, name := range stale {
+		for dir := filesys.Dir(name); dir != "."; dir = filesys.Dir(dir) {
+			if err := c.check(ctx); err != nil {
+				return err
+			}
+			if c.fsys.Remove(ctx, filesys.Join(c.out, dir)) != nil {
+				break // it is not empty, or gone
+			}
+		}
+	}
+	return nil
 }
 
 // release ends the claim after an error.

@@ -44,6 +44,10 @@ type Dir struct {
 	// NoSync skips syncing to disk. A power failure may then lose or truncate files of a finished
 	// job.
 	NoSync bool
+
+	size    int64    // Finish joins files that are smaller than half of it; zero means none
+	folders []string // names of the levels of folders
+	join    Joiner   // nil joins bytes
 }
 
 // String returns the path.
@@ -110,23 +114,37 @@ func (d *Dir) tempDir(job string) string { return filesys.Join(d.Path, tempPrefi
 
 // Create starts the file of one attempt in the temporary directory of the job.
 func (d *Dir) Create(ctx context.Context, t Task) (*Writer, error) {
+	return d.create(ctx, t, "", -1, -1)
+}
+
+// create starts file n of a folder, which is empty or ends with a slash. It is file number m of the
+// attempt. A negative n means that the task has one file.
+func (d *Dir) create(ctx context.Context, t Task, folder string, n, m int) (*Writer, error) {
 	ext := d.Compress.Suffix()
 	if d.Ext != "" {
 		ext = "." + d.Ext + ext
 	}
-	p := Part{Name: fmt.Sprintf("part-%05d%s", t.Index, ext), Temp: fmt.Sprintf("part-%05d.attempt-%d%s", t.Index, t.Attempt, ext)}
+	name, temp := fmt.Sprintf("part-%05d", t.Index), fmt.Sprintf("part-%05d.attempt-%d", t.Index, t.Attempt)
+	if n >= 0 {
+		name, temp = fmt.Sprintf("%s-%05d", name, n), fmt.Sprintf("%s-%05d", temp, m)
+	}
 	if isSpread(ctx, d.Path) {
 		// Parts of an earlier job or attempt may come back with their host, and must not be taken
 		// for copies of these parts. An earlier Finish may have moved the part of an attempt whose
 		// host was lost then.
-		p.Name = fmt.Sprintf("part-%05d-%s-%d%s", t.Index, t.Job, t.Attempt, ext)
+		name = fmt.Sprintf("%s-%s-%d", name, t.Job, t.Attempt)
 	}
-	return newWriter(ctx, filesys.Join(d.tempDir(t.Job), p.Temp), d.Compress, p, d.NoSync)
+	p := Part{Name: folder + name + ext, Temp: temp + ext}
+	w, err := newWriter(ctx, filesys.Join(d.tempDir(t.Job), p.Temp), d.Compress, p, d.NoSync)
+	if err == nil {
+		w.joinable = d.size > 0
+	}
+	return w, err
 }
 
 // Finish moves the parts to their final names, removes the parts of an earlier job, and writes the
 // manifest. Until then, the manifest is marked incomplete and lists the files of both jobs. Each
-// part stays on its host.
+// part stays on its host. Small files are joined first; see plan.
 //
 // If another Finish begins meanwhile, at most one of them changes anything from then on; see claim.
 func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error) {
@@ -145,7 +163,8 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if old.Complete && old.Job == job && sameParts(old.Parts, list) && d.partsInPlace(ctx, fsys, old.Parts) {
+	groups := d.plan(list)
+	if old.Complete && old.Job == job && sameParts(old.Parts, groups) && d.partsInPlace(ctx, fsys, old.Parts) {
 		return d.Abandon(ctx, job)
 	}
 	c, err := d.claimOutput(ctx, fsys, job, d.manifestHost(ctx, fsys, job))
@@ -163,14 +182,17 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 	}
 	// Before the first change, make sure that every part exists.
 	moved := old.Job == job || isSpread(ctx, d.Path) // where the names of parts contain the job
-	if err := each(len(list), atOnce(d.Path), func(i int) error { return d.checkPart(ctx, fsys, job, list[i], moved) }); err != nil {
+	if err := each(len(groups), atOnce(d.Path), func(i int) error { return d.checkParts(ctx, fsys, job, groups[i], moved) }); err != nil {
+		return err
+	}
+	if list, err = d.joinAll(ctx, fsys, job, groups); err != nil {
 		return err
 	}
 	final := manifest{Layshaft: 1, Job: job, Complete: true, Parts: make([]Part, len(list))}
 	keep := make(map[string]bool, len(list))
 	for i, p := range list {
 		keep[p.Name] = true
-		p.Temp = ""
+		p.Temp, p.Head = "", 0
 		final.Parts[i] = p
 	}
 	working := manifest{Layshaft: 1, Job: job, Parts: final.Parts}
@@ -184,6 +206,9 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 	if err := d.writeManifest(ctx, c, working); err != nil {
 		return err
 	}
+	if err := d.makeFolders(ctx, fsys, list); err != nil {
+		return err
+	}
 	err = each(len(list), atOnce(d.Path), func(i int) error {
 		p := list[i]
 		to, err := moveIn(ctx, fsys, filesys.Join(d.tempDir(job), p.Temp), filesys.Join(d.Path, p.Name), p)
@@ -193,10 +218,16 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 	if err != nil {
 		return err
 	}
+	if err := d.syncFolders(ctx, fsys, list); err != nil {
+		return err
+	}
 	for _, name := range stale {
 		if err := c.removeStale(ctx, name); err != nil {
 			return err
 		}
+	}
+	if err := c.removeFolders(ctx, stale); err != nil {
+		return err
 	}
 	if err := d.writeManifest(ctx, c, final); err != nil {
 		return err
@@ -219,10 +250,14 @@ func (d *Dir) Published(ctx context.Context, job string, _ time.Time) (bool, err
 	return err == nil && m.Complete && m.Job == job && d.partsInPlace(ctx, fsys, m.Parts), err
 }
 
-// sameParts reports whether two lists describe the same files, on any hosts.
-func sameParts(a, b []Part) bool {
-	return slices.EqualFunc(a, b, func(a, b Part) bool {
-		return a.Name == b.Name && a.Bytes == b.Bytes && a.Records == b.Records && a.XXH3 == b.XXH3
+// sameParts reports whether a list describes the files that groups become, on any hosts.
+func sameParts(all []Part, groups []group) bool {
+	return slices.EqualFunc(all, groups, func(p Part, g group) bool {
+		if len(g.parts) > 1 {
+			return p.Name == g.name() && p.Joined == g.hash()
+		}
+		q := g.parts[0]
+		return p.Name == q.Name && p.Bytes == q.Bytes && p.Records == q.Records && p.XXH3 == q.XXH3
 	})
 }
 

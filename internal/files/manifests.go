@@ -36,10 +36,11 @@ func byManifests(ctx context.Context, pattern string, infos []filesys.Info, dirs
 	here := make(map[string]bool)
 	var fresh []string
 	for _, i := range infos {
-		dir := filesys.Dir(i.Path)
-		if here[dir] = true; dirs[dir] == nil {
-			dirs[dir] = &outputDir{}
-			fresh = append(fresh, dir)
+		for _, dir := range outputsOf(i.Path) {
+			if dirs[dir] == nil {
+				dirs[dir] = &outputDir{}
+				fresh = append(fresh, dir)
+			}
 		}
 	}
 	if err := each(len(fresh), 16, func(i int) error { return dirs[fresh[i]].load(ctx, fresh[i]) }); err != nil {
@@ -47,9 +48,10 @@ func byManifests(ctx context.Context, pattern string, infos []filesys.Info, dirs
 	}
 	parts, others := make(map[string]filesys.Info), make(map[string]string) // by path; one of the others by directory
 	infos = slices.DeleteFunc(infos, func(i filesys.Info) bool {
-		dir, name := filesys.Dir(i.Path), filesys.Base(i.Path)
+		dir, name := outputOf(i.Path, dirs), filesys.Base(i.Path)
 		d := dirs[dir]
-		p, isPart := d.parts[name]
+		here[dir] = true
+		p, isPart := d.parts[strings.TrimPrefix(filesys.OnHost(filesys.Clean(i.Path), ""), filesys.OnHost(filesys.Clean(dir), "")+"/")]
 		switch {
 		case !d.hasManifest:
 		case name == manifestName || d.isSpread && strings.HasPrefix(name, "part-") && (!isPart || p.Bytes != i.Size):
@@ -69,6 +71,29 @@ func byManifests(ctx context.Context, pattern string, infos []filesys.Info, dirs
 		}
 	}
 	return infos, nil
+}
+
+// outputsOf returns the directories of the outputs to which a file may belong: its own directory,
+// and those above its folders, such as year=2026.
+func outputsOf(path string) []string {
+	dir := filesys.Dir(path)
+	all := []string{dir}
+	for strings.Contains(filesys.Base(dir), "=") && filesys.Dir(dir) != dir {
+		dir = filesys.Dir(dir)
+		all = append(all, dir)
+	}
+	return all
+}
+
+// outputOf returns the directory of the output to which a file belongs, or else its own directory.
+func outputOf(path string, dirs map[string]*outputDir) string {
+	all := outputsOf(path)
+	for _, dir := range all {
+		if dirs[dir].hasManifest {
+			return dir
+		}
+	}
+	return all[0]
 }
 
 // load reads the manifest of dir, if there is one.

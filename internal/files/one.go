@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
-	"github.com/layshaft/layshaft/internal/report"
 )
 
 // One is a single output file: the files of all tasks, concatenated in task order.
@@ -20,6 +18,8 @@ type One struct {
 	// NoSync skips syncing to disk. A power failure may then lose or truncate the file of a
 	// finished job.
 	NoSync bool
+
+	join Joiner // nil joins bytes
 }
 
 // String returns the path.
@@ -66,7 +66,11 @@ func (o *One) tempDir(job string) string { return filesys.Join(filesys.Dir(o.Pat
 // Create starts the file of one attempt in the temporary directory of the job.
 func (o *One) Create(ctx context.Context, t Task) (*Writer, error) {
 	p := Part{Name: filesys.Base(o.Path), Temp: fmt.Sprintf("part-%05d.attempt-%d", t.Index, t.Attempt)}
-	return newWriter(ctx, filesys.Join(o.tempDir(t.Job), p.Temp), o.Compress, p, o.NoSync)
+	w, err := newWriter(ctx, filesys.Join(o.tempDir(t.Job), p.Temp), o.Compress, p, o.NoSync)
+	if err == nil {
+		w.noHead = t.Index > 0
+	}
+	return w, err
 }
 
 // Finish joins the parts and renames the result to its final path.
@@ -94,13 +98,13 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	if _, err := fsys.Stat(ctx, temp); errors.Is(err, fs.ErrNotExist) && total > 0 {
 		// Either an earlier Finish removed the directory, or the parts are elsewhere.
-		if fi, err := fsys.Stat(ctx, o.Path); err != nil || fi.Size != total {
+		if fi, err := fsys.Stat(ctx, o.Path); err != nil || o.join == nil && fi.Size != total {
 			return fmt.Errorf("the parts of %s are gone (%s): if it was removed, run the job again; if workers wrote it, every one must see the same directory: use a shared file system, a dataset or an object store, or run embedded", o.Path, temp)
 		}
 		return nil
 	}
 	step("join parts")
-	whole, err := o.join(ctx, fsys, temp, list)
+	whole, err := o.joinParts(ctx, fsys, temp, list)
 	if err != nil {
 		return err
 	}
@@ -144,9 +148,8 @@ func (o *One) Published(ctx context.Context, _ string, ended time.Time) (bool, e
 	return err == nil && !fi.ModTime.After(ended), err
 }
 
-// join writes all parts to one file and returns its path. On Linux the kernel copies local files
-// (copy_file_range).
-func (o *One) join(ctx context.Context, fsys filesys.FS, temp string, list []Part) (whole string, err error) {
+// joinParts writes all parts to one file and returns its path.
+func (o *One) joinParts(ctx context.Context, fsys filesys.FS, temp string, list []Part) (whole string, err error) {
 	if err := makeDirs(ctx, fsys, temp, o.NoSync); err != nil {
 		return "", err
 	}
@@ -154,11 +157,9 @@ func (o *One) join(ctx context.Context, fsys filesys.FS, temp string, list []Par
 	if err != nil {
 		return "", err
 	}
-	for _, p := range list {
-		if err := appendPart(ctx, fsys, f, filesys.Join(temp, p.Temp), p); err != nil {
-			f.Abort()
-			return "", err
-		}
+	if err := joinFiles(ctx, fsys, f, temp, list, o.join); err != nil {
+		f.Abort()
+		return "", err
 	}
 	if !o.NoSync {
 		if err := f.Sync(); err != nil {
@@ -167,26 +168,6 @@ func (o *One) join(ctx context.Context, fsys filesys.FS, temp string, list []Par
 		}
 	}
 	return f.Path(), f.Close()
-}
-
-// appendPart copies one part to w.
-func appendPart(ctx context.Context, fsys filesys.FS, w io.Writer, path string, p Part) error {
-	src, err := fsys.Open(ctx, filesys.OnHost(path, p.Host))
-	if errors.Is(err, filesys.ErrGone) && p.Host != "" {
-		src, err = fsys.Open(ctx, path) // the host may be back under another name
-	}
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	n, err := io.Copy(w, src.Stream(0, p.Bytes+1))
-	if err != nil {
-		return withPath(path, err)
-	}
-	if n != p.Bytes {
-		return fmt.Errorf("%s has %s, its task wrote %d", path, report.Plural(n, "byte"), p.Bytes)
-	}
-	return nil
 }
 
 // Abandon removes the temporary directory of the job.

@@ -21,7 +21,11 @@ import (
 // write writes one attempt and returns its part.
 func write(t *testing.T, out Output, task Task, text string) []byte {
 	t.Helper()
-	a, err := NewAppender(context.Background(), out, task, nil, func(dst []byte, s *string) ([]byte, error) { return append(dst, *s...), nil })
+	sink := Sink{out: out}
+	if d, ok := out.(*Dir); ok && len(d.folders) > 0 {
+		sink.layout = layout{folders: d.folders, by: []any{func(s string) string { return s[:min(len(s), 1)] }}}
+	}
+	a, err := OpenSink(context.Background(), sink, task, nil, func(dst []byte, s *string) ([]byte, error) { return append(dst, *s...), nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +196,18 @@ func snapshot(t *testing.T, dir string) string {
 // Finish is killed before each of its changes in turn, and runs again: the result is the same, and
 // nobody can mistake what lies between for a finished output.
 func TestFinishKilled(t *testing.T) {
-	for _, kind := range []string{"dir", "one"} {
+	for _, kind := range []string{"dir", "one", "joined", "folders", "joined in folders"} {
 		t.Run(kind, func(t *testing.T) {
 			place := func(dir string) Output {
-				if kind == "one" {
+				switch kind {
+				case "one":
 					return &One{Path: filepath.Join(dir, "out.txt"), NoSync: true}
+				case "joined":
+					return &Dir{Path: dir, Ext: "txt", NoSync: true, size: 1000}
+				case "folders":
+					return &Dir{Path: dir, Ext: "txt", NoSync: true, folders: []string{"p"}}
+				case "joined in folders":
+					return &Dir{Path: dir, Ext: "txt", NoSync: true, folders: []string{"p"}, size: 1000}
 				}
 				return &Dir{Path: dir, Ext: "txt", NoSync: true}
 			}

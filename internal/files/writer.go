@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -47,12 +48,18 @@ type Output interface {
 
 // Part describes the file of one committed attempt.
 type Part struct {
-	Name    string `json:"name"`           // final name: part-00003.txt
+	Name    string `json:"name"`           // final name: part-00003.txt, with its folders
 	Temp    string `json:"temp,omitempty"` // name until Finish: part-00003.attempt-2.txt
 	Host    string `json:"host,omitempty"` // host of the file, for a file system with several hosts
 	Bytes   int64  `json:"bytes"`          // on disk
 	Records int64  `json:"records"`        // number of records
 	XXH3    string `json:"xxh3"`           // of the bytes on disk, 64 bits, hex
+	// Head is the number of bytes at the beginning that a file has once, such as a row of column
+	// names. It is set where files may be joined.
+	Head int64 `json:"head,omitempty"`
+	// Joined is a hash of the parts of which Finish made this one; empty if it is the file of a
+	// task.
+	Joined string `json:"joined,omitempty"`
 }
 
 // bufferSize is the number of bytes collected before a write.
@@ -63,11 +70,51 @@ type Writer struct {
 	// Records is set by the format, for the manifest.
 	Records int64
 
-	dest   *hashedFile
-	zip    io.WriteCloser // compresses into dest; nil when plain
-	buf    []byte
-	part   Part
-	noSync bool
+	dest     *hashedFile
+	zip      compressor // compresses into dest; nil when plain
+	buf      []byte
+	part     Part
+	noSync   bool
+	packed   int64 // bytes given to zip
+	joinable bool  // its head is kept apart
+	noHead   bool  // its head is left out
+}
+
+// compressor is a writer of gzip or zstd.
+type compressor interface {
+	io.WriteCloser
+	Reset(w io.Writer)
+}
+
+// WriteHead writes the beginning that a file has once. It is left out where another file of the
+// output has it. It comes before everything else.
+func (w *Writer) WriteHead(head []byte) error {
+	if w.noHead || len(head) == 0 {
+		return nil
+	}
+	if _, err := w.Write(head); err != nil || !w.joinable {
+		return err
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if w.zip != nil { // a frame of its own can be left out later
+		if err := w.zip.Close(); err != nil {
+			return withPath(w.dest.Path(), err)
+		}
+		w.zip.Reset(w.dest)
+	}
+	w.part.Head = w.dest.n
+	return nil
+}
+
+// size returns how many bytes the file has on disk, with an estimate for those in buffers.
+func (w *Writer) size() int64 {
+	n := int64(len(w.buf))
+	if w.zip != nil && w.packed > 0 {
+		n = int64(float64(n) * float64(w.dest.n) / float64(w.packed))
+	}
+	return w.dest.n + n
 }
 
 // Write appends p.
@@ -92,6 +139,7 @@ func (w *Writer) flush() error {
 
 func (w *Writer) emit(p []byte) (err error) {
 	if w.zip != nil {
+		w.packed += int64(len(p))
 		_, err = w.zip.Write(p)
 	} else {
 		_, err = w.dest.Write(p)
@@ -140,12 +188,12 @@ func (h *hashedFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// newWriter creates the file path.
 // NewFile starts a file, and makes its directory. Neither is synced to disk.
 func NewFile(ctx context.Context, path string, c Codec) (*Writer, error) {
 	return newWriter(ctx, path, c, Part{Name: filesys.Base(path)}, true)
 }
 
+// newWriter creates the file path.
 func newWriter(ctx context.Context, path string, c Codec, part Part, noSync bool) (*Writer, error) {
 	fsys, err := filesys.Of(ctx, path)
 	if err != nil {
@@ -187,7 +235,19 @@ func NewAppender[T any](ctx context.Context, out Output, t Task, head []byte, ap
 	if err != nil {
 		return nil, err
 	}
-	return &Appender[T]{w, app, append(make([]byte, 0, bufferSize+bufferSize/8), head...)}, nil
+	a, err := startAppender(w, head, app)
+	if err != nil {
+		w.Abort()
+		return nil, err
+	}
+	return a, nil
+}
+
+func startAppender[T any](w *Writer, head []byte, app func(dst []byte, r *T) ([]byte, error)) (*Appender[T], error) {
+	if err := w.WriteHead(head); err != nil {
+		return nil, err
+	}
+	return &Appender[T]{w, app, make([]byte, 0, bufferSize+bufferSize/8)}, nil
 }
 
 // Write writes one record.
@@ -210,6 +270,15 @@ func (a *Appender[T]) flush() error {
 	return err
 }
 
+// End writes what is left to the file.
+func (a *Appender[T]) End() error { return a.flush() }
+
+// Held returns the bytes of the records that are not written yet.
+func (a *Appender[T]) Held() int64 { return int64(len(a.buf)) }
+
+// Flush writes them.
+func (a *Appender[T]) Flush() error { return a.flush() }
+
 // Close flushes and syncs the file and returns its Part as JSON.
 func (a *Appender[T]) Close() ([]byte, error) {
 	if err := a.flush(); err != nil {
@@ -224,13 +293,18 @@ func (a *Appender[T]) Abort() { a.w.Abort() }
 // formatTime formats a modification time.
 func formatTime(nanos int64) string { return time.Unix(0, nanos).UTC().Format(time.RFC3339Nano) }
 
-// parseParts decodes the results of Close.
+// parseParts decodes the results of Close. Each has the files of a task.
 func parseParts(parts [][]byte) ([]Part, error) {
-	out := make([]Part, len(parts))
+	out := make([]Part, 0, len(parts))
 	for i, p := range parts {
-		d := json.NewDecoder(bytes.NewReader(p))
-		if err := d.Decode(&out[i]); err != nil {
-			return nil, fmt.Errorf("output part %d: its description cannot be read: %w", i, err)
+		for d := json.NewDecoder(bytes.NewReader(p)); ; {
+			var part Part
+			if err := d.Decode(&part); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				return nil, fmt.Errorf("output part %d: its description cannot be read: %w", i, err)
+			}
+			out = append(out, part)
 		}
 	}
 	return out, nil
