@@ -124,7 +124,7 @@ func readFile[T any](ctx context.Context, sl files.Slice, r *mapreduce.Reader[T]
 	return d.Error()
 }
 
-// Sink writes records. It is a mapreduce.Sink[T], made by Write.
+// Sink writes records. It is a mapreduce.Sink[T], made by Write and WriteFile.
 type Sink[T any] struct {
 	files.Sink
 	schema avro.Schema
@@ -135,7 +135,17 @@ type Sink[T any] struct {
 // schema is the schema as JSON. Blocks are compressed by deflate, which all readers of Avro have.
 // The job writes dir/manifest.json last, to mark the output as complete.
 func Write[T any](dir, schema string) Sink[T] {
-	s := Sink[T]{Sink: files.NewSink(fmt.Sprintf("avroio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "avro"})}
+	return newSink[T](files.NewSink(fmt.Sprintf("avroio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "avro"}), schema)
+}
+
+// WriteFile returns a sink for a single file, with the records in task order. An existing file is
+// replaced when the job is done.
+func WriteFile[T any](path, schema string) Sink[T] {
+	return newSink[T](files.NewSink(fmt.Sprintf("avroio.WriteFile(%q)", path), &files.One{Path: path}), schema)
+}
+
+func newSink[T any](sink files.Sink, schema string) Sink[T] {
+	s := Sink[T]{Sink: sink}
 	// a cache of its own, so that two sinks may define one name differently
 	if s.schema, s.err = avro.ParseBytesWithCache([]byte(schema), "", &avro.SchemaCache{}); s.err == nil {
 		s.err = fits[T](s.schema)
@@ -158,6 +168,23 @@ func fits[T any](schema avro.Schema) (err error) {
 	return err
 }
 
+// FileSize begins another file when the file of a task has about so many bytes on disk. The files
+// of tasks that write less than half of it are joined when the job is done.
+func (s Sink[T]) FileSize(bytes int64) Sink[T] {
+	s.Sink = files.SizeSink(s.Sink, bytes)
+	return s
+}
+
+// Folder writes the records into folders that are named after a value, in the manner of Hive and
+// Spark: Folder("year", f) makes dir/year=2026/part-00000-00000.avro. Each further call makes a
+// level within. An empty value means that it is missing. Package source has Folders to read the
+// values back. A task has few files open at once, so records that are grouped or sorted by the
+// value make fewer files, and FileSize joins the others.
+func (s Sink[T]) Folder(name string, value func(T) string) Sink[T] {
+	s.Sink = files.FolderSink(s.Sink, name, value)
+	return s
+}
+
 // Check refuses a schema that does not fit T, and a place that cannot be written.
 func (s Sink[T]) Check(ctx context.Context) error {
 	if s.err != nil {
@@ -171,21 +198,17 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if s.err != nil {
 		return nil, s.err
 	}
-	w, err := files.CreateFile(ctx, s.Sink, files.Task(t))
-	if err != nil {
-		return nil, err
-	}
-	out := &writer[T]{w: w, schema: s.schema}
-	// The mark between blocks must not occur in data by chance, but every attempt has the same.
-	out.mark = sha256.Sum256(fmt.Appendf(nil, "avroio %s %d", t.Job, t.Index))
-	if out.zip, err = flate.NewWriter(&out.packed, flate.DefaultCompression); err == nil {
-		_, err = w.Write(out.header())
-	}
-	if err != nil {
-		w.Abort()
-		return nil, err
-	}
-	return out, nil
+	return files.OpenEncoded(ctx, s.Sink, files.Task(t), 0, func(w *files.Writer) (files.Encoder[T], error) {
+		out := &writer[T]{w: w, schema: s.schema}
+		// The mark between blocks must not occur in data by chance. All files of a schema have the
+		// same one, so that their blocks can be joined, and every attempt writes the same bytes.
+		out.mark = sha256.Sum256([]byte("avroio " + s.schema.String()))
+		var err error
+		if out.zip, err = flate.NewWriter(&out.packed, flate.DefaultCompression); err == nil {
+			err = w.WriteHead(out.header())
+		}
+		return out, err
+	})
 }
 
 // blockSize is the number of bytes of a block before compression.
@@ -249,13 +272,11 @@ func (w *writer[T]) flush() error {
 	return nil
 }
 
-// Close writes the last block, and returns the file's description.
-func (w *writer[T]) Close() ([]byte, error) {
-	if err := w.flush(); err != nil {
-		return nil, err
-	}
-	return w.w.Close()
-}
+// End writes the last block.
+func (w *writer[T]) End() error { return w.flush() }
 
-// Abort removes the file.
-func (w *writer[T]) Abort() { w.w.Abort() }
+// Held returns the bytes of the open block.
+func (w *writer[T]) Held() int64 { return int64(len(w.buf)) }
+
+// Flush writes the open block.
+func (w *writer[T]) Flush() error { return w.flush() }

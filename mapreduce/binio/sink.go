@@ -67,6 +67,23 @@ func (s Sink[T]) Zstd() Sink[T] {
 	return Sink[T]{files.CompressSink(s.sink, "Zstd", files.Zstd), s.append}
 }
 
+// FileSize begins another file when the file of a task has about so many bytes on disk. The files
+// of tasks that write less than half of it are joined when the job is done.
+func (s Sink[T]) FileSize(bytes int64) Sink[T] {
+	s.sink = files.SizeSink(s.sink, bytes)
+	return s
+}
+
+// Folder writes the records into folders that are named after a value, in the manner of Hive and
+// Spark: Folder("year", f) makes dir/year=2026/part-00000-00000.bin. Each further call makes a
+// level within. An empty value means that it is missing. Package source has Folders to read the
+// values back. A task has few files open at once, so records that are grouped or sorted by the
+// value make fewer files, and FileSize joins the others.
+func (s Sink[T]) Folder(name string, value func(T) string) Sink[T] {
+	s.sink = files.FolderSink(s.sink, name, value)
+	return s
+}
+
 // Open starts the file of one attempt.
 func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
 	return files.OpenSink(ctx, s.sink, files.Task(t), nil, s.append)

@@ -25,7 +25,6 @@ type sink = files.Sink
 // methods return changed copies.
 type Sink[T any] struct {
 	sink
-	one      bool
 	comma    byte
 	noHeader bool
 	// header contains the column names of a []string.
@@ -51,7 +50,7 @@ func Write[T any](dir string) Sink[T] {
 // .gz or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile[T any](path string) Sink[T] {
 	out := &files.One{Path: path, Compress: files.BySuffix(path)}
-	return Sink[T]{sink: files.NewSink(fmt.Sprintf("csvio.WriteFile(%q)", path), out), one: true, comma: ','}
+	return Sink[T]{sink: files.NewSink(fmt.Sprintf("csvio.WriteFile(%q)", path), out), comma: ','}
 }
 
 // WriteTSV is Write with tabs between cells. The files are dir/part-00000.tsv and so on.
@@ -97,6 +96,23 @@ func (s Sink[T]) Zstd() Sink[T] {
 	return s
 }
 
+// FileSize begins another file when the file of a task has about so many bytes on disk. The files
+// of tasks that write less than half of it are joined when the job is done.
+func (s Sink[T]) FileSize(bytes int64) Sink[T] {
+	s.sink = files.SizeSink(s.sink, bytes)
+	return s
+}
+
+// Folder writes the records into folders that are named after a value, in the manner of Hive and
+// Spark: Folder("year", f) makes dir/year=2026/part-00000-00000.csv. Each further call makes a
+// level within. An empty value means that it is missing. Package source has Folders to read the
+// values back. A task has few files open at once, so records that are grouped or sorted by the
+// value make fewer files, and FileSize joins the others.
+func (s Sink[T]) Folder(name string, value func(T) string) Sink[T] {
+	s.sink = files.FolderSink(s.sink, name, value)
+	return s
+}
+
 // Check creates the directory. It returns an error if T cannot be written, or if the directory
 // contains other files.
 func (s Sink[T]) Check(ctx context.Context) error {
@@ -111,9 +127,6 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	head, row, err := s.compile()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s, err)
-	}
-	if s.one && t.Index > 0 {
-		head = nil // the parts are joined into one file
 	}
 	return files.OpenSink(ctx, s.sink, files.Task(t), head, row)
 }

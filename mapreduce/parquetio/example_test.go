@@ -9,6 +9,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/parquetio"
+	"github.com/layshaft/layshaft/mapreduce/source"
 )
 
 // Only the columns of the struct are read.
@@ -75,4 +76,38 @@ func ExampleSource_AllowMissing() {
 	})
 	fmt.Println(read.Collect(context.Background(), mapreduce.Local{}, dir))
 	// Output: [{A-1 0}] <nil>
+}
+
+// A folder for each month, with files of about 128 MiB. Other programs read such folders, too, and
+// skip the months that they do not need.
+func ExampleSink_Folder() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+
+	type Sale struct {
+		Month string `parquet:"-"` // it is in the name of the folder
+		Shop  string `parquet:"shop"`
+		Cents int64  `parquet:"cents"`
+	}
+	sales := mapreduce.Define("sales", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[Sale] {
+		return mapreduce.Read(p, memio.Of(Sale{"2026-10", "Oslo", 700}, Sale{"2026-11", "Rome", 250}, Sale{"2026-11", "Oslo", 90}))
+	})
+	byMonth := parquetio.Write[Sale](dir).Folder("month", func(s Sale) string { return s.Month }).FileSize(128 << 20)
+	if err := sales.WriteTo(context.Background(), mapreduce.Local{}, mapreduce.None{}, byMonth); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	november := mapreduce.Define("november", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[Sale] {
+		return mapreduce.Read(p, source.Folders(parquetio.Rows[Sale](filepath.Join(dir, "month=2026-11")), func(folders map[string]string, s *Sale) error {
+			s.Month = folders["month"]
+			return nil
+		}))
+	})
+	fmt.Println(november.Collect(context.Background(), mapreduce.Local{}, mapreduce.None{}))
+	// Output: [{2026-11 Rome 250} {2026-11 Oslo 90}] <nil>
 }

@@ -20,8 +20,8 @@ import (
 // sink has the methods that do not depend on the records.
 type sink = files.Sink
 
-// Sink writes rows to Parquet files. It is a mapreduce.Sink[T], made by Write. Its methods return
-// changed copies.
+// Sink writes rows to Parquet files. It is a mapreduce.Sink[T], made by Write and
+// WriteFile. Its methods return changed copies.
 type Sink[T any] struct {
 	sink
 	codec    compress.Codec
@@ -44,18 +44,30 @@ var (
 // The directory must be new, empty, or contain the output of an earlier job, which is replaced. A
 // task keeps one row group in memory until it is complete; see RowGroup.
 func Write[T any](dir string) Sink[T] {
-	return Sink[T]{
-		sink:     files.NewSink(fmt.Sprintf("parquetio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "parquet"}),
-		codec:    &zstd.Codec{Level: zstd.SpeedFastest},
-		rowGroup: 64 << 20,
-	}
+	return newSink[T](files.NewSink(fmt.Sprintf("parquetio.Write(%q)", dir), &files.Dir{Path: dir, Ext: "parquet"}))
+}
+
+// WriteFile returns a sink for a single file, with the rows in task order; see Write. It has at
+// least one row group for each task with rows. An existing file is replaced when the job is done.
+func WriteFile[T any](path string) Sink[T] {
+	return newSink[T](files.NewSink(fmt.Sprintf("parquetio.WriteFile(%q)", path), &files.One{Path: path}))
+}
+
+func newSink[T any](s files.Sink) Sink[T] {
+	return Sink[T]{sink: s, codec: &zstd.Codec{Level: zstd.SpeedFastest}, rowGroup: 64 << 20}.joined()
+}
+
+// joined gives the output the options that matter to joined files.
+func (s Sink[T]) joined() Sink[T] {
+	s.sink = files.JoinSink(s.sink, s.join)
+	return s
 }
 
 // Snappy compresses with snappy. The files are larger than with zstd, but faster to read and write,
 // and every reader supports them.
 func (s Sink[T]) Snappy() Sink[T] {
 	s.sink, s.codec = files.RenameSink(s.sink, s.String()+".Snappy()"), &snappy.Codec{}
-	return s
+	return s.joined()
 }
 
 // RowGroup sets the size of a row group in bytes, encoded but not compressed. The default is 64
@@ -63,6 +75,23 @@ func (s Sink[T]) Snappy() Sink[T] {
 // amount of memory that a task of the sink uses.
 func (s Sink[T]) RowGroup(bytes int64) Sink[T] {
 	s.sink, s.rowGroup = files.RenameSink(s.sink, fmt.Sprintf("%s.RowGroup(%d)", s, bytes)), bytes
+	return s.joined()
+}
+
+// FileSize begins another file when the file of a task has about so many bytes on disk. The files
+// of tasks that write less than half of it are joined when the job is done.
+func (s Sink[T]) FileSize(bytes int64) Sink[T] {
+	s.sink = files.SizeSink(s.sink, bytes)
+	return s
+}
+
+// Folder writes the records into folders that are named after a value, in the manner of Hive and
+// Spark: Folder("year", f) makes dir/year=2026/part-00000-00000.parquet. Each further call makes a
+// level within. An empty value means that it is missing. Package source has Folders to read the
+// values back. A task has few files open at once, so records that are grouped or sorted by the
+// value make fewer files, and FileSize joins the others.
+func (s Sink[T]) Folder(name string, value func(T) string) Sink[T] {
+	s.sink = files.FolderSink(s.sink, name, value)
 	return s
 }
 
@@ -84,17 +113,10 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s, err)
 	}
-	w, err := files.CreateFile(ctx, s.sink, files.Task(t))
-	if err != nil {
-		return nil, err
-	}
-	return &writer[T]{
-		out:     w,
-		rows:    parquet.NewGenericWriter[T](w, schema, parquet.Compression(s.codec)),
-		check:   check,
-		limit:   s.rowGroup,
-		flushAt: s.rowGroup,
-	}, nil
+	return files.OpenEncoded(ctx, s.sink, files.Task(t), s.rowGroup, func(w *files.Writer) (files.Encoder[T], error) {
+		rows := parquet.NewGenericWriter[T](w, schema, parquet.Compression(s.codec))
+		return &writer[T]{out: w, rows: rows, check: check, limit: s.rowGroup}, nil
+	})
 }
 
 // compile returns T's schema and the guard of its values. It refuses types that the library writes
@@ -136,9 +158,8 @@ type writer[T any] struct {
 	out   *files.Writer
 	rows  *parquet.GenericWriter[T]
 	check guard // may be nil
-	// limit is the size of a row group in bytes; flushAt is the size of the file at which the
-	// current row group is complete.
-	limit, flushAt int64
+	limit int64 // size of a row group in bytes
+	base  int64 // size of the file without the open row group
 }
 
 // Write writes one record.
@@ -152,23 +173,21 @@ func (w *writer[T]) Write(r *T) error {
 		return err
 	}
 	w.out.Records++
-	if w.out.Records%64 != 0 || w.rows.Size() < w.flushAt {
+	if w.out.Records%64 != 0 || w.Held() < w.limit {
 		return nil
 	}
-	if err := w.rows.Flush(); err != nil {
-		return err
-	}
-	w.flushAt = w.rows.Size() + w.limit
-	return nil
+	return w.Flush()
 }
 
-// Close writes the footer, syncs the file and returns its description.
-func (w *writer[T]) Close() ([]byte, error) {
-	if err := w.rows.Close(); err != nil {
-		return nil, err
-	}
-	return w.out.Close()
+// Held returns the bytes of the open row group, encoded but not compressed.
+func (w *writer[T]) Held() int64 { return w.rows.Size() - w.base }
+
+// Flush writes the open row group.
+func (w *writer[T]) Flush() error {
+	err := w.rows.Flush()
+	w.base = w.rows.Size()
+	return err
 }
 
-// Abort removes the file.
-func (w *writer[T]) Abort() { w.out.Abort() }
+// End writes the footer.
+func (w *writer[T]) End() error { return w.rows.Close() }

@@ -215,6 +215,23 @@ func (s Sink[T]) Zstd() Sink[T] {
 	return Sink[T]{files.CompressSink(s.Sink, "Zstd", files.Zstd), s.err}
 }
 
+// FileSize begins another file when the file of a task has about so many bytes on disk. The files
+// of tasks that write less than half of it are joined when the job is done.
+func (s Sink[T]) FileSize(bytes int64) Sink[T] {
+	s.Sink = files.SizeSink(s.Sink, bytes)
+	return s
+}
+
+// Folder writes the records into folders that are named after a value, in the manner of Hive and
+// Spark: Folder("year", f) makes dir/year=2026/part-00000-00000.txt. Each further call makes a
+// level within. An empty value means that it is missing. Package source has Folders to read the
+// values back. A task has few files open at once, so records that are grouped or sorted by the
+// value make fewer files, and FileSize joins the others.
+func (s Sink[T]) Folder(name string, value func(T) string) Sink[T] {
+	s.Sink = files.FolderSink(s.Sink, name, value)
+	return s
+}
+
 // Check refuses types that Rows refuses, and a place that cannot be written.
 func (s Sink[T]) Check(ctx context.Context) error {
 	if s.err != nil {
