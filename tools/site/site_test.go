@@ -48,6 +48,9 @@ func TestSite(t *testing.T) {
 	}
 	pictures := 0
 	for name, html := range pages {
+		if !strings.Contains(html, "img { max-width: 100%") {
+			t.Errorf("%s: pictures do not fit a narrow screen", name)
+		}
 		for _, m := range regexp.MustCompile(`<img src="([^"]*)"`).FindAllStringSubmatch(html, -1) {
 			pictures++
 			if _, err := os.Stat(filepath.Join(dir, m[1])); err != nil {
