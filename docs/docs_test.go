@@ -220,6 +220,9 @@ func TestPictures(t *testing.T) {
 				t.Errorf("%s has no %s", name, want)
 			}
 		}
+		if m := regexp.MustCompile(`<svg [^>]*width="(\d{1,3})"`).FindSubmatch(picture); m == nil || string(m[1]) > "800" {
+			t.Errorf("%s is wider than the text of a page, 800 pixels", name)
+		}
 		if m := regexp.MustCompile(`<script|<image|href=|@import|url\([^#]`).Find(picture); m != nil || len(picture) > 16<<10 {
 			t.Errorf("%s: %q, %d bytes", name, m, len(picture))
 		}
