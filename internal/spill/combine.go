@@ -152,19 +152,24 @@ func (c *Combiner[T, A]) AddString(key string, v *T) error {
 	t := &c.tokens[c.waiting]
 	t.set(unsafe.Pointer(unsafe.StringData(key)), len(key))
 	if c.isDirect {
-		if c.skip--; c.skip < 0 {
-			c.skip = sampleKey(c.cfg.Keys, t)
-		}
-		err := c.foldValue(t, v)
-		c.scratch = c.scratch[:0]
-		c.isDirect = c.cfg.Direct || len(c.flat.mem)+len(c.index.mem) <= smallTable
-		return err
+		return c.foldDirect(t, v)
 	}
 	c.values[c.waiting] = *v
 	if c.waiting++; c.waiting == batchSize {
 		return c.foldWaiting()
 	}
 	return nil
+}
+
+// foldDirect folds one value without a batch.
+func (c *Combiner[T, A]) foldDirect(t *token, v *T) error {
+	if c.skip--; c.skip < 0 {
+		c.skip = sampleKey(c.cfg.Keys, t)
+	}
+	err := c.foldValue(t, v)
+	c.scratch = c.scratch[:0]
+	c.isDirect = c.cfg.Direct || len(c.flat.mem)+len(c.index.mem) <= smallTable
+	return err
 }
 
 // AddBytes folds v under key. The caller may change key after the call.
