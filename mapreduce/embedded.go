@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,8 @@ type embedded struct {
 	shared  *shared            // of all attempts
 	outcome string             // for dir
 	runs    *recorder.Recorder // nil if nobody wants the record
+	profile *profiler          // nil if nobody wants a profile
+	web     net.Listener       // nil if nobody wants a page
 	workers []*worker.Worker
 	temp    string       // directory to remove at the end; empty with State
 	unlock  func() error // unlocks temp
@@ -112,6 +115,17 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	e := &embedded{spec: spec, end: end, outcome: jobdir.Unfinished, fresh: *spec, unlockPlaces: func() {}, ballast: takeBallast(t.Memory)}
+	web, err := t.listenWeb()
+	if err == nil {
+		if e.profile, err = startProfile(t.Profile); err != nil && web != nil {
+			_ = web.Close()
+		}
+	}
+	if err != nil {
+		end(nil)
+		return nil, err
+	}
+	e.web = web
 	if err := e.start(ctx, &t, c, build); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
@@ -349,6 +363,9 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 	e.cancel = cancel
 	e.group, run = errgroup.WithContext(run)
 	e.group.Go(func() error { return e.coord.Run(run) })
+	if e.web != nil {
+		e.group.Go(func() error { return e.serveWeb(run, e.web) })
+	}
 	if err := e.recall(ctx, t); err != nil {
 		return err
 	}
@@ -588,6 +605,10 @@ var errClosed = errors.New("the job was closed")
 func (e *embedded) stop() error {
 	e.once.Do(func() {
 		defer e.end(nil)
+		e.profile.close()
+		if e.web != nil {
+			_ = e.web.Close()
+		}
 		if e.group != nil {
 			e.cancel(errClosed)
 			if err := e.group.Wait(); err != nil && !errors.Is(err, errClosed) && !errors.Is(err, context.Canceled) {

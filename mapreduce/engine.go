@@ -100,7 +100,11 @@ func (j *Job) watch(ctx context.Context) {
 	if err == nil && j.target.Counters {
 		j.printCounters()
 	}
-	if e := j.writeRunFiles(context.WithoutCancel(ctx)); e != nil && err == nil {
+	e := j.writeRunFiles(context.WithoutCancel(ctx))
+	if local, ok := j.engine.(*embedded); ok {
+		e = errors.Join(e, local.profile.write(j.spec))
+	}
+	if e != nil && err == nil {
 		err = e
 	} else if e != nil {
 		fmt.Fprintf(j.target.Err, "layshaft: %v\n", e)

@@ -28,7 +28,7 @@ type TargetFlags struct {
 
 // Names of the flags for runs inside this process, for runs on a cluster, and for both.
 var (
-	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify"}
+	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify", "profile", "web"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
 	reportingFlags = []string{"cluster", "progress", "explain", "explain-items", "explain-item-time", "counters", "report", "trace", "quarantine", "hidden"}
 )
@@ -49,6 +49,8 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.Var((*bytesize.Size)(&l.Memory), "memory", "`BYTES` that attempts may hold before they spill, such as 256M, 256MiB or 2GB (LAYSHAFT_MEMORY; default 60 % of the machine)")
 	fs.Var(budgetFlag{&l.Budgets}, "budget", "`NAME=N`: attempts that need the budget NAME share N of it (LAYSHAFT_BUDGET; default no limit); may be repeated or separated by commas")
 	fs.BoolVar(&l.Verify, "verify", false, "run every task twice and compare the outputs (LAYSHAFT_VERIFY)")
+	fs.StringVar(&l.Profile, "profile", "", "write CPU profiles of each stage, a heap profile and flame graphs to `DIR` (LAYSHAFT_PROFILE)")
+	fs.StringVar(&l.Web, "web", "", "serve the page of the job at `HOST:PORT` while it runs; port 0 takes a free one (LAYSHAFT_WEB)")
 	fs.StringVar(&c.Address, "cluster", "", "run on the workers of the coordinator at `HOST:PORT`, or at one of several addresses separated by commas (LAYSHAFT_CLUSTER; default inside this process)")
 	fs.BoolVar(&c.Detach, "detach", false, "with -cluster: submit the job and do not wait for it (LAYSHAFT_DETACH)")
 	fs.IntVar(&c.Priority, "priority", 0, "with -cluster: a larger `NUMBER` goes first (LAYSHAFT_PRIORITY; default 0)")
@@ -89,7 +91,7 @@ func (t *TargetFlags) settings(plan string) (settings, error) {
 	}
 	idle, why := clusterFlags, "detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT"
 	if t.cluster.Address != "" {
-		idle, why = localFlags, "state, workers, slots, memory, budget and verify are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster"
+		idle, why = localFlags, "state, workers, slots, memory, budget, verify, profile and web are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster"
 	}
 	var wrong error
 	relevant := maps.Clone(t.environ)

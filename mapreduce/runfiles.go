@@ -21,7 +21,7 @@ func (r *Reporting) recordsRun() bool { return r.Report != "" || r.Trace != "" }
 
 // record starts the record of a job inside this process.
 func (e *embedded) record(t *settings, log *slog.Logger) {
-	if t.recordsRun() {
+	if t.recordsRun() || t.Web != "" {
 		e.runs = recorder.New(nil, log)
 	}
 }

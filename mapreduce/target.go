@@ -59,6 +59,15 @@ type Local struct {
 	Budgets map[string]int
 	// Verify runs every task a second time, in another order, and fails when the outputs differ.
 	Verify bool
+	// Web is an address, HOST:PORT, at which the run serves the page of the job until it ends. Port
+	// 0 takes a free one, which is printed to Err. Everybody who reaches the address may read the
+	// page, so choose one of this machine. Empty means none.
+	Web string
+	// Profile is a directory for profiles of this process during the run: cpu.pprof and one
+	// stage-N.pprof for each stage, with the labels job, stage, task and attempt; heap.pprof, taken
+	// when the heap was largest; and flame.html, which draws them. A process has one profile at a
+	// time. Empty means none.
+	Profile string
 	// Hidden makes sources read names that start with a dot or an underscore, too. Otherwise they
 	// are left out unless a path spells them, and their number is printed.
 	Hidden bool

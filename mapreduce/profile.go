@@ -1,0 +1,134 @@
+package mapreduce
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/pprof/profile"
+
+	"github.com/layshaft/layshaft/internal/flame"
+	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/state"
+)
+
+// heapEvery is the interval of looks at the heap of a profiled run, and heapStep the growth from
+// which its profile is taken again.
+const (
+	heapEvery = 250 * time.Millisecond
+	heapStep  = 1.1
+)
+
+// profiler profiles this process during a run inside it; see Local.Profile.
+type profiler struct {
+	dir  string
+	cpu  bytes.Buffer
+	end  context.CancelFunc
+	heap []byte // profile of the heap at its largest
+	wait sync.WaitGroup
+	once sync.Once
+}
+
+// startProfile starts the profiles of a run. Without a directory it returns nil.
+func startProfile(dir string) (*profiler, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	p := &profiler{dir: dir}
+	if err := pprof.StartCPUProfile(&p.cpu); err != nil {
+		return nil, fmt.Errorf("profile %s: %w; a process has one profile at a time, so profile one run after the other", dir, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.end = cancel
+	p.wait.Go(func() { p.watchHeap(ctx) })
+	return p, nil
+}
+
+// watchHeap takes a profile of the heap whenever it has grown.
+func (p *profiler) watchHeap(ctx context.Context) {
+	tick := time.NewTicker(heapEvery)
+	defer tick.Stop()
+	var m runtime.MemStats
+	for most := uint64(0); ; {
+		if runtime.ReadMemStats(&m); float64(m.HeapInuse) > heapStep*float64(most) {
+			var b bytes.Buffer
+			if err := pprof.Lookup("heap").WriteTo(&b, 0); err == nil {
+				most, p.heap = m.HeapInuse, b.Bytes()
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// close ends the profiles. Only the first call does something.
+func (p *profiler) close() {
+	if p != nil {
+		p.once.Do(func() {
+			pprof.StopCPUProfile()
+			p.end()
+			p.wait.Wait()
+		})
+	}
+}
+
+// write ends the profiles and writes their files.
+func (p *profiler) write(spec *job.Spec) error {
+	if p == nil {
+		return nil
+	}
+	p.close()
+	all, err := flame.Merge(string(spec.ID), p.cpu.Bytes())
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	put := func(name string, content func(io.Writer) error) error {
+		var b bytes.Buffer
+		if err := content(&b); err != nil {
+			return fmt.Errorf("profile %s: %w", name, err)
+		}
+		return state.Replace(filepath.Join(p.dir, name), b.Bytes(), 0o644)
+	}
+	if err := put("cpu.pprof", all.Write); err != nil {
+		return err
+	}
+	parts := flame.ByStage(all)
+	var graphs []flame.Graph
+	for _, k := range slices.Sorted(maps.Keys(parts)) {
+		title := "outside attempts"
+		if k >= 0 && k < len(spec.Stages) {
+			title = fmt.Sprintf("stage %d %s", k, spec.Stages[k].Name)
+			if err := put(fmt.Sprintf("stage-%d.pprof", k), parts[k].Write); err != nil {
+				return err
+			}
+		}
+		graphs = append(graphs, flame.Graph{Title: title, Profile: parts[k]})
+	}
+	if len(graphs) > 0 && len(parts) > 1 && parts[-1] != nil { // the stages come first
+		graphs = append(graphs[1:], graphs[0])
+	}
+	if heap, err := profile.ParseData(p.heap); err == nil {
+		if err := put("heap.pprof", func(w io.Writer) error { _, err := w.Write(p.heap); return err }); err != nil {
+			return err
+		}
+		graphs = append(graphs, flame.Graph{Title: "memory in use when it was largest", Profile: heap})
+	}
+	return put("flame.html", func(w io.Writer) error {
+		return flame.WriteHTML(w, "Profile of job "+string(spec.ID), graphs...)
+	})
+}
