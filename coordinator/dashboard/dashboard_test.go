@@ -29,10 +29,10 @@ import (
 )
 
 // open returns a dashboard of a coordinator that runs until the test ends.
-func open(t *testing.T) *Dashboard { return openAs(t, nil) }
+func open(t testing.TB) *Dashboard { return openAs(t, nil) }
 
 // openAs is open, with a check of callers.
-func openAs(t *testing.T, authorize func(context.Context, string) error) *Dashboard {
+func openAs(t testing.TB, authorize func(context.Context, string) error) *Dashboard {
 	t.Helper()
 	data, err := datadir.Open(t.TempDir(), datadir.Options{NoSync: true})
 	if err != nil {
