@@ -95,9 +95,9 @@ type renderedPage struct {
 }
 
 const (
-	// fresh is the limit for the age of a page. A page that takes long to make, such as the page of a
-	// job with very many attempts, stays for costly times as long, at most oldest. So one page takes
-	// at most a twentieth of a processor, whatever the number of its viewers.
+	// fresh is the limit for the age of a page. A page that takes long to make, such as the page
+	// of a job with very many attempts, stays for costly times as long, at most oldest. So one page
+	// takes at most a twentieth of a processor, whatever the number of its viewers.
 	fresh  = time.Second
 	costly = 20
 	oldest = 10 * time.Second
