@@ -46,12 +46,17 @@ func (k *client) run(ctx context.Context, requests int) {
 		if sleep(ctx, time.Duration(k.rng.Int64N(int64(400*time.Millisecond)))) != nil {
 			return
 		}
-		choice := k.rng.IntN(10)
+		unique := fmt.Sprintf("u%d", k.rng.IntN(uniques))
+		choice := k.rng.IntN(20)
 		switch {
-		case choice < 4 || len(k.seen) == 0:
-			k.enqueue(ctx, fmt.Sprintf("u%d", k.rng.IntN(uniques)))
-		case choice < 9:
+		case choice < 5:
+			k.call(ctx, unique)
+		case choice < 11 || len(k.seen) == 0:
+			k.enqueue(ctx, unique)
+		case choice < 16:
 			k.status(ctx, k.seen[k.rng.IntN(len(k.seen))])
+		case choice < 18:
+			k.wait(ctx, k.seen[k.rng.IntN(len(k.seen))])
 		default:
 			k.cancel(ctx, k.seen[len(k.seen)-1])
 		}
@@ -81,28 +86,45 @@ func try[T any](ctx context.Context, k *client, request func(ctx context.Context
 		repeated := lost > 0
 		answer, err = call(limited, k.c, k.rng, k.to, func(ctx context.Context, s *server) (T, error) { return request(ctx, s, repeated) })
 		cancel()
-		var elsewhere errElsewhere
-		switch {
-		case err == nil:
+		if err == nil {
 			return answer, lost, nil
-		case ctx.Err() != nil:
-			return answer, lost, ctx.Err()
-		case errors.As(err, &elsewhere):
-			k.to = elsewhere.leader
-		case errors.Is(err, errConnection), errors.Is(err, wire.ErrStopped), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		}
+		if isLost(err) {
 			lost++
-			k.to = ""
-		case status.Code(err) == codes.ResourceExhausted: // refused
-		default:
-			return answer, lost, err
 		}
-		if k.to == "" {
-			k.to = k.c.peers[k.rng.IntN(len(k.c.peers))]
-		}
-		if err := sleep(ctx, 20*time.Millisecond+time.Duration(k.rng.Int64N(int64(200*time.Millisecond)))); err != nil {
+		if !k.again(ctx, err) {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
 			return answer, lost, err
 		}
 	}
+}
+
+// isLost reports whether a request without an answer may have had an effect.
+func isLost(err error) bool {
+	return errors.Is(err, errConnection) || errors.Is(err, wire.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// again prepares another try after an error: it chooses the member, and waits. It returns false if
+// the error is the answer, or if ctx has ended.
+func (k *client) again(ctx context.Context, err error) bool {
+	var elsewhere errElsewhere
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case errors.As(err, &elsewhere):
+		k.to = elsewhere.leader
+	case isLost(err):
+		k.to = ""
+	case status.Code(wire.ToStatus(err)) == codes.ResourceExhausted: // refused
+	default:
+		return false
+	}
+	if k.to == "" {
+		k.to = k.c.peers[k.rng.IntN(len(k.c.peers))]
+	}
+	return sleep(ctx, 20*time.Millisecond+time.Duration(k.rng.Int64N(int64(200*time.Millisecond)))) == nil
 }
 
 func (k *client) enqueue(ctx context.Context, unique string) {
@@ -140,7 +162,7 @@ func (k *client) status(ctx context.Context, t task) {
 	end := k.begin(in)
 	info, _, err := try(ctx, k, func(ctx context.Context, s *server, _ bool) (*layshaftv1.TaskInfo, error) {
 		out, err := s.tasks.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, Bodies: true})
-		return out.GetTask(), err
+		return out.GetTask(), s.verifyUnknown(err)
 	})
 	switch {
 	case status.Code(err) == codes.NotFound:

@@ -29,7 +29,8 @@ type cluster struct {
 	// mu guards the fields below.
 	mu       sync.Mutex
 	problems []string
-	ended    sync.WaitGroup // processes
+	finished map[string]bool // attempts of jobs that a worker has finished
+	ended    sync.WaitGroup  // processes
 }
 
 // node is a machine. At most one process runs on it.
@@ -74,7 +75,7 @@ type server struct {
 
 func newCluster(seed uint64, members int, log *history) *cluster {
 	source := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
-	c := &cluster{net: newNetwork(seed), log: log}
+	c := &cluster{net: newNetwork(seed), log: log, finished: map[string]bool{}}
 	for i := range members {
 		c.peers = append(c.peers, fmt.Sprintf("m%d:7070", i+1))
 	}

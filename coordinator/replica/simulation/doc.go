@@ -6,7 +6,8 @@
 // Each member is a replica.Replica with hashicorp/raft, its network transport and raft-wal. While
 // it leads, it runs the servers of jobs and tasks, with their cores, as a process does. Clients and
 // workers call these servers without gRPC and repeat requests as real ones do. Followers answer
-// with the address of the leader, where a process forwards the connection.
+// with the address of the leader, where a process forwards the connection. Some requests wait: for
+// the end of a queued task, of a foreground call, of a job. They outlive changes of the leader.
 //
 // # What is simulated
 //
@@ -22,7 +23,10 @@
 // # What is checked
 //
 //   - The histories of all requests are linearizable (porcupine), against a model of the queue: an
-//     accepted task is never lost, an idempotency key has one effect, ends never change.
+//     accepted task is never lost, an idempotency key has one effect, ends never change. A caller
+//     that waits gets an end of its task from the time of its wait.
+//   - So are the histories of jobs: a job that was accepted ends once, and its tasks have the same
+//     committed attempts for all time. A worker has finished each of them.
 //   - Two minutes after the last fault, every request has an answer.
 //   - All members then have the same content.
 //   - No process ends by itself, but for damage to its log.

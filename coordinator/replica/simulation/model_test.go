@@ -8,7 +8,8 @@ import (
 )
 
 // The model of the queue: tasks of one unique key. At most one of them lives; an ended task keeps
-// its end. An enqueue joins the task that lives, or makes one.
+// its end. An enqueue joins the task that lives, or makes one. So does a foreground call, but a task
+// without any enqueue may vanish: with its last caller, or with the leader.
 
 type operation byte
 
@@ -16,7 +17,9 @@ const (
 	opEnqueue operation = iota
 	opStatus
 	opCancel
-	opEnd // a worker reports a result
+	opEnd   // a worker reports a result
+	opCall  // a foreground call begins or joins a task
+	opEnded // a caller gets the end of a task
 )
 
 type input struct {
@@ -34,6 +37,10 @@ func (in input) String() string {
 		return fmt.Sprintf("status of %x (%s)", in.id, in.unique)
 	case opCancel:
 		return fmt.Sprintf("cancel %x (%s)", in.id, in.unique)
+	case opCall:
+		return fmt.Sprintf("call %s", in.text)
+	case opEnded:
+		return fmt.Sprintf("wait for %x (%s)", in.id, in.unique)
 	}
 	return fmt.Sprintf("end of %x (%s) with %s", in.id, in.unique, in.text)
 }
@@ -66,7 +73,7 @@ func (o output) String() string {
 	switch {
 	case o.lost:
 		return "no answer"
-	case o.id != 0:
+	case o.id != 0 && o.state == stateUnknown:
 		return fmt.Sprintf("%x, joined %v, repeated %v", o.id, o.joined, o.repeated)
 	case o.state != stateUnknown:
 		return fmt.Sprintf("%v %s", o.state, o.text)
@@ -75,11 +82,12 @@ func (o output) String() string {
 }
 
 // maxEnded is the number of ended tasks of a key that the model keeps.
-const maxEnded = 24
+const maxEnded = 48
 
 // key is the state of the model.
 type key struct {
 	live  uint64 // zero means none
+	loose bool   // the live task has no enqueue: it may have vanished
 	count int
 	ended [maxEnded]ended // in order of their ends
 }
@@ -108,27 +116,46 @@ func (k *key) find(id uint64) *ended {
 func (k key) end(id uint64, s phase, text string) key {
 	k.ended[k.count] = ended{id, s, text}
 	k.count++
-	k.live = 0
+	k.live, k.loose = 0, false
 	return k
 }
 
 // step returns the states that may follow.
 func (k key) step(in input, out output) (next []any) {
+	free := k.live == 0 || k.loose
 	switch in.op {
 	case opEnqueue:
 		join, fresh := k, k
 		join.live, fresh.live = out.id, out.id
+		join.loose, fresh.loose = false, false
 		if out.lost {
-			if fresh.live = unnamed; k.live == 0 {
-				return []any{k, fresh}
+			join.live = k.live
+			if fresh.live = unnamed; free {
+				next = append(next, fresh)
 			}
-			return []any{k}
+			return append(next, k, join)
 		}
 		if k.live != 0 && k.is(out.id) && (out.joined || out.repeated) {
 			next = append(next, join)
 		}
-		if k.live == 0 && k.find(out.id) == nil && (!out.joined || out.repeated) {
+		if free && k.find(out.id) == nil && (!out.joined || out.repeated) {
 			next = append(next, fresh)
+		}
+	case opCall:
+		fresh := k
+		if fresh.live, fresh.loose = out.id, true; out.lost {
+			fresh.live = unnamed
+			next = append(next, k)
+		} else if k.live != 0 && k.is(out.id) {
+			k.live = out.id
+			next = append(next, k)
+		}
+		if free && k.find(fresh.live) == nil {
+			next = append(next, fresh)
+		}
+	case opEnded:
+		if e := k.find(out.id); out.lost || e != nil && e.state == out.state && e.text == out.text {
+			next = append(next, k)
 		}
 	case opStatus:
 		if out.lost {

@@ -69,7 +69,7 @@ func TestSimulation(t *testing.T) {
 
 // simulate runs one seed. It returns the broken promises, and the story.
 func simulate(t *testing.T, seed uint64) (problems []string, story string) {
-	var ops []porcupine.Operation
+	var ops, jobs []porcupine.Operation
 	var h *history
 	ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, seed)
@@ -77,17 +77,22 @@ func simulate(t *testing.T, seed uint64) (problems []string, story string) {
 		oldrand.Seed(int64(seed))
 		synctest.Test(t, func(t *testing.T) {
 			h = newHistory()
-			ops, problems = run(t, seed, h)
+			ops, jobs, problems = run(t, seed, h)
 		})
 	})
 	if !ok {
 		problems = append(problems, "the run failed")
 	}
-	switch res, _ := porcupine.CheckOperationsVerbose(model, ops, 20*time.Second); res {
-	case porcupine.Illegal:
-		problems = append(problems, "the history is not linearizable: "+illegal(ops))
-	case porcupine.Unknown:
-		t.Logf("seed %d: too complex to be checked", seed)
+	for _, x := range []struct {
+		model porcupine.Model
+		ops   []porcupine.Operation
+	}{{model, ops}, {jobModel, jobs}} {
+		switch porcupine.CheckOperationsTimeout(x.model, x.ops, 20*time.Second) {
+		case porcupine.Illegal:
+			problems = append(problems, "the history is not linearizable: "+illegal(x.model, x.ops))
+		case porcupine.Unknown:
+			t.Logf("seed %d: too complex to be checked", seed)
+		}
 	}
 	var b bytes.Buffer
 	h.writeTo(&b)
@@ -95,7 +100,7 @@ func simulate(t *testing.T, seed uint64) (problems []string, story string) {
 }
 
 // illegal returns the keys whose histories are not linearizable.
-func illegal(ops []porcupine.Operation) string {
+func illegal(model porcupine.Model, ops []porcupine.Operation) string {
 	var b strings.Builder
 	for _, part := range model.Partition(ops) {
 		if porcupine.CheckOperationsTimeout(model, part, 20*time.Second) != porcupine.Illegal {
@@ -117,10 +122,13 @@ const (
 	clients  = 4
 	requests = 12
 	workers  = 2
-	injected = 8
+	// jobClients make fewer requests, as jobs take longer.
+	jobClients  = 2
+	jobRequests = 5
+	injected    = 8
 )
 
-func run(t *testing.T, seed uint64, h *history) (ops []porcupine.Operation, problems []string) {
+func run(t *testing.T, seed uint64, h *history) (ops, jobOps []porcupine.Operation, problems []string) {
 	members := 3
 	if seed%8 == 7 {
 		members = 5
@@ -144,6 +152,14 @@ func run(t *testing.T, seed uint64, h *history) (ops []porcupine.Operation, prob
 		w := newWorker(c, i+1, seed)
 		hands = append(hands, w)
 		working.Go(func() { w.run(ctx) })
+		j := newJobWorker(c, i+1, seed)
+		working.Go(func() { j.run(ctx) })
+	}
+	var submitters []*jobClient
+	for i := range jobClients {
+		k := newJobClient(c, 20+i, seed)
+		submitters = append(submitters, k)
+		asking.Go(func() { k.run(ctx, jobRequests) })
 	}
 	f := &faults{c: c, rng: rand.New(rand.NewPCG(seed, 400))}
 	f.run(ctx, injected)
@@ -152,7 +168,7 @@ func run(t *testing.T, seed uint64, h *history) (ops []porcupine.Operation, prob
 	limit := time.AfterFunc(2*time.Minute, stop)
 	asking.Wait()
 	if ctx.Err() != nil {
-		c.problem("requests have no answer two minutes after the last fault")
+		c.problem("requests have no answer two minutes after the last fault; %s", c.unfinished())
 	} else {
 		last := newClient(c, 9, seed)
 		all = append(all, last)
@@ -177,7 +193,10 @@ func run(t *testing.T, seed uint64, h *history) (ops []porcupine.Operation, prob
 	for _, w := range hands {
 		ops = append(ops, w.ops...)
 	}
-	return ops, c.problems
+	for _, k := range submitters {
+		jobOps = append(jobOps, k.ops...)
+	}
+	return ops, jobOps, c.problems
 }
 
 // checkEqual waits until all members have the same content.

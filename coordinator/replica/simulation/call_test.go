@@ -1,0 +1,183 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// A caller waits for the end of a task, over changes of the leader. A foreground call begins the
+// task, or joins it by its unique key. It is two operations of the model: the task lives, and the
+// task has ended. Both lie between request and answer, so an answer from before is no answer.
+
+// streamEnd is the server's end of a stream that a caller reads.
+type streamEnd[T any] struct {
+	grpc.ServerStream
+	ctx  context.Context
+	sent chan *layshaftv1.CallTasksRequest
+	got  chan *T
+}
+
+func newStreamEnd[T any](ctx context.Context) *streamEnd[T] {
+	return &streamEnd[T]{ctx: ctx, sent: make(chan *layshaftv1.CallTasksRequest, 4), got: make(chan *T, 64)}
+}
+
+func (s *streamEnd[T]) Context() context.Context { return s.ctx }
+
+func (s *streamEnd[T]) Recv() (*layshaftv1.CallTasksRequest, error) {
+	select {
+	case m := <-s.sent:
+		return m, nil
+	case <-s.ctx.Done():
+		return nil, s.ctx.Err()
+	}
+}
+
+func (s *streamEnd[T]) Send(m *T) error {
+	select {
+	case s.got <- m:
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
+// outcome is the end of a task as a caller gets it.
+type outcome struct {
+	id    uint64
+	state phase
+	text  string
+}
+
+// awaitOutcome runs a stream until the task has ended.
+func awaitOutcome[T any](ctx context.Context, serve func(s *streamEnd[T]) error, updates func(m *T) []*layshaftv1.TaskUpdate, first ...*layshaftv1.CallTasksRequest) (outcome, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newStreamEnd[T](ctx)
+	for _, m := range first {
+		s.sent <- m
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- serve(s) }()
+	defer func() {
+		cancel()
+		ended <- <-ended
+	}()
+	for {
+		var m *T
+		select {
+		case m = <-s.got:
+		case err := <-ended:
+			ended <- err
+			select {
+			case m = <-s.got: // sent before the end
+			default:
+				if err == nil {
+					err = fmt.Errorf("%w: %w", wire.ErrUnavailable, io.EOF)
+				}
+				return outcome{}, err
+			}
+		}
+		for _, u := range updates(m) {
+			out := outcome{id: u.GetTask(), text: string(u.GetResult())}
+			switch e := u.GetEvent().(type) {
+			case *layshaftv1.TaskUpdate_Accepted:
+				if e.Accepted.GetRefused() != "" {
+					return outcome{}, status.Error(codes.ResourceExhausted, e.Accepted.GetRefused())
+				}
+				continue
+			case *layshaftv1.TaskUpdate_Result:
+				out.state = stateDone
+			case *layshaftv1.TaskUpdate_Failed:
+				if out.state = stateFailed; e.Failed.GetReason() == layshaftv1.TaskReason_TASK_REASON_CANCELLED {
+					out.state = stateCancelled
+				}
+			default:
+				continue
+			}
+			return out, nil
+		}
+	}
+}
+
+// callWait limits one try of a call, as if the connection broke.
+const callWait = 20 * time.Second
+
+// call runs a task in the foreground. Each try is a submission of its own.
+func (k *client) call(ctx context.Context, unique string) {
+	text := fmt.Sprintf("%s/%d.%d", unique, k.n, len(k.ops))
+	spec := &layshaftv1.TaskSpec{Function: "f", Input: []byte(text), Unique: unique, Policy: &layshaftv1.TaskPolicy{Attempts: 65535, KeepNanos: int64(time.Hour)}}
+	if k.rng.IntN(3) == 0 {
+		spec.Durability = layshaftv1.Durability_DURABILITY_DISK
+	}
+	for ctx.Err() == nil {
+		live := k.begin(input{op: opCall, unique: unique, text: text})
+		ended := k.begin(input{op: opEnded, unique: unique})
+		limited, cancel := context.WithTimeout(ctx, callWait)
+		out, err := call(limited, k.c, k.rng, k.to, func(ctx context.Context, s *server) (outcome, error) {
+			return awaitOutcome(ctx, func(x *streamEnd[layshaftv1.CallTasksResponse]) error { return s.tasks.CallTasks(x) }, (*layshaftv1.CallTasksResponse).GetUpdates,
+				&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{OnlyEnds: true, Protocol: wire.Protocol}}},
+				&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{spec}}}})
+		})
+		cancel()
+		if err == nil {
+			live(output{id: out.id})
+			ended(output{id: out.id, state: out.state, text: out.text})
+			return
+		}
+		k.ops = k.ops[:len(k.ops)-1] // nothing is known about an end
+		var elsewhere errElsewhere
+		if errors.As(err, &elsewhere) {
+			k.ops = k.ops[:len(k.ops)-1]
+		} else {
+			live(output{lost: true})
+		}
+		if !k.again(ctx, err) {
+			k.unexpected(ctx, input{op: opCall, unique: unique, text: text}, err)
+			return
+		}
+	}
+}
+
+// wait waits for the end of a task that was enqueued.
+func (k *client) wait(ctx context.Context, t task) {
+	in := input{op: opEnded, unique: t.unique, id: t.id}
+	end := k.begin(in)
+	for ctx.Err() == nil {
+		limited, cancel := context.WithTimeout(ctx, callWait)
+		out, err := call(limited, k.c, k.rng, k.to, func(ctx context.Context, s *server) (outcome, error) {
+			out, err := awaitOutcome(ctx, func(x *streamEnd[layshaftv1.WaitTaskResponse]) error {
+				return s.tasks.WaitTask(&layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, OnlyEnds: true}, x)
+			}, (*layshaftv1.WaitTaskResponse).GetUpdates)
+			return out, s.verifyUnknown(err)
+		})
+		cancel()
+		if err == nil {
+			end(output{id: t.id, state: out.state, text: out.text})
+			return
+		}
+		if !k.again(ctx, err) {
+			k.unexpected(ctx, in, err)
+			return
+		}
+	}
+}
+
+// verifyUnknown does what package jobserver does before it answers that something is unknown.
+func (s *server) verifyUnknown(err error) error {
+	if err != nil && status.Code(wire.ToStatus(err)) == codes.NotFound {
+		if verr := s.t.Verify(); verr != nil {
+			return verr
+		}
+	}
+	return err
+}
