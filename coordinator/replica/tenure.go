@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -126,9 +127,16 @@ func (t *Tenure) Flush() error { return t.r.d.flush() }
 // DB returns a database for reading.
 func (t *Tenure) DB(s Store) *state.DB { return t.r.DB(s) }
 
-// Verify blocks until a majority has confirmed that this member leads.
+// errLaterTenure means that this member leads, but in a later tenure.
+var errLaterTenure = errors.New("this coordinator leads anew")
+
+// Verify blocks until a majority has confirmed that this member leads, and still in this tenure.
 func (t *Tenure) Verify() error {
-	if err := t.r.ask(func() error { return t.r.raft.VerifyLeader().Error() }); err != nil {
+	err := t.r.ask(func() error { return t.r.raft.VerifyLeader().Error() })
+	if err == nil && t.r.raft.CurrentTerm() != t.term {
+		err = errLaterTenure
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotLeading, err)
 	}
 	return nil

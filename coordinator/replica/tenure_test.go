@@ -33,6 +33,12 @@ func TestBatchOfFormerTenure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := former.Verify(); !errors.Is(err, ErrNotLeading) {
+		t.Errorf("the former tenure is verified: %v", err)
+	}
+	if err := again.Verify(); err != nil {
+		t.Errorf("the new tenure: %v", err)
+	}
 	b := NewBatch(Tasks)
 	b.Set([]byte("key"), []byte("1"))
 	if err := former.Propose(b).Wait(); !errors.Is(err, ErrNotLeading) {

@@ -124,9 +124,10 @@ func (k *client) call(ctx context.Context, unique string) {
 		ended := k.begin(input{op: opEnded, unique: unique})
 		limited, cancel := context.WithTimeout(ctx, callWait)
 		out, err := call(limited, k.c, k.rng, k.to, func(ctx context.Context, s *server) (outcome, error) {
-			return awaitOutcome(ctx, func(x *streamEnd[layshaftv1.CallTasksResponse]) error { return s.tasks.CallTasks(x) }, (*layshaftv1.CallTasksResponse).GetUpdates,
+			out, err := awaitOutcome(ctx, func(x *streamEnd[layshaftv1.CallTasksResponse]) error { return s.tasks.CallTasks(x) }, (*layshaftv1.CallTasksResponse).GetUpdates,
 				&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{OnlyEnds: true, Protocol: wire.Protocol}}},
 				&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{spec}}}})
+			return out, s.verify(err)
 		})
 		cancel()
 		if err == nil {
@@ -158,7 +159,7 @@ func (k *client) wait(ctx context.Context, t task) {
 			out, err := awaitOutcome(ctx, func(x *streamEnd[layshaftv1.WaitTaskResponse]) error {
 				return s.tasks.WaitTask(&layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, OnlyEnds: true}, x)
 			}, (*layshaftv1.WaitTaskResponse).GetUpdates)
-			return out, s.verifyUnknown(err)
+			return out, s.verify(err)
 		})
 		cancel()
 		if err == nil {
@@ -172,9 +173,10 @@ func (k *client) wait(ctx context.Context, t task) {
 	}
 }
 
-// verifyUnknown does what package jobserver does before it answers that something is unknown.
-func (s *server) verifyUnknown(err error) error {
-	if err != nil && status.Code(wire.ToStatus(err)) == codes.NotFound {
+// verify returns the error of a request that changes nothing, or an error if its answer may be old.
+// Package jobserver does so before it answers that something is unknown.
+func (s *server) verify(err error) error {
+	if err != nil && status.Code(wire.ToStatus(err)) == codes.NotFound || err == nil && s.ending.Load() {
 		if verr := s.t.Verify(); verr != nil {
 			return verr
 		}

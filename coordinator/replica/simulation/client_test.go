@@ -162,7 +162,7 @@ func (k *client) status(ctx context.Context, t task) {
 	end := k.begin(in)
 	info, _, err := try(ctx, k, func(ctx context.Context, s *server, _ bool) (*layshaftv1.TaskInfo, error) {
 		out, err := s.tasks.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, Bodies: true})
-		return out.GetTask(), s.verifyUnknown(err)
+		return out.GetTask(), s.verify(err)
 	})
 	switch {
 	case status.Code(err) == codes.NotFound:

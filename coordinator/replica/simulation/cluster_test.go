@@ -49,6 +49,8 @@ type node struct {
 	aside   string
 	// resumed is closed when the machine goes on after a pause; nil while it runs.
 	resumed chan struct{}
+	// late is how long the servers of a tenure go on after its end.
+	late time.Duration
 }
 
 // process is a coordinator.
@@ -71,6 +73,8 @@ type server struct {
 	t     *replica.Tenure
 	tasks *taskserver.Server
 	jobs  *coordinator.Coordinator
+	// ending means that the tenure has ended, and the servers have not. What they read is old.
+	ending atomic.Bool
 }
 
 func newCluster(seed uint64, members int, log *history) *cluster {
@@ -228,9 +232,22 @@ func (n *node) running(ctx context.Context) *process {
 const clusterName = "simulated"
 
 // lead coordinates during a tenure, as package node does, without its network.
-func (p *process) lead(ctx context.Context, t *replica.Tenure) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
+func (p *process) lead(tenure context.Context, t *replica.Tenure) (err error) {
+	s := &server{term: t.Term(), t: t}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(tenure))
 	defer cancel()
+	defer context.AfterFunc(tenure, func() {
+		s.ending.Store(true)
+		p.n.mu.Lock()
+		late := p.n.late
+		p.n.mu.Unlock()
+		select {
+		case <-time.After(late):
+		case <-p.dead:
+		case <-ctx.Done():
+		}
+		cancel()
+	})()
 	name, err := t.Cluster()
 	if err == nil && name == "" {
 		err = t.SetCluster(clusterName)
@@ -262,7 +279,7 @@ func (p *process) lead(ctx context.Context, t *replica.Tenure) (err error) {
 	p.n.c.led.Store(true)
 	p.n.c.log.note("%s leads in term %d", p.n.address, t.Term())
 	defer func() { p.n.c.log.note("%s leads no longer in term %d: %v", p.n.address, t.Term(), err) }()
-	s := &server{term: t.Term(), t: t, tasks: tasks, jobs: jobs}
+	s.tasks, s.jobs = tasks, jobs
 	p.mu.Lock()
 	p.serves = s
 	p.mu.Unlock()

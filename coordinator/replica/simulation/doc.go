@@ -17,6 +17,7 @@
 //   - Badger runs in memory. What a power cut leaves is its content as of its last sync, or a later
 //     moment. The settings of raft-wal, which are in bbolt, are a value that changes all or none.
 //   - Processes: killed, with or without power, also between a write to the disk and its sync.
+//   - A leader whose servers end late, while it leads again already: what they propose is dropped.
 //   - A paused member receives and sends nothing and answers nobody; its timers continue. A process
 //     that truly stands still, with its timers, is not modelled. Nor is a wall clock that jumps.
 //

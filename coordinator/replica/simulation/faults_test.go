@@ -61,7 +61,7 @@ func (f *faults) inject(ctx context.Context) {
 	v := f.victim()
 	other := c.nodes[f.rng.IntN(len(c.nodes))]
 	short, long := 50*time.Millisecond, 3*time.Second
-	switch f.rng.IntN(16) {
+	switch f.rng.IntN(17) {
 	case 0, 1: // all links of one member
 		c.log.note("FAULT %s is cut off", v.address)
 		f.cutOff(ctx, v, short, long)
@@ -143,6 +143,20 @@ func (f *faults) inject(ctx context.Context) {
 			c.log.note("FAULT %s is to hand over", v.address)
 			c.ended.Go(func() { _ = s.t.Transfer("") })
 		}
+	case 16:
+		if s := v.serving(); s != nil && other != v {
+			c.log.note("FAULT %s hands over to %s and back, and its servers end late", v.address, other.address)
+			v.setLate(f.between(time.Second, long))
+			pause := f.between(short, 600*time.Millisecond)
+			c.ended.Go(func() {
+				_ = s.t.Transfer(other.address)
+				_ = sleep(ctx, pause)
+				if s := other.serving(); s != nil {
+					_ = s.t.Transfer(v.address)
+				}
+			})
+			f.later(ctx, long, 2*long, func() { v.setLate(0) })
+		}
 	case 15:
 		if !c.led.Load() || f.replacing.Swap(true) { // before, one member alone may have the group
 			return
@@ -218,6 +232,12 @@ func (n *node) resume() {
 		close(n.resumed)
 		n.resumed = nil
 	}
+}
+
+func (n *node) setLate(by time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late = by
 }
 
 func (n *node) setFull(full bool) {

@@ -192,7 +192,11 @@ func (k *jobClient) cancelJob(ctx context.Context, id job.ID) {
 	in := jobInput{jobCancel, id}
 	end := k.begin(in)
 	_, _, err := try(ctx, &k.client, func(ctx context.Context, s *server, _ bool) (bool, error) {
-		return true, s.verifyUnknown(s.jobs.Cancel(ctx, id, "a client asks"))
+		err := s.jobs.Cancel(ctx, id, "a client asks")
+		if errors.Is(err, coordinator.ErrUnknownJob) {
+			err = s.verify(err)
+		}
+		return true, err
 	})
 	switch {
 	case errors.Is(err, coordinator.ErrUnknownJob):
@@ -209,36 +213,8 @@ func (k *jobClient) ask(ctx context.Context, op jobOperation, id job.ID) {
 	in := jobInput{op, id}
 	end := k.begin(in)
 	out, _, err := try(ctx, &k.client, func(ctx context.Context, s *server, _ bool) (jobOutput, error) {
-		if err := s.jobs.Ready(ctx); err != nil {
-			return jobOutput{}, err
-		}
-		if op == jobWait {
-			var ended *report.JobError
-			if err := s.jobs.Wait(ctx, id); err != nil && !errors.As(err, &ended) {
-				return jobOutput{}, s.verifyUnknown(err)
-			}
-		}
-		st, ok := s.jobs.Status(id)
-		if !ok {
-			return jobOutput{}, s.t.Verify()
-		}
-		switch st.Outcome {
-		case report.JobRunning:
-			return jobOutput{state: stateLive}, nil
-		case report.JobCancelled:
-			return jobOutput{state: stateCancelled}, nil
-		case report.JobFailed:
-			return jobOutput{state: stateFailed, text: st.Failure.Error()}, nil
-		}
-		var all []string
-		for _, p := range s.jobs.Commits(id, 1) { // those of the first stage have been dropped, or will be
-			if p.Attempt.N == 0 { // its holder has not joined yet
-				return jobOutput{}, wire.ErrUnavailable
-			}
-			all = append(all, p.Attempt.String())
-		}
-		slices.Sort(all)
-		return jobOutput{state: stateDone, text: strings.Join(all, " ")}, nil
+		out, err := s.stateOf(ctx, op, id)
+		return out, s.verify(err)
 	})
 	switch {
 	case errors.Is(err, coordinator.ErrUnknownJob):
@@ -252,6 +228,40 @@ func (k *jobClient) ask(ctx context.Context, op jobOperation, id job.ID) {
 	if out.state == stateDone {
 		k.c.checkCommits(id, strings.Fields(out.text))
 	}
+}
+
+// stateOf returns the state of a job; with jobWait, after its end.
+func (s *server) stateOf(ctx context.Context, op jobOperation, id job.ID) (jobOutput, error) {
+	if err := s.jobs.Ready(ctx); err != nil {
+		return jobOutput{}, err
+	}
+	if op == jobWait {
+		var ended *report.JobError
+		if err := s.jobs.Wait(ctx, id); err != nil && !errors.As(err, &ended) {
+			return jobOutput{}, err
+		}
+	}
+	st, ok := s.jobs.Status(id)
+	if !ok {
+		return jobOutput{}, coordinator.ErrUnknownJob
+	}
+	switch st.Outcome {
+	case report.JobRunning:
+		return jobOutput{state: stateLive}, nil
+	case report.JobCancelled:
+		return jobOutput{state: stateCancelled}, nil
+	case report.JobFailed:
+		return jobOutput{state: stateFailed, text: st.Failure.Error()}, nil
+	}
+	var all []string
+	for _, p := range s.jobs.Commits(id, 1) { // those of the first stage have been dropped, or will be
+		if p.Attempt.N == 0 { // its holder has not joined yet
+			return jobOutput{}, wire.ErrUnavailable
+		}
+		all = append(all, p.Attempt.String())
+	}
+	slices.Sort(all)
+	return jobOutput{state: stateDone, text: strings.Join(all, " ")}, nil
 }
 
 // checkCommits checks that the last stage of a job is done by attempts that a worker has finished, one
