@@ -15,13 +15,14 @@ type Trouble int
 const (
 	// KillWorkers kills a worker and starts it again later.
 	KillWorkers Trouble = iota
-	// KillCoordinator kills the coordinator and starts it again later.
+	// KillCoordinator kills a coordinator and starts it again later.
 	KillCoordinator
-	// RestartProcesses drains or stops a worker, or stops the coordinator, and starts it again.
+	// RestartProcesses drains or stops a worker, or stops a coordinator, and starts it again.
 	RestartProcesses
 	// SilenceWorkers isolates a worker for a while.
 	SilenceWorkers
-	// CutLinks cuts the connections between two places, in one direction or both.
+	// CutLinks cuts the connections between two places, in one direction or both. With several
+	// coordinators, both may be coordinators.
 	CutLinks
 	// CutGossip cuts the gossip of a place.
 	CutGossip
@@ -111,6 +112,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 	w, other := x.c.workers[x.plan.IntN(len(x.c.workers))], x.plan.IntN(len(x.c.workers)+2)
 	lasts, way, gently := 50*time.Millisecond+time.Duration(x.plan.ExpFloat64()*float64(4*time.Second)), x.plan.IntN(3), x.plan.IntN(3)
+	coordinator, peer := x.c.coords[0], (*Coordinator)(nil)
+	if n := len(x.c.coords); n > 1 {
+		i, k := x.plan.IntN(n), x.plan.IntN(2*n)
+		if coordinator = x.c.coords[i]; k < n && k != i {
+			peer = x.c.coords[k]
+		}
+	}
 	if lasts = min(lasts, 40*time.Second); kind == KillCoordinator || kind == CutLinks {
 		lasts = min(lasts, maxOutage)
 	}
@@ -120,12 +128,12 @@ func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 	case KillWorkers:
 		begin, end = w.Kill, w.Restart
 	case KillCoordinator:
-		place, begin, end = x.c.coords[0], x.c.coords[0].Kill, x.c.coords[0].Restart
+		place, begin, end = coordinator, coordinator.Kill, coordinator.Restart
 	case RestartProcesses:
 		begin, end = func() {}, w.Restart
 		switch gently {
 		case 0:
-			place, end = x.c.coords[0], x.c.coords[0].Restart
+			place, end = coordinator, coordinator.Restart
 		case 1:
 			end = func() { w.Drain(); w.Restart() }
 		}
@@ -134,13 +142,15 @@ func (x *chaos) causeTrouble(ctx context.Context, kind Trouble) {
 	case CutGossip:
 		begin, end = func() { x.c.CutGossip(w) }, func() { x.c.setCut(false, x.c.gossipLinks(w)...) }
 	case CutLinks:
-		to := Place(x.c.coords[0])
-		if other < len(x.c.workers) {
+		to := Place(coordinator)
+		if peer != nil {
+			place = peer
+		} else if other < len(x.c.workers) {
 			to = x.c.workers[other]
 		} else if other > len(x.c.workers) {
 			to = x.c.Client()
 		}
-		links := []link{{from: w.place(), to: to.place()}, {from: to.place(), to: w.place()}}
+		links := []link{{from: place.place(), to: to.place()}, {from: to.place(), to: place.place()}}
 		if way > 0 {
 			links = links[way-1 : way]
 		}
