@@ -9,7 +9,9 @@ import (
 
 // The model of the queue: tasks of one unique key. At most one of them lives; an ended task keeps
 // its end. An enqueue joins the task that lives, or makes one. So does a foreground call, but a task
-// without any enqueue may vanish: with its last caller, or with the leader.
+// without any enqueue may vanish: with its last caller, or with the leader. A foreground call does
+// not wait for the disk. So it may begin a task beside one whose end a worker has reported, and that
+// lives again after a change of the leader.
 
 type operation byte
 
@@ -88,8 +90,12 @@ const maxEnded = 48
 type key struct {
 	live  uint64 // zero means none
 	loose bool   // the live task has no enqueue: it may have vanished
-	count int
-	ended [maxEnded]ended // in order of their ends
+	// reported means that a worker has reported the end of the live task, and beside is the task of
+	// a foreground call that began after that, or zero.
+	reported bool
+	beside   uint64
+	count    int
+	ended    [maxEnded]ended // in order of their ends
 }
 
 type ended struct {
@@ -116,7 +122,16 @@ func (k *key) find(id uint64) *ended {
 func (k key) end(id uint64, s phase, text string) key {
 	k.ended[k.count] = ended{id, s, text}
 	k.count++
-	k.live, k.loose = 0, false
+	if id == k.beside {
+		k.beside = 0
+		return k
+	}
+	return k.begin(0, false)
+}
+
+// begin returns the state with another live task.
+func (k key) begin(id uint64, loose bool) key {
+	k.live, k.loose, k.reported = id, loose, false
 	return k
 }
 
@@ -125,16 +140,15 @@ func (k key) step(in input, out output) (next []any) {
 	free := k.live == 0 || k.loose
 	switch in.op {
 	case opEnqueue:
-		join, fresh := k, k
-		join.live, fresh.live = out.id, out.id
-		join.loose, fresh.loose = false, false
+		join, fresh := k, k.begin(out.id, false)
+		join.loose = false
 		if out.lost {
-			join.live = k.live
-			if fresh.live = unnamed; free {
-				next = append(next, fresh)
+			if free {
+				next = append(next, k.begin(unnamed, false))
 			}
 			return append(next, k, join)
 		}
+		join.live = out.id
 		if k.live != 0 && k.is(out.id) && (out.joined || out.repeated) {
 			next = append(next, join)
 		}
@@ -142,16 +156,27 @@ func (k key) step(in input, out output) (next []any) {
 			next = append(next, fresh)
 		}
 	case opCall:
-		fresh := k
-		if fresh.live, fresh.loose = out.id, true; out.lost {
-			fresh.live = unnamed
+		id := out.id
+		switch {
+		case out.lost:
+			id = unnamed
 			next = append(next, k)
-		} else if k.live != 0 && k.is(out.id) {
-			k.live = out.id
-			next = append(next, k)
+		case k.beside == id:
+			return []any{k}
+		case k.live != 0 && k.is(id):
+			join := k
+			join.live = id
+			next = append(next, join)
 		}
-		if free && k.find(fresh.live) == nil {
-			next = append(next, fresh)
+		if k.find(id) != nil {
+			break
+		}
+		if free {
+			next = append(next, k.begin(id, true))
+		}
+		if k.reported && !out.lost {
+			k.beside = id
+			next = append(next, k)
 		}
 	case opEnded:
 		if e := k.find(out.id); out.lost || e != nil && e.state == out.state && e.text == out.text {
@@ -178,10 +203,15 @@ func (k key) step(in input, out output) (next []any) {
 			next = append(next, k)
 		}
 	case opEnd:
-		if k.live != 0 && k.is(in.id) {
+		if next = append(next, k); k.beside == in.id {
 			next = append(next, k.end(in.id, stateDone, in.text))
+		} else if k.live != 0 && k.is(in.id) {
+			next = append(next, k.end(in.id, stateDone, in.text))
+			if k.live = in.id; !k.reported {
+				k.reported = true
+				next = append(next, k)
+			}
 		}
-		next = append(next, k)
 	}
 	return next
 }
