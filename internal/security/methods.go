@@ -52,6 +52,11 @@ var methods = map[string][]Role{
 	"/layshaft.v1.TasksService/ListFunctions":   {Client, Reader},
 	"/layshaft.v1.TasksService/WatchFunctions":  {Client, Reader},
 	"/layshaft.v1.TasksService/ListTaskWorkers": {Client, Reader},
+	"/layshaft.v1.TasksService/SetSchedule":     {Client},
+	"/layshaft.v1.TasksService/RemoveSchedule":  {Client},
+	"/layshaft.v1.TasksService/PauseSchedule":   {Client},
+	"/layshaft.v1.TasksService/RunSchedule":     {Client},
+	"/layshaft.v1.TasksService/ListSchedules":   {Client, Reader},
 	"/layshaft.v1.TasksService/WorkTasks":       {Worker},
 
 	"/layshaft.v1.MembersService/ListMembers":        {Client, Reader},

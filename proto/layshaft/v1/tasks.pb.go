@@ -261,6 +261,113 @@ func (TaskReason) EnumDescriptor() ([]byte, []int) {
 	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{3}
 }
 
+// CatchUp is what happens to the times of a schedule that were missed: no coordinator was there for
+// a minute or longer.
+type CatchUp int32
+
+const (
+	// CATCH_UP_UNSPECIFIED is last: one task for all missed times.
+	CatchUp_CATCH_UP_UNSPECIFIED CatchUp = 0
+	// CATCH_UP_SKIP submits no task for them.
+	CatchUp_CATCH_UP_SKIP CatchUp = 1
+	// CATCH_UP_ALL submits a task for each, one after another. It needs OVERLAP_QUEUE.
+	CatchUp_CATCH_UP_ALL CatchUp = 2
+)
+
+// Enum value maps for CatchUp.
+var (
+	CatchUp_name = map[int32]string{
+		0: "CATCH_UP_UNSPECIFIED",
+		1: "CATCH_UP_SKIP",
+		2: "CATCH_UP_ALL",
+	}
+	CatchUp_value = map[string]int32{
+		"CATCH_UP_UNSPECIFIED": 0,
+		"CATCH_UP_SKIP":        1,
+		"CATCH_UP_ALL":         2,
+	}
+)
+
+func (x CatchUp) Enum() *CatchUp {
+	p := new(CatchUp)
+	*p = x
+	return p
+}
+
+func (x CatchUp) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CatchUp) Descriptor() protoreflect.EnumDescriptor {
+	return file_layshaft_v1_tasks_proto_enumTypes[4].Descriptor()
+}
+
+func (CatchUp) Type() protoreflect.EnumType {
+	return &file_layshaft_v1_tasks_proto_enumTypes[4]
+}
+
+func (x CatchUp) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CatchUp.Descriptor instead.
+func (CatchUp) EnumDescriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{4}
+}
+
+// Overlap is what happens at a time at which the last task of a schedule has not ended.
+type Overlap int32
+
+const (
+	// OVERLAP_UNSPECIFIED is skip: the last task runs on, and the time is skipped.
+	Overlap_OVERLAP_UNSPECIFIED Overlap = 0
+	// OVERLAP_QUEUE submits the task when the last one has ended.
+	Overlap_OVERLAP_QUEUE Overlap = 1
+	// OVERLAP_REPLACE cancels the last task.
+	Overlap_OVERLAP_REPLACE Overlap = 2
+)
+
+// Enum value maps for Overlap.
+var (
+	Overlap_name = map[int32]string{
+		0: "OVERLAP_UNSPECIFIED",
+		1: "OVERLAP_QUEUE",
+		2: "OVERLAP_REPLACE",
+	}
+	Overlap_value = map[string]int32{
+		"OVERLAP_UNSPECIFIED": 0,
+		"OVERLAP_QUEUE":       1,
+		"OVERLAP_REPLACE":     2,
+	}
+)
+
+func (x Overlap) Enum() *Overlap {
+	p := new(Overlap)
+	*p = x
+	return p
+}
+
+func (x Overlap) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Overlap) Descriptor() protoreflect.EnumDescriptor {
+	return file_layshaft_v1_tasks_proto_enumTypes[5].Descriptor()
+}
+
+func (Overlap) Type() protoreflect.EnumType {
+	return &file_layshaft_v1_tasks_proto_enumTypes[5]
+}
+
+func (x Overlap) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Overlap.Descriptor instead.
+func (Overlap) EnumDescriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{5}
+}
+
 // TaskPolicy controls the attempts of a task. Durations are in nanoseconds.
 type TaskPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5465,6 +5572,885 @@ func (x *TaskAssign) GetOrigin() uint64 {
 	return 0
 }
 
+// ScheduleSpec defines a schedule.
+type ScheduleSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name has 1 to 128 letters, digits and characters of "._-/".
+	Name string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	// cron is an expression with five fields, or a word such as @daily.
+	Cron string `protobuf:"bytes,2,opt,name=cron" json:"cron,omitempty"`
+	// zone is the time zone of the expression, such as Europe/Berlin. Empty means UTC.
+	Zone string `protobuf:"bytes,3,opt,name=zone" json:"zone,omitempty"`
+	// jitter_nanos delays each time by up to this duration, which depends on name and time only.
+	JitterNanos int64 `protobuf:"varint,4,opt,name=jitter_nanos,json=jitterNanos" json:"jitter_nanos,omitempty"`
+	// catch_up decides about missed times.
+	CatchUp CatchUp `protobuf:"varint,5,opt,name=catch_up,json=catchUp,enum=layshaft.v1.CatchUp" json:"catch_up,omitempty"`
+	// overlap decides about a time at which the last task has not ended.
+	Overlap Overlap `protobuf:"varint,6,opt,name=overlap,enum=layshaft.v1.Overlap" json:"overlap,omitempty"`
+	// function is the function of the tasks. Empty means that program is set.
+	Function string `protobuf:"bytes,7,opt,name=function" json:"function,omitempty"`
+	// input is the input of each task, up to 1 MiB.
+	Input []byte `protobuf:"bytes,8,opt,name=input" json:"input,omitempty"`
+	// program is the name of a program and its arguments; see "layshaft schedule work". The tasks then
+	// have the function "program/NAME".
+	Program []string `protobuf:"bytes,9,rep,name=program" json:"program,omitempty"`
+	// priority of the tasks.
+	Priority TaskPriority `protobuf:"varint,10,opt,name=priority,enum=layshaft.v1.TaskPriority" json:"priority,omitempty"`
+	// policy of the tasks. Without keep_nanos, results are kept for a day.
+	Policy        *TaskPolicy `protobuf:"bytes,11,opt,name=policy" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleSpec) Reset() {
+	*x = ScheduleSpec{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleSpec) ProtoMessage() {}
+
+func (x *ScheduleSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleSpec.ProtoReflect.Descriptor instead.
+func (*ScheduleSpec) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *ScheduleSpec) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ScheduleSpec) GetCron() string {
+	if x != nil {
+		return x.Cron
+	}
+	return ""
+}
+
+func (x *ScheduleSpec) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *ScheduleSpec) GetJitterNanos() int64 {
+	if x != nil {
+		return x.JitterNanos
+	}
+	return 0
+}
+
+func (x *ScheduleSpec) GetCatchUp() CatchUp {
+	if x != nil {
+		return x.CatchUp
+	}
+	return CatchUp_CATCH_UP_UNSPECIFIED
+}
+
+func (x *ScheduleSpec) GetOverlap() Overlap {
+	if x != nil {
+		return x.Overlap
+	}
+	return Overlap_OVERLAP_UNSPECIFIED
+}
+
+func (x *ScheduleSpec) GetFunction() string {
+	if x != nil {
+		return x.Function
+	}
+	return ""
+}
+
+func (x *ScheduleSpec) GetInput() []byte {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *ScheduleSpec) GetProgram() []string {
+	if x != nil {
+		return x.Program
+	}
+	return nil
+}
+
+func (x *ScheduleSpec) GetPriority() TaskPriority {
+	if x != nil {
+		return x.Priority
+	}
+	return TaskPriority_TASK_PRIORITY_UNSPECIFIED
+}
+
+func (x *ScheduleSpec) GetPolicy() *TaskPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// SetScheduleRequest defines a schedule.
+type SetScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// spec is the definition.
+	Spec *ScheduleSpec `protobuf:"bytes,1,opt,name=spec" json:"spec,omitempty"`
+	// only_new refuses to change a schedule with another definition.
+	OnlyNew       bool `protobuf:"varint,2,opt,name=only_new,json=onlyNew" json:"only_new,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetScheduleRequest) Reset() {
+	*x = SetScheduleRequest{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetScheduleRequest) ProtoMessage() {}
+
+func (x *SetScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetScheduleRequest.ProtoReflect.Descriptor instead.
+func (*SetScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *SetScheduleRequest) GetSpec() *ScheduleSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *SetScheduleRequest) GetOnlyNew() bool {
+	if x != nil {
+		return x.OnlyNew
+	}
+	return false
+}
+
+// SetScheduleResponse means that the schedule is defined, durably.
+type SetScheduleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// schedule is its state.
+	Schedule      *Schedule `protobuf:"bytes,1,opt,name=schedule" json:"schedule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetScheduleResponse) Reset() {
+	*x = SetScheduleResponse{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetScheduleResponse) ProtoMessage() {}
+
+func (x *SetScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetScheduleResponse.ProtoReflect.Descriptor instead.
+func (*SetScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *SetScheduleResponse) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+// RemoveScheduleRequest names a schedule.
+type RemoveScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the schedule.
+	Name          string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveScheduleRequest) Reset() {
+	*x = RemoveScheduleRequest{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveScheduleRequest) ProtoMessage() {}
+
+func (x *RemoveScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveScheduleRequest.ProtoReflect.Descriptor instead.
+func (*RemoveScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *RemoveScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RemoveScheduleResponse means that the schedule is gone, durably.
+type RemoveScheduleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveScheduleResponse) Reset() {
+	*x = RemoveScheduleResponse{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveScheduleResponse) ProtoMessage() {}
+
+func (x *RemoveScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveScheduleResponse.ProtoReflect.Descriptor instead.
+func (*RemoveScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{78}
+}
+
+// PauseScheduleRequest pauses a schedule, or ends the pause.
+type PauseScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the schedule.
+	Name string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	// paused is the new state. Times in a pause are neither fired nor missed.
+	Paused        bool `protobuf:"varint,2,opt,name=paused" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseScheduleRequest) Reset() {
+	*x = PauseScheduleRequest{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseScheduleRequest) ProtoMessage() {}
+
+func (x *PauseScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseScheduleRequest.ProtoReflect.Descriptor instead.
+func (*PauseScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *PauseScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PauseScheduleRequest) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+// PauseScheduleResponse confirms the change, durably.
+type PauseScheduleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// schedule is its state.
+	Schedule      *Schedule `protobuf:"bytes,1,opt,name=schedule" json:"schedule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseScheduleResponse) Reset() {
+	*x = PauseScheduleResponse{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseScheduleResponse) ProtoMessage() {}
+
+func (x *PauseScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseScheduleResponse.ProtoReflect.Descriptor instead.
+func (*PauseScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *PauseScheduleResponse) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+// RunScheduleRequest names a schedule.
+type RunScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the schedule.
+	Name          string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunScheduleRequest) Reset() {
+	*x = RunScheduleRequest{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunScheduleRequest) ProtoMessage() {}
+
+func (x *RunScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunScheduleRequest.ProtoReflect.Descriptor instead.
+func (*RunScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *RunScheduleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RunScheduleResponse means that the task is submitted, or waits for the last one, durably.
+type RunScheduleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// schedule is its state.
+	Schedule      *Schedule `protobuf:"bytes,1,opt,name=schedule" json:"schedule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunScheduleResponse) Reset() {
+	*x = RunScheduleResponse{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunScheduleResponse) ProtoMessage() {}
+
+func (x *RunScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunScheduleResponse.ProtoReflect.Descriptor instead.
+func (*RunScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{82}
+}
+
+func (x *RunScheduleResponse) GetSchedule() *Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+// ListSchedulesRequest requests schedules.
+type ListSchedulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name selects one schedule. Empty means all.
+	Name          string `protobuf:"bytes,1,opt,name=name" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedulesRequest) Reset() {
+	*x = ListSchedulesRequest{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedulesRequest) ProtoMessage() {}
+
+func (x *ListSchedulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedulesRequest.ProtoReflect.Descriptor instead.
+func (*ListSchedulesRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *ListSchedulesRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListSchedulesResponse is a list of schedules.
+type ListSchedulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// schedules by name.
+	Schedules     []*Schedule `protobuf:"bytes,1,rep,name=schedules" json:"schedules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSchedulesResponse) Reset() {
+	*x = ListSchedulesResponse{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSchedulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSchedulesResponse) ProtoMessage() {}
+
+func (x *ListSchedulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSchedulesResponse.ProtoReflect.Descriptor instead.
+func (*ListSchedulesResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *ListSchedulesResponse) GetSchedules() []*Schedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+// Schedule is the state of a schedule.
+type Schedule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// spec is its definition.
+	Spec *ScheduleSpec `protobuf:"bytes,1,opt,name=spec" json:"spec,omitempty"`
+	// paused means that it does not fire by itself.
+	Paused bool `protobuf:"varint,2,opt,name=paused" json:"paused,omitempty"`
+	// created_nanos is when it was first defined, as Unix time.
+	CreatedNanos int64 `protobuf:"varint,3,opt,name=created_nanos,json=createdNanos" json:"created_nanos,omitempty"`
+	// next_nanos is its next time, without jitter, as Unix time; zero while it is paused.
+	NextNanos int64 `protobuf:"varint,4,opt,name=next_nanos,json=nextNanos" json:"next_nanos,omitempty"`
+	// due_nanos is next_nanos with jitter.
+	DueNanos int64 `protobuf:"varint,5,opt,name=due_nanos,json=dueNanos" json:"due_nanos,omitempty"`
+	// task has not ended; zero means none.
+	Task uint64 `protobuf:"varint,6,opt,name=task" json:"task,omitempty"`
+	// waiting is the number of times that wait for the end of the task.
+	Waiting int64 `protobuf:"varint,7,opt,name=waiting" json:"waiting,omitempty"`
+	// problem is why it does not fire, in words, or empty.
+	Problem string `protobuf:"bytes,8,opt,name=problem" json:"problem,omitempty"`
+	// success_nanos is when a task of the schedule last ended well, as Unix time; zero means never.
+	SuccessNanos int64 `protobuf:"varint,9,opt,name=success_nanos,json=successNanos" json:"success_nanos,omitempty"`
+	// due is the number of times so far, with those of RunSchedule. It is the sum of fired, skipped,
+	// missed and waiting.
+	Due int64 `protobuf:"varint,10,opt,name=due" json:"due,omitempty"`
+	// fired is the number of tasks submitted.
+	Fired int64 `protobuf:"varint,11,opt,name=fired" json:"fired,omitempty"`
+	// skipped is the number of times skipped because the last task had not ended.
+	Skipped int64 `protobuf:"varint,12,opt,name=skipped" json:"skipped,omitempty"`
+	// missed is the number of times at which no coordinator was there.
+	Missed int64 `protobuf:"varint,13,opt,name=missed" json:"missed,omitempty"`
+	// failed is the number of tasks that failed.
+	Failed int64 `protobuf:"varint,14,opt,name=failed" json:"failed,omitempty"`
+	// history has the latest times first, at most 20.
+	History       []*ScheduleFire `protobuf:"bytes,15,rep,name=history" json:"history,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *Schedule) GetSpec() *ScheduleSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *Schedule) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Schedule) GetCreatedNanos() int64 {
+	if x != nil {
+		return x.CreatedNanos
+	}
+	return 0
+}
+
+func (x *Schedule) GetNextNanos() int64 {
+	if x != nil {
+		return x.NextNanos
+	}
+	return 0
+}
+
+func (x *Schedule) GetDueNanos() int64 {
+	if x != nil {
+		return x.DueNanos
+	}
+	return 0
+}
+
+func (x *Schedule) GetTask() uint64 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *Schedule) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *Schedule) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *Schedule) GetSuccessNanos() int64 {
+	if x != nil {
+		return x.SuccessNanos
+	}
+	return 0
+}
+
+func (x *Schedule) GetDue() int64 {
+	if x != nil {
+		return x.Due
+	}
+	return 0
+}
+
+func (x *Schedule) GetFired() int64 {
+	if x != nil {
+		return x.Fired
+	}
+	return 0
+}
+
+func (x *Schedule) GetSkipped() int64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *Schedule) GetMissed() int64 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *Schedule) GetFailed() int64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *Schedule) GetHistory() []*ScheduleFire {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+// ScheduleFire is what became of a time of a schedule.
+type ScheduleFire struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// time_nanos is the time of the schedule, as Unix time; of several, the last one.
+	TimeNanos int64 `protobuf:"varint,1,opt,name=time_nanos,json=timeNanos" json:"time_nanos,omitempty"`
+	// started_nanos is when the task was submitted, as Unix time; zero if none was.
+	StartedNanos int64 `protobuf:"varint,2,opt,name=started_nanos,json=startedNanos" json:"started_nanos,omitempty"`
+	// ended_nanos is when the task ended, as Unix time; zero if it has not.
+	EndedNanos int64 `protobuf:"varint,3,opt,name=ended_nanos,json=endedNanos" json:"ended_nanos,omitempty"`
+	// task is the ID of the task; zero if there was none.
+	Task uint64 `protobuf:"varint,4,opt,name=task" json:"task,omitempty"`
+	// outcome is running, done, failed, cancelled, replaced, skipped, missed or unknown.
+	Outcome string `protobuf:"bytes,5,opt,name=outcome" json:"outcome,omitempty"`
+	// count is the number of times: more than one only for skipped and missed ones.
+	Count int64 `protobuf:"varint,6,opt,name=count" json:"count,omitempty"`
+	// manual marks a task of RunSchedule.
+	Manual        bool `protobuf:"varint,7,opt,name=manual" json:"manual,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleFire) Reset() {
+	*x = ScheduleFire{}
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleFire) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleFire) ProtoMessage() {}
+
+func (x *ScheduleFire) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_tasks_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleFire.ProtoReflect.Descriptor instead.
+func (*ScheduleFire) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_tasks_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *ScheduleFire) GetTimeNanos() int64 {
+	if x != nil {
+		return x.TimeNanos
+	}
+	return 0
+}
+
+func (x *ScheduleFire) GetStartedNanos() int64 {
+	if x != nil {
+		return x.StartedNanos
+	}
+	return 0
+}
+
+func (x *ScheduleFire) GetEndedNanos() int64 {
+	if x != nil {
+		return x.EndedNanos
+	}
+	return 0
+}
+
+func (x *ScheduleFire) GetTask() uint64 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *ScheduleFire) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *ScheduleFire) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ScheduleFire) GetManual() bool {
+	if x != nil {
+		return x.Manual
+	}
+	return false
+}
+
 var File_layshaft_v1_tasks_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_tasks_proto_rawDesc = "" +
@@ -5817,7 +6803,69 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\n" +
 	"hard_nanos\x18\a \x01(\x03R\thardNanos\x12\x12\n" +
 	"\x04last\x18\b \x01(\bR\x04last\x12\x16\n" +
-	"\x06origin\x18\t \x01(\x06R\x06origin*\\\n" +
+	"\x06origin\x18\t \x01(\x06R\x06origin\"\x82\x03\n" +
+	"\fScheduleSpec\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04cron\x18\x02 \x01(\tR\x04cron\x12\x12\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\x12!\n" +
+	"\fjitter_nanos\x18\x04 \x01(\x03R\vjitterNanos\x12/\n" +
+	"\bcatch_up\x18\x05 \x01(\x0e2\x14.layshaft.v1.CatchUpR\acatchUp\x12.\n" +
+	"\aoverlap\x18\x06 \x01(\x0e2\x14.layshaft.v1.OverlapR\aoverlap\x12\x1a\n" +
+	"\bfunction\x18\a \x01(\tR\bfunction\x12\x14\n" +
+	"\x05input\x18\b \x01(\fR\x05input\x12\x18\n" +
+	"\aprogram\x18\t \x03(\tR\aprogram\x125\n" +
+	"\bpriority\x18\n" +
+	" \x01(\x0e2\x19.layshaft.v1.TaskPriorityR\bpriority\x12/\n" +
+	"\x06policy\x18\v \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"^\n" +
+	"\x12SetScheduleRequest\x12-\n" +
+	"\x04spec\x18\x01 \x01(\v2\x19.layshaft.v1.ScheduleSpecR\x04spec\x12\x19\n" +
+	"\bonly_new\x18\x02 \x01(\bR\aonlyNew\"H\n" +
+	"\x13SetScheduleResponse\x121\n" +
+	"\bschedule\x18\x01 \x01(\v2\x15.layshaft.v1.ScheduleR\bschedule\"+\n" +
+	"\x15RemoveScheduleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
+	"\x16RemoveScheduleResponse\"B\n" +
+	"\x14PauseScheduleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\"J\n" +
+	"\x15PauseScheduleResponse\x121\n" +
+	"\bschedule\x18\x01 \x01(\v2\x15.layshaft.v1.ScheduleR\bschedule\"(\n" +
+	"\x12RunScheduleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"H\n" +
+	"\x13RunScheduleResponse\x121\n" +
+	"\bschedule\x18\x01 \x01(\v2\x15.layshaft.v1.ScheduleR\bschedule\"*\n" +
+	"\x14ListSchedulesRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"L\n" +
+	"\x15ListSchedulesResponse\x123\n" +
+	"\tschedules\x18\x01 \x03(\v2\x15.layshaft.v1.ScheduleR\tschedules\"\xc6\x03\n" +
+	"\bSchedule\x12-\n" +
+	"\x04spec\x18\x01 \x01(\v2\x19.layshaft.v1.ScheduleSpecR\x04spec\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\x12#\n" +
+	"\rcreated_nanos\x18\x03 \x01(\x03R\fcreatedNanos\x12\x1d\n" +
+	"\n" +
+	"next_nanos\x18\x04 \x01(\x03R\tnextNanos\x12\x1b\n" +
+	"\tdue_nanos\x18\x05 \x01(\x03R\bdueNanos\x12\x12\n" +
+	"\x04task\x18\x06 \x01(\x04R\x04task\x12\x18\n" +
+	"\awaiting\x18\a \x01(\x03R\awaiting\x12\x18\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem\x12#\n" +
+	"\rsuccess_nanos\x18\t \x01(\x03R\fsuccessNanos\x12\x10\n" +
+	"\x03due\x18\n" +
+	" \x01(\x03R\x03due\x12\x14\n" +
+	"\x05fired\x18\v \x01(\x03R\x05fired\x12\x18\n" +
+	"\askipped\x18\f \x01(\x03R\askipped\x12\x16\n" +
+	"\x06missed\x18\r \x01(\x03R\x06missed\x12\x16\n" +
+	"\x06failed\x18\x0e \x01(\x03R\x06failed\x123\n" +
+	"\ahistory\x18\x0f \x03(\v2\x19.layshaft.v1.ScheduleFireR\ahistory\"\xcf\x01\n" +
+	"\fScheduleFire\x12\x1d\n" +
+	"\n" +
+	"time_nanos\x18\x01 \x01(\x03R\ttimeNanos\x12#\n" +
+	"\rstarted_nanos\x18\x02 \x01(\x03R\fstartedNanos\x12\x1f\n" +
+	"\vended_nanos\x18\x03 \x01(\x03R\n" +
+	"endedNanos\x12\x12\n" +
+	"\x04task\x18\x04 \x01(\x04R\x04task\x12\x18\n" +
+	"\aoutcome\x18\x05 \x01(\tR\aoutcome\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\x03R\x05count\x12\x16\n" +
+	"\x06manual\x18\a \x01(\bR\x06manual*\\\n" +
 	"\fTaskPriority\x12\x1d\n" +
 	"\x19TASK_PRIORITY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TASK_PRIORITY_HIGH\x10\x01\x12\x15\n" +
@@ -5841,7 +6889,15 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x11TASK_REASON_ERROR\x10\x01\x12\x17\n" +
 	"\x13TASK_REASON_TIMEOUT\x10\x02\x12\x14\n" +
 	"\x10TASK_REASON_LOST\x10\x03\x12\x19\n" +
-	"\x15TASK_REASON_CANCELLED\x10\x042\xe4\f\n" +
+	"\x15TASK_REASON_CANCELLED\x10\x04*H\n" +
+	"\aCatchUp\x12\x18\n" +
+	"\x14CATCH_UP_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rCATCH_UP_SKIP\x10\x01\x12\x10\n" +
+	"\fCATCH_UP_ALL\x10\x02*J\n" +
+	"\aOverlap\x12\x17\n" +
+	"\x13OVERLAP_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rOVERLAP_QUEUE\x10\x01\x12\x13\n" +
+	"\x0fOVERLAP_REPLACE\x10\x022\x93\x10\n" +
 	"\fTasksService\x12P\n" +
 	"\vSubmitTasks\x12\x1f.layshaft.v1.SubmitTasksRequest\x1a .layshaft.v1.SubmitTasksResponse\x12N\n" +
 	"\tCallTasks\x12\x1d.layshaft.v1.CallTasksRequest\x1a\x1e.layshaft.v1.CallTasksResponse(\x010\x01\x12I\n" +
@@ -5863,7 +6919,12 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\tSetBudget\x12\x1d.layshaft.v1.SetBudgetRequest\x1a\x1e.layshaft.v1.SetBudgetResponse\x12V\n" +
 	"\rListFunctions\x12!.layshaft.v1.ListFunctionsRequest\x1a\".layshaft.v1.ListFunctionsResponse\x12[\n" +
 	"\x0eWatchFunctions\x12\".layshaft.v1.WatchFunctionsRequest\x1a#.layshaft.v1.WatchFunctionsResponse0\x01\x12\\\n" +
-	"\x0fListTaskWorkers\x12#.layshaft.v1.ListTaskWorkersRequest\x1a$.layshaft.v1.ListTaskWorkersResponse\x12N\n" +
+	"\x0fListTaskWorkers\x12#.layshaft.v1.ListTaskWorkersRequest\x1a$.layshaft.v1.ListTaskWorkersResponse\x12P\n" +
+	"\vSetSchedule\x12\x1f.layshaft.v1.SetScheduleRequest\x1a .layshaft.v1.SetScheduleResponse\x12Y\n" +
+	"\x0eRemoveSchedule\x12\".layshaft.v1.RemoveScheduleRequest\x1a#.layshaft.v1.RemoveScheduleResponse\x12V\n" +
+	"\rPauseSchedule\x12!.layshaft.v1.PauseScheduleRequest\x1a\".layshaft.v1.PauseScheduleResponse\x12P\n" +
+	"\vRunSchedule\x12\x1f.layshaft.v1.RunScheduleRequest\x1a .layshaft.v1.RunScheduleResponse\x12V\n" +
+	"\rListSchedules\x12!.layshaft.v1.ListSchedulesRequest\x1a\".layshaft.v1.ListSchedulesResponse\x12N\n" +
 	"\tWorkTasks\x12\x1d.layshaft.v1.WorkTasksRequest\x1a\x1e.layshaft.v1.WorkTasksResponse(\x010\x01BBZ9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1\x92\x03\x04\b\x02 \x03b\beditionsp\xe8\a"
 
 var (
@@ -5878,201 +6939,237 @@ func file_layshaft_v1_tasks_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_tasks_proto_rawDescData
 }
 
-var file_layshaft_v1_tasks_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_layshaft_v1_tasks_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_layshaft_v1_tasks_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_layshaft_v1_tasks_proto_msgTypes = make([]protoimpl.MessageInfo, 88)
 var file_layshaft_v1_tasks_proto_goTypes = []any{
 	(TaskPriority)(0),               // 0: layshaft.v1.TaskPriority
 	(TaskState)(0),                  // 1: layshaft.v1.TaskState
 	(Durability)(0),                 // 2: layshaft.v1.Durability
 	(TaskReason)(0),                 // 3: layshaft.v1.TaskReason
-	(*TaskPolicy)(nil),              // 4: layshaft.v1.TaskPolicy
-	(*NextTask)(nil),                // 5: layshaft.v1.NextTask
-	(*TaskSpec)(nil),                // 6: layshaft.v1.TaskSpec
-	(*TaskGroup)(nil),               // 7: layshaft.v1.TaskGroup
-	(*GatheredResults)(nil),         // 8: layshaft.v1.GatheredResults
-	(*GatheredResult)(nil),          // 9: layshaft.v1.GatheredResult
-	(*SubmitTasksRequest)(nil),      // 10: layshaft.v1.SubmitTasksRequest
-	(*SubmitTasksResponse)(nil),     // 11: layshaft.v1.SubmitTasksResponse
-	(*Accepted)(nil),                // 12: layshaft.v1.Accepted
-	(*CallTasksRequest)(nil),        // 13: layshaft.v1.CallTasksRequest
-	(*CallTasksOptions)(nil),        // 14: layshaft.v1.CallTasksOptions
-	(*TaskBatch)(nil),               // 15: layshaft.v1.TaskBatch
-	(*TaskIndexes)(nil),             // 16: layshaft.v1.TaskIndexes
-	(*CallTasksResponse)(nil),       // 17: layshaft.v1.CallTasksResponse
-	(*TaskUpdate)(nil),              // 18: layshaft.v1.TaskUpdate
-	(*TaskWaiting)(nil),             // 19: layshaft.v1.TaskWaiting
-	(*TaskProgress)(nil),            // 20: layshaft.v1.TaskProgress
-	(*TaskRetrying)(nil),            // 21: layshaft.v1.TaskRetrying
-	(*TaskFailed)(nil),              // 22: layshaft.v1.TaskFailed
-	(*TaskName)(nil),                // 23: layshaft.v1.TaskName
-	(*WaitTaskRequest)(nil),         // 24: layshaft.v1.WaitTaskRequest
-	(*WaitTaskResponse)(nil),        // 25: layshaft.v1.WaitTaskResponse
-	(*OpenGroupRequest)(nil),        // 26: layshaft.v1.OpenGroupRequest
-	(*OpenGroupResponse)(nil),       // 27: layshaft.v1.OpenGroupResponse
-	(*CloseGroupRequest)(nil),       // 28: layshaft.v1.CloseGroupRequest
-	(*CloseGroupResponse)(nil),      // 29: layshaft.v1.CloseGroupResponse
-	(*CancelTasksRequest)(nil),      // 30: layshaft.v1.CancelTasksRequest
-	(*CancelTasksResponse)(nil),     // 31: layshaft.v1.CancelTasksResponse
-	(*RunTasksRequest)(nil),         // 32: layshaft.v1.RunTasksRequest
-	(*RunTasksResponse)(nil),        // 33: layshaft.v1.RunTasksResponse
-	(*RetryTasksRequest)(nil),       // 34: layshaft.v1.RetryTasksRequest
-	(*RetryTasksResponse)(nil),      // 35: layshaft.v1.RetryTasksResponse
-	(*DropTasksRequest)(nil),        // 36: layshaft.v1.DropTasksRequest
-	(*DropTasksResponse)(nil),       // 37: layshaft.v1.DropTasksResponse
-	(*GetTaskRequest)(nil),          // 38: layshaft.v1.GetTaskRequest
-	(*GetTaskResponse)(nil),         // 39: layshaft.v1.GetTaskResponse
-	(*TaskInfo)(nil),                // 40: layshaft.v1.TaskInfo
-	(*ListTasksRequest)(nil),        // 41: layshaft.v1.ListTasksRequest
-	(*ListTasksResponse)(nil),       // 42: layshaft.v1.ListTasksResponse
-	(*ListDeadTasksRequest)(nil),    // 43: layshaft.v1.ListDeadTasksRequest
-	(*ListDeadTasksResponse)(nil),   // 44: layshaft.v1.ListDeadTasksResponse
-	(*FunctionLimits)(nil),          // 45: layshaft.v1.FunctionLimits
-	(*SetFunctionRequest)(nil),      // 46: layshaft.v1.SetFunctionRequest
-	(*SetFunctionResponse)(nil),     // 47: layshaft.v1.SetFunctionResponse
-	(*PauseFunctionRequest)(nil),    // 48: layshaft.v1.PauseFunctionRequest
-	(*PauseFunctionResponse)(nil),   // 49: layshaft.v1.PauseFunctionResponse
-	(*DropFunctionRequest)(nil),     // 50: layshaft.v1.DropFunctionRequest
-	(*DropFunctionResponse)(nil),    // 51: layshaft.v1.DropFunctionResponse
-	(*SetBudgetRequest)(nil),        // 52: layshaft.v1.SetBudgetRequest
-	(*SetBudgetResponse)(nil),       // 53: layshaft.v1.SetBudgetResponse
-	(*ListFunctionsRequest)(nil),    // 54: layshaft.v1.ListFunctionsRequest
-	(*ListFunctionsResponse)(nil),   // 55: layshaft.v1.ListFunctionsResponse
-	(*WatchFunctionsRequest)(nil),   // 56: layshaft.v1.WatchFunctionsRequest
-	(*WatchFunctionsResponse)(nil),  // 57: layshaft.v1.WatchFunctionsResponse
-	(*FunctionsStatus)(nil),         // 58: layshaft.v1.FunctionsStatus
-	(*TaskCounts)(nil),              // 59: layshaft.v1.TaskCounts
-	(*FunctionStatus)(nil),          // 60: layshaft.v1.FunctionStatus
-	(*BudgetStatus)(nil),            // 61: layshaft.v1.BudgetStatus
-	(*ListTaskWorkersRequest)(nil),  // 62: layshaft.v1.ListTaskWorkersRequest
-	(*ListTaskWorkersResponse)(nil), // 63: layshaft.v1.ListTaskWorkersResponse
-	(*TaskWorkerStatus)(nil),        // 64: layshaft.v1.TaskWorkerStatus
-	(*WorkTasksRequest)(nil),        // 65: layshaft.v1.WorkTasksRequest
-	(*TaskHello)(nil),               // 66: layshaft.v1.TaskHello
-	(*TaskAbilities)(nil),           // 67: layshaft.v1.TaskAbilities
-	(*TaskFunction)(nil),            // 68: layshaft.v1.TaskFunction
-	(*TaskAttempt)(nil),             // 69: layshaft.v1.TaskAttempt
-	(*TaskReports)(nil),             // 70: layshaft.v1.TaskReports
-	(*TaskReport)(nil),              // 71: layshaft.v1.TaskReport
-	(*TaskHeartbeat)(nil),           // 72: layshaft.v1.TaskHeartbeat
-	(*TaskLeaving)(nil),             // 73: layshaft.v1.TaskLeaving
-	(*WorkTasksResponse)(nil),       // 74: layshaft.v1.WorkTasksResponse
-	(*TaskWelcome)(nil),             // 75: layshaft.v1.TaskWelcome
-	(*TaskStop)(nil),                // 76: layshaft.v1.TaskStop
-	(*TaskAssign)(nil),              // 77: layshaft.v1.TaskAssign
-	nil,                             // 78: layshaft.v1.FunctionLimits.NeedsEntry
+	(CatchUp)(0),                    // 4: layshaft.v1.CatchUp
+	(Overlap)(0),                    // 5: layshaft.v1.Overlap
+	(*TaskPolicy)(nil),              // 6: layshaft.v1.TaskPolicy
+	(*NextTask)(nil),                // 7: layshaft.v1.NextTask
+	(*TaskSpec)(nil),                // 8: layshaft.v1.TaskSpec
+	(*TaskGroup)(nil),               // 9: layshaft.v1.TaskGroup
+	(*GatheredResults)(nil),         // 10: layshaft.v1.GatheredResults
+	(*GatheredResult)(nil),          // 11: layshaft.v1.GatheredResult
+	(*SubmitTasksRequest)(nil),      // 12: layshaft.v1.SubmitTasksRequest
+	(*SubmitTasksResponse)(nil),     // 13: layshaft.v1.SubmitTasksResponse
+	(*Accepted)(nil),                // 14: layshaft.v1.Accepted
+	(*CallTasksRequest)(nil),        // 15: layshaft.v1.CallTasksRequest
+	(*CallTasksOptions)(nil),        // 16: layshaft.v1.CallTasksOptions
+	(*TaskBatch)(nil),               // 17: layshaft.v1.TaskBatch
+	(*TaskIndexes)(nil),             // 18: layshaft.v1.TaskIndexes
+	(*CallTasksResponse)(nil),       // 19: layshaft.v1.CallTasksResponse
+	(*TaskUpdate)(nil),              // 20: layshaft.v1.TaskUpdate
+	(*TaskWaiting)(nil),             // 21: layshaft.v1.TaskWaiting
+	(*TaskProgress)(nil),            // 22: layshaft.v1.TaskProgress
+	(*TaskRetrying)(nil),            // 23: layshaft.v1.TaskRetrying
+	(*TaskFailed)(nil),              // 24: layshaft.v1.TaskFailed
+	(*TaskName)(nil),                // 25: layshaft.v1.TaskName
+	(*WaitTaskRequest)(nil),         // 26: layshaft.v1.WaitTaskRequest
+	(*WaitTaskResponse)(nil),        // 27: layshaft.v1.WaitTaskResponse
+	(*OpenGroupRequest)(nil),        // 28: layshaft.v1.OpenGroupRequest
+	(*OpenGroupResponse)(nil),       // 29: layshaft.v1.OpenGroupResponse
+	(*CloseGroupRequest)(nil),       // 30: layshaft.v1.CloseGroupRequest
+	(*CloseGroupResponse)(nil),      // 31: layshaft.v1.CloseGroupResponse
+	(*CancelTasksRequest)(nil),      // 32: layshaft.v1.CancelTasksRequest
+	(*CancelTasksResponse)(nil),     // 33: layshaft.v1.CancelTasksResponse
+	(*RunTasksRequest)(nil),         // 34: layshaft.v1.RunTasksRequest
+	(*RunTasksResponse)(nil),        // 35: layshaft.v1.RunTasksResponse
+	(*RetryTasksRequest)(nil),       // 36: layshaft.v1.RetryTasksRequest
+	(*RetryTasksResponse)(nil),      // 37: layshaft.v1.RetryTasksResponse
+	(*DropTasksRequest)(nil),        // 38: layshaft.v1.DropTasksRequest
+	(*DropTasksResponse)(nil),       // 39: layshaft.v1.DropTasksResponse
+	(*GetTaskRequest)(nil),          // 40: layshaft.v1.GetTaskRequest
+	(*GetTaskResponse)(nil),         // 41: layshaft.v1.GetTaskResponse
+	(*TaskInfo)(nil),                // 42: layshaft.v1.TaskInfo
+	(*ListTasksRequest)(nil),        // 43: layshaft.v1.ListTasksRequest
+	(*ListTasksResponse)(nil),       // 44: layshaft.v1.ListTasksResponse
+	(*ListDeadTasksRequest)(nil),    // 45: layshaft.v1.ListDeadTasksRequest
+	(*ListDeadTasksResponse)(nil),   // 46: layshaft.v1.ListDeadTasksResponse
+	(*FunctionLimits)(nil),          // 47: layshaft.v1.FunctionLimits
+	(*SetFunctionRequest)(nil),      // 48: layshaft.v1.SetFunctionRequest
+	(*SetFunctionResponse)(nil),     // 49: layshaft.v1.SetFunctionResponse
+	(*PauseFunctionRequest)(nil),    // 50: layshaft.v1.PauseFunctionRequest
+	(*PauseFunctionResponse)(nil),   // 51: layshaft.v1.PauseFunctionResponse
+	(*DropFunctionRequest)(nil),     // 52: layshaft.v1.DropFunctionRequest
+	(*DropFunctionResponse)(nil),    // 53: layshaft.v1.DropFunctionResponse
+	(*SetBudgetRequest)(nil),        // 54: layshaft.v1.SetBudgetRequest
+	(*SetBudgetResponse)(nil),       // 55: layshaft.v1.SetBudgetResponse
+	(*ListFunctionsRequest)(nil),    // 56: layshaft.v1.ListFunctionsRequest
+	(*ListFunctionsResponse)(nil),   // 57: layshaft.v1.ListFunctionsResponse
+	(*WatchFunctionsRequest)(nil),   // 58: layshaft.v1.WatchFunctionsRequest
+	(*WatchFunctionsResponse)(nil),  // 59: layshaft.v1.WatchFunctionsResponse
+	(*FunctionsStatus)(nil),         // 60: layshaft.v1.FunctionsStatus
+	(*TaskCounts)(nil),              // 61: layshaft.v1.TaskCounts
+	(*FunctionStatus)(nil),          // 62: layshaft.v1.FunctionStatus
+	(*BudgetStatus)(nil),            // 63: layshaft.v1.BudgetStatus
+	(*ListTaskWorkersRequest)(nil),  // 64: layshaft.v1.ListTaskWorkersRequest
+	(*ListTaskWorkersResponse)(nil), // 65: layshaft.v1.ListTaskWorkersResponse
+	(*TaskWorkerStatus)(nil),        // 66: layshaft.v1.TaskWorkerStatus
+	(*WorkTasksRequest)(nil),        // 67: layshaft.v1.WorkTasksRequest
+	(*TaskHello)(nil),               // 68: layshaft.v1.TaskHello
+	(*TaskAbilities)(nil),           // 69: layshaft.v1.TaskAbilities
+	(*TaskFunction)(nil),            // 70: layshaft.v1.TaskFunction
+	(*TaskAttempt)(nil),             // 71: layshaft.v1.TaskAttempt
+	(*TaskReports)(nil),             // 72: layshaft.v1.TaskReports
+	(*TaskReport)(nil),              // 73: layshaft.v1.TaskReport
+	(*TaskHeartbeat)(nil),           // 74: layshaft.v1.TaskHeartbeat
+	(*TaskLeaving)(nil),             // 75: layshaft.v1.TaskLeaving
+	(*WorkTasksResponse)(nil),       // 76: layshaft.v1.WorkTasksResponse
+	(*TaskWelcome)(nil),             // 77: layshaft.v1.TaskWelcome
+	(*TaskStop)(nil),                // 78: layshaft.v1.TaskStop
+	(*TaskAssign)(nil),              // 79: layshaft.v1.TaskAssign
+	(*ScheduleSpec)(nil),            // 80: layshaft.v1.ScheduleSpec
+	(*SetScheduleRequest)(nil),      // 81: layshaft.v1.SetScheduleRequest
+	(*SetScheduleResponse)(nil),     // 82: layshaft.v1.SetScheduleResponse
+	(*RemoveScheduleRequest)(nil),   // 83: layshaft.v1.RemoveScheduleRequest
+	(*RemoveScheduleResponse)(nil),  // 84: layshaft.v1.RemoveScheduleResponse
+	(*PauseScheduleRequest)(nil),    // 85: layshaft.v1.PauseScheduleRequest
+	(*PauseScheduleResponse)(nil),   // 86: layshaft.v1.PauseScheduleResponse
+	(*RunScheduleRequest)(nil),      // 87: layshaft.v1.RunScheduleRequest
+	(*RunScheduleResponse)(nil),     // 88: layshaft.v1.RunScheduleResponse
+	(*ListSchedulesRequest)(nil),    // 89: layshaft.v1.ListSchedulesRequest
+	(*ListSchedulesResponse)(nil),   // 90: layshaft.v1.ListSchedulesResponse
+	(*Schedule)(nil),                // 91: layshaft.v1.Schedule
+	(*ScheduleFire)(nil),            // 92: layshaft.v1.ScheduleFire
+	nil,                             // 93: layshaft.v1.FunctionLimits.NeedsEntry
 }
 var file_layshaft_v1_tasks_proto_depIdxs = []int32{
-	0,  // 0: layshaft.v1.NextTask.priority:type_name -> layshaft.v1.TaskPriority
-	4,  // 1: layshaft.v1.NextTask.policy:type_name -> layshaft.v1.TaskPolicy
-	0,  // 2: layshaft.v1.TaskSpec.priority:type_name -> layshaft.v1.TaskPriority
-	4,  // 3: layshaft.v1.TaskSpec.policy:type_name -> layshaft.v1.TaskPolicy
-	2,  // 4: layshaft.v1.TaskSpec.durability:type_name -> layshaft.v1.Durability
-	5,  // 5: layshaft.v1.TaskSpec.then:type_name -> layshaft.v1.NextTask
-	5,  // 6: layshaft.v1.TaskGroup.then:type_name -> layshaft.v1.NextTask
-	2,  // 7: layshaft.v1.TaskGroup.durability:type_name -> layshaft.v1.Durability
-	9,  // 8: layshaft.v1.GatheredResults.results:type_name -> layshaft.v1.GatheredResult
-	1,  // 9: layshaft.v1.GatheredResult.state:type_name -> layshaft.v1.TaskState
-	6,  // 10: layshaft.v1.SubmitTasksRequest.tasks:type_name -> layshaft.v1.TaskSpec
-	7,  // 11: layshaft.v1.SubmitTasksRequest.new_group:type_name -> layshaft.v1.TaskGroup
-	12, // 12: layshaft.v1.SubmitTasksResponse.accepted:type_name -> layshaft.v1.Accepted
-	15, // 13: layshaft.v1.CallTasksRequest.tasks:type_name -> layshaft.v1.TaskBatch
-	16, // 14: layshaft.v1.CallTasksRequest.cancel:type_name -> layshaft.v1.TaskIndexes
-	16, // 15: layshaft.v1.CallTasksRequest.leave:type_name -> layshaft.v1.TaskIndexes
-	14, // 16: layshaft.v1.CallTasksRequest.options:type_name -> layshaft.v1.CallTasksOptions
-	6,  // 17: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
-	18, // 18: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
-	12, // 19: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted
-	20, // 20: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
-	21, // 21: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
-	22, // 22: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
-	19, // 23: layshaft.v1.TaskUpdate.waiting:type_name -> layshaft.v1.TaskWaiting
-	3,  // 24: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
-	3,  // 25: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
-	23, // 26: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
-	18, // 27: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
-	7,  // 28: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
-	23, // 29: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
-	40, // 30: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
-	1,  // 31: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
-	0,  // 32: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
-	20, // 33: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
-	4,  // 34: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
-	1,  // 35: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
-	40, // 36: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	40, // 37: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	78, // 38: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
-	45, // 39: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
-	58, // 40: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	58, // 41: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	59, // 42: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
-	60, // 43: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
-	61, // 44: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
-	59, // 45: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
-	45, // 46: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
-	64, // 47: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
-	66, // 48: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
-	70, // 49: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
-	72, // 50: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
-	67, // 51: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
-	73, // 52: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
-	67, // 53: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
-	69, // 54: layshaft.v1.TaskHello.attempts:type_name -> layshaft.v1.TaskAttempt
-	68, // 55: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
-	71, // 56: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
-	69, // 57: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
-	20, // 58: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
-	75, // 59: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
-	69, // 60: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
-	76, // 61: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
-	77, // 62: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
-	69, // 63: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
-	3,  // 64: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
-	69, // 65: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
-	10, // 66: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
-	13, // 67: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
-	24, // 68: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
-	26, // 69: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
-	28, // 70: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
-	30, // 71: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
-	34, // 72: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
-	32, // 73: layshaft.v1.TasksService.RunTasks:input_type -> layshaft.v1.RunTasksRequest
-	36, // 74: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
-	38, // 75: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
-	41, // 76: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
-	43, // 77: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
-	46, // 78: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
-	48, // 79: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
-	50, // 80: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
-	52, // 81: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
-	54, // 82: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
-	56, // 83: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
-	62, // 84: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
-	65, // 85: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
-	11, // 86: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
-	17, // 87: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
-	25, // 88: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
-	27, // 89: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
-	29, // 90: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
-	31, // 91: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
-	35, // 92: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
-	33, // 93: layshaft.v1.TasksService.RunTasks:output_type -> layshaft.v1.RunTasksResponse
-	37, // 94: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
-	39, // 95: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
-	42, // 96: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
-	44, // 97: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
-	47, // 98: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
-	49, // 99: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
-	51, // 100: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
-	53, // 101: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
-	55, // 102: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
-	57, // 103: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
-	63, // 104: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
-	74, // 105: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
-	86, // [86:106] is the sub-list for method output_type
-	66, // [66:86] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	0,   // 0: layshaft.v1.NextTask.priority:type_name -> layshaft.v1.TaskPriority
+	6,   // 1: layshaft.v1.NextTask.policy:type_name -> layshaft.v1.TaskPolicy
+	0,   // 2: layshaft.v1.TaskSpec.priority:type_name -> layshaft.v1.TaskPriority
+	6,   // 3: layshaft.v1.TaskSpec.policy:type_name -> layshaft.v1.TaskPolicy
+	2,   // 4: layshaft.v1.TaskSpec.durability:type_name -> layshaft.v1.Durability
+	7,   // 5: layshaft.v1.TaskSpec.then:type_name -> layshaft.v1.NextTask
+	7,   // 6: layshaft.v1.TaskGroup.then:type_name -> layshaft.v1.NextTask
+	2,   // 7: layshaft.v1.TaskGroup.durability:type_name -> layshaft.v1.Durability
+	11,  // 8: layshaft.v1.GatheredResults.results:type_name -> layshaft.v1.GatheredResult
+	1,   // 9: layshaft.v1.GatheredResult.state:type_name -> layshaft.v1.TaskState
+	8,   // 10: layshaft.v1.SubmitTasksRequest.tasks:type_name -> layshaft.v1.TaskSpec
+	9,   // 11: layshaft.v1.SubmitTasksRequest.new_group:type_name -> layshaft.v1.TaskGroup
+	14,  // 12: layshaft.v1.SubmitTasksResponse.accepted:type_name -> layshaft.v1.Accepted
+	17,  // 13: layshaft.v1.CallTasksRequest.tasks:type_name -> layshaft.v1.TaskBatch
+	18,  // 14: layshaft.v1.CallTasksRequest.cancel:type_name -> layshaft.v1.TaskIndexes
+	18,  // 15: layshaft.v1.CallTasksRequest.leave:type_name -> layshaft.v1.TaskIndexes
+	16,  // 16: layshaft.v1.CallTasksRequest.options:type_name -> layshaft.v1.CallTasksOptions
+	8,   // 17: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
+	20,  // 18: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
+	14,  // 19: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted
+	22,  // 20: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
+	23,  // 21: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
+	24,  // 22: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
+	21,  // 23: layshaft.v1.TaskUpdate.waiting:type_name -> layshaft.v1.TaskWaiting
+	3,   // 24: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
+	3,   // 25: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
+	25,  // 26: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
+	20,  // 27: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
+	9,   // 28: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
+	25,  // 29: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
+	42,  // 30: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
+	1,   // 31: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
+	0,   // 32: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
+	22,  // 33: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
+	6,   // 34: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
+	1,   // 35: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
+	42,  // 36: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	42,  // 37: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	93,  // 38: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
+	47,  // 39: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
+	60,  // 40: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	60,  // 41: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	61,  // 42: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
+	62,  // 43: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
+	63,  // 44: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
+	61,  // 45: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
+	47,  // 46: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
+	66,  // 47: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
+	68,  // 48: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
+	72,  // 49: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
+	74,  // 50: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
+	69,  // 51: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
+	75,  // 52: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
+	69,  // 53: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
+	71,  // 54: layshaft.v1.TaskHello.attempts:type_name -> layshaft.v1.TaskAttempt
+	70,  // 55: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
+	73,  // 56: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
+	71,  // 57: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
+	22,  // 58: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
+	77,  // 59: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
+	71,  // 60: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
+	78,  // 61: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
+	79,  // 62: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
+	71,  // 63: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
+	3,   // 64: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
+	71,  // 65: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
+	4,   // 66: layshaft.v1.ScheduleSpec.catch_up:type_name -> layshaft.v1.CatchUp
+	5,   // 67: layshaft.v1.ScheduleSpec.overlap:type_name -> layshaft.v1.Overlap
+	0,   // 68: layshaft.v1.ScheduleSpec.priority:type_name -> layshaft.v1.TaskPriority
+	6,   // 69: layshaft.v1.ScheduleSpec.policy:type_name -> layshaft.v1.TaskPolicy
+	80,  // 70: layshaft.v1.SetScheduleRequest.spec:type_name -> layshaft.v1.ScheduleSpec
+	91,  // 71: layshaft.v1.SetScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
+	91,  // 72: layshaft.v1.PauseScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
+	91,  // 73: layshaft.v1.RunScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
+	91,  // 74: layshaft.v1.ListSchedulesResponse.schedules:type_name -> layshaft.v1.Schedule
+	80,  // 75: layshaft.v1.Schedule.spec:type_name -> layshaft.v1.ScheduleSpec
+	92,  // 76: layshaft.v1.Schedule.history:type_name -> layshaft.v1.ScheduleFire
+	12,  // 77: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
+	15,  // 78: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
+	26,  // 79: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
+	28,  // 80: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
+	30,  // 81: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
+	32,  // 82: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
+	36,  // 83: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
+	34,  // 84: layshaft.v1.TasksService.RunTasks:input_type -> layshaft.v1.RunTasksRequest
+	38,  // 85: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
+	40,  // 86: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
+	43,  // 87: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
+	45,  // 88: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
+	48,  // 89: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
+	50,  // 90: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
+	52,  // 91: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
+	54,  // 92: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
+	56,  // 93: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
+	58,  // 94: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
+	64,  // 95: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
+	81,  // 96: layshaft.v1.TasksService.SetSchedule:input_type -> layshaft.v1.SetScheduleRequest
+	83,  // 97: layshaft.v1.TasksService.RemoveSchedule:input_type -> layshaft.v1.RemoveScheduleRequest
+	85,  // 98: layshaft.v1.TasksService.PauseSchedule:input_type -> layshaft.v1.PauseScheduleRequest
+	87,  // 99: layshaft.v1.TasksService.RunSchedule:input_type -> layshaft.v1.RunScheduleRequest
+	89,  // 100: layshaft.v1.TasksService.ListSchedules:input_type -> layshaft.v1.ListSchedulesRequest
+	67,  // 101: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
+	13,  // 102: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
+	19,  // 103: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
+	27,  // 104: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
+	29,  // 105: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
+	31,  // 106: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
+	33,  // 107: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
+	37,  // 108: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
+	35,  // 109: layshaft.v1.TasksService.RunTasks:output_type -> layshaft.v1.RunTasksResponse
+	39,  // 110: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
+	41,  // 111: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
+	44,  // 112: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
+	46,  // 113: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
+	49,  // 114: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
+	51,  // 115: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
+	53,  // 116: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
+	55,  // 117: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
+	57,  // 118: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
+	59,  // 119: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
+	65,  // 120: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
+	82,  // 121: layshaft.v1.TasksService.SetSchedule:output_type -> layshaft.v1.SetScheduleResponse
+	84,  // 122: layshaft.v1.TasksService.RemoveSchedule:output_type -> layshaft.v1.RemoveScheduleResponse
+	86,  // 123: layshaft.v1.TasksService.PauseSchedule:output_type -> layshaft.v1.PauseScheduleResponse
+	88,  // 124: layshaft.v1.TasksService.RunSchedule:output_type -> layshaft.v1.RunScheduleResponse
+	90,  // 125: layshaft.v1.TasksService.ListSchedules:output_type -> layshaft.v1.ListSchedulesResponse
+	76,  // 126: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
+	102, // [102:127] is the sub-list for method output_type
+	77,  // [77:102] is the sub-list for method input_type
+	77,  // [77:77] is the sub-list for extension type_name
+	77,  // [77:77] is the sub-list for extension extendee
+	0,   // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_tasks_proto_init() }
@@ -6120,8 +7217,8 @@ func file_layshaft_v1_tasks_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_tasks_proto_rawDesc), len(file_layshaft_v1_tasks_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   75,
+			NumEnums:      6,
+			NumMessages:   88,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,11 @@ const (
 	TasksService_ListFunctions_FullMethodName   = "/layshaft.v1.TasksService/ListFunctions"
 	TasksService_WatchFunctions_FullMethodName  = "/layshaft.v1.TasksService/WatchFunctions"
 	TasksService_ListTaskWorkers_FullMethodName = "/layshaft.v1.TasksService/ListTaskWorkers"
+	TasksService_SetSchedule_FullMethodName     = "/layshaft.v1.TasksService/SetSchedule"
+	TasksService_RemoveSchedule_FullMethodName  = "/layshaft.v1.TasksService/RemoveSchedule"
+	TasksService_PauseSchedule_FullMethodName   = "/layshaft.v1.TasksService/PauseSchedule"
+	TasksService_RunSchedule_FullMethodName     = "/layshaft.v1.TasksService/RunSchedule"
+	TasksService_ListSchedules_FullMethodName   = "/layshaft.v1.TasksService/ListSchedules"
 	TasksService_WorkTasks_FullMethodName       = "/layshaft.v1.TasksService/WorkTasks"
 )
 
@@ -104,6 +109,19 @@ type TasksServiceClient interface {
 	WatchFunctions(ctx context.Context, in *WatchFunctionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchFunctionsResponse], error)
 	// ListTaskWorkers lists the task workers, including Gearman workers.
 	ListTaskWorkers(ctx context.Context, in *ListTaskWorkersRequest, opts ...grpc.CallOption) (*ListTaskWorkersResponse, error)
+	// SetSchedule defines a schedule, durably, or changes its definition. The status is
+	// ALREADY_EXISTS if only_new is set and another definition has the name.
+	SetSchedule(ctx context.Context, in *SetScheduleRequest, opts ...grpc.CallOption) (*SetScheduleResponse, error)
+	// RemoveSchedule removes a schedule, durably. Its running task is not affected. The status is
+	// NOT_FOUND if there is no such schedule.
+	RemoveSchedule(ctx context.Context, in *RemoveScheduleRequest, opts ...grpc.CallOption) (*RemoveScheduleResponse, error)
+	// PauseSchedule pauses a schedule, or ends the pause, durably.
+	PauseSchedule(ctx context.Context, in *PauseScheduleRequest, opts ...grpc.CallOption) (*PauseScheduleResponse, error)
+	// RunSchedule submits the task of a schedule now, also in a pause. The status is
+	// FAILED_PRECONDITION if its last task has not ended and its overlap policy is to skip.
+	RunSchedule(ctx context.Context, in *RunScheduleRequest, opts ...grpc.CallOption) (*RunScheduleResponse, error)
+	// ListSchedules returns the schedules by name.
+	ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error)
 	// WorkTasks is the stream of a task worker. The worker sends hello, then abilities and reports;
 	// the coordinator sends welcome, then assignments.
 	WorkTasks(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkTasksRequest, WorkTasksResponse], error)
@@ -328,6 +346,56 @@ func (c *tasksServiceClient) ListTaskWorkers(ctx context.Context, in *ListTaskWo
 	return out, nil
 }
 
+func (c *tasksServiceClient) SetSchedule(ctx context.Context, in *SetScheduleRequest, opts ...grpc.CallOption) (*SetScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetScheduleResponse)
+	err := c.cc.Invoke(ctx, TasksService_SetSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tasksServiceClient) RemoveSchedule(ctx context.Context, in *RemoveScheduleRequest, opts ...grpc.CallOption) (*RemoveScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveScheduleResponse)
+	err := c.cc.Invoke(ctx, TasksService_RemoveSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tasksServiceClient) PauseSchedule(ctx context.Context, in *PauseScheduleRequest, opts ...grpc.CallOption) (*PauseScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseScheduleResponse)
+	err := c.cc.Invoke(ctx, TasksService_PauseSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tasksServiceClient) RunSchedule(ctx context.Context, in *RunScheduleRequest, opts ...grpc.CallOption) (*RunScheduleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RunScheduleResponse)
+	err := c.cc.Invoke(ctx, TasksService_RunSchedule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *tasksServiceClient) ListSchedules(ctx context.Context, in *ListSchedulesRequest, opts ...grpc.CallOption) (*ListSchedulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSchedulesResponse)
+	err := c.cc.Invoke(ctx, TasksService_ListSchedules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *tasksServiceClient) WorkTasks(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkTasksRequest, WorkTasksResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &TasksService_ServiceDesc.Streams[3], TasksService_WorkTasks_FullMethodName, cOpts...)
@@ -402,6 +470,19 @@ type TasksServiceServer interface {
 	WatchFunctions(*WatchFunctionsRequest, grpc.ServerStreamingServer[WatchFunctionsResponse]) error
 	// ListTaskWorkers lists the task workers, including Gearman workers.
 	ListTaskWorkers(context.Context, *ListTaskWorkersRequest) (*ListTaskWorkersResponse, error)
+	// SetSchedule defines a schedule, durably, or changes its definition. The status is
+	// ALREADY_EXISTS if only_new is set and another definition has the name.
+	SetSchedule(context.Context, *SetScheduleRequest) (*SetScheduleResponse, error)
+	// RemoveSchedule removes a schedule, durably. Its running task is not affected. The status is
+	// NOT_FOUND if there is no such schedule.
+	RemoveSchedule(context.Context, *RemoveScheduleRequest) (*RemoveScheduleResponse, error)
+	// PauseSchedule pauses a schedule, or ends the pause, durably.
+	PauseSchedule(context.Context, *PauseScheduleRequest) (*PauseScheduleResponse, error)
+	// RunSchedule submits the task of a schedule now, also in a pause. The status is
+	// FAILED_PRECONDITION if its last task has not ended and its overlap policy is to skip.
+	RunSchedule(context.Context, *RunScheduleRequest) (*RunScheduleResponse, error)
+	// ListSchedules returns the schedules by name.
+	ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error)
 	// WorkTasks is the stream of a task worker. The worker sends hello, then abilities and reports;
 	// the coordinator sends welcome, then assignments.
 	WorkTasks(grpc.BidiStreamingServer[WorkTasksRequest, WorkTasksResponse]) error
@@ -471,6 +552,21 @@ func (UnimplementedTasksServiceServer) WatchFunctions(*WatchFunctionsRequest, gr
 }
 func (UnimplementedTasksServiceServer) ListTaskWorkers(context.Context, *ListTaskWorkersRequest) (*ListTaskWorkersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTaskWorkers not implemented")
+}
+func (UnimplementedTasksServiceServer) SetSchedule(context.Context, *SetScheduleRequest) (*SetScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetSchedule not implemented")
+}
+func (UnimplementedTasksServiceServer) RemoveSchedule(context.Context, *RemoveScheduleRequest) (*RemoveScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveSchedule not implemented")
+}
+func (UnimplementedTasksServiceServer) PauseSchedule(context.Context, *PauseScheduleRequest) (*PauseScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseSchedule not implemented")
+}
+func (UnimplementedTasksServiceServer) RunSchedule(context.Context, *RunScheduleRequest) (*RunScheduleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunSchedule not implemented")
+}
+func (UnimplementedTasksServiceServer) ListSchedules(context.Context, *ListSchedulesRequest) (*ListSchedulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSchedules not implemented")
 }
 func (UnimplementedTasksServiceServer) WorkTasks(grpc.BidiStreamingServer[WorkTasksRequest, WorkTasksResponse]) error {
 	return status.Error(codes.Unimplemented, "method WorkTasks not implemented")
@@ -813,6 +909,96 @@ func _TasksService_ListTaskWorkers_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TasksService_SetSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TasksServiceServer).SetSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TasksService_SetSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TasksServiceServer).SetSchedule(ctx, req.(*SetScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TasksService_RemoveSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TasksServiceServer).RemoveSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TasksService_RemoveSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TasksServiceServer).RemoveSchedule(ctx, req.(*RemoveScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TasksService_PauseSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TasksServiceServer).PauseSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TasksService_PauseSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TasksServiceServer).PauseSchedule(ctx, req.(*PauseScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TasksService_RunSchedule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunScheduleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TasksServiceServer).RunSchedule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TasksService_RunSchedule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TasksServiceServer).RunSchedule(ctx, req.(*RunScheduleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TasksService_ListSchedules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSchedulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TasksServiceServer).ListSchedules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TasksService_ListSchedules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TasksServiceServer).ListSchedules(ctx, req.(*ListSchedulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TasksService_WorkTasks_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(TasksServiceServer).WorkTasks(&grpc.GenericServerStream[WorkTasksRequest, WorkTasksResponse]{ServerStream: stream})
 }
@@ -890,6 +1076,26 @@ var TasksService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListTaskWorkers",
 			Handler:    _TasksService_ListTaskWorkers_Handler,
+		},
+		{
+			MethodName: "SetSchedule",
+			Handler:    _TasksService_SetSchedule_Handler,
+		},
+		{
+			MethodName: "RemoveSchedule",
+			Handler:    _TasksService_RemoveSchedule_Handler,
+		},
+		{
+			MethodName: "PauseSchedule",
+			Handler:    _TasksService_PauseSchedule_Handler,
+		},
+		{
+			MethodName: "RunSchedule",
+			Handler:    _TasksService_RunSchedule_Handler,
+		},
+		{
+			MethodName: "ListSchedules",
+			Handler:    _TasksService_ListSchedules_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
