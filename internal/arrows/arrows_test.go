@@ -57,7 +57,7 @@ func isTestPackage(pkg string) bool { return strings.HasSuffix(path.Base(pkg), "
 func inTestPackage(file string) bool { return isTestPackage(path.Dir(file)) }
 
 var (
-	cores = in("coordinator/internal/sched", "coordinator/internal/queue")
+	cores = in("coordinator/internal/sched", "coordinator/internal/queue", "coordinator/internal/schedule")
 	// sourcesAndSinks are the packages that stand on mapreduce: mapreduce/textio and so on, the kit for
 	// own sources, operators over ordered groups, and loops.
 	sourcesAndSinks = func(file string) bool {
