@@ -23,6 +23,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/coordinator/internal/schedule"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -279,6 +280,14 @@ func taskError(err error) error {
 		return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
 	case errors.Is(err, desk.ErrUnknown):
 		return status.Error(codes.NotFound, err.Error())
+	case errors.Is(err, schedule.ErrInvalid):
+		return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
+	case errors.Is(err, schedule.ErrUnknown):
+		return status.Error(codes.NotFound, err.Error())
+	case errors.Is(err, schedule.ErrExists):
+		return status.Error(codes.AlreadyExists, err.Error())
+	case errors.Is(err, schedule.ErrRunning):
+		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, desk.ErrBusy):
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, desk.ErrStopped): // the client repeats its request at the next coordinator

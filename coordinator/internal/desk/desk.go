@@ -58,6 +58,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/coordinator/internal/schedule"
 	"github.com/layshaft/layshaft/internal/awake"
 )
 
@@ -148,6 +149,10 @@ type Desk struct {
 	nextTick time.Time
 	peers    map[queue.Peer]peer
 	lastPeer queue.Peer
+	// schedules submits tasks at their times.
+	schedules *schedules
+	// beforeCommit, if set, adds records to the batch of a step.
+	beforeCommit func(cmds []queue.Command)
 	// lastBatch is the number of the latest batch.
 	lastBatch uint64
 	// reservedIn is the number of the latest batch that reserves IDs.
@@ -207,7 +212,7 @@ func Open(cfg Config) (*Desk, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Queue.MaxGathered = cfg.MaxBody
-	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), clock: awake.New(maxGap), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, followUps: map[queue.ID]uint64{},
+	d := &Desk{cfg: cfg, core: queue.New(cfg.Queue), schedules: newSchedules(), clock: awake.New(maxGap), now: time.Now(), peers: map[queue.Peer]peer{}, groups: map[queue.ID]*group{}, followUps: map[queue.ID]uint64{},
 		rearm: make(chan struct{}, 1), gatherReady: make(chan struct{}, 1)}
 	var err error
 	d.store, err = bodies.Open(cfg.Dir, bodies.Options{Memory: cfg.Memory, NoSync: cfg.NoSync, Reserve: cfg.Reserve, AcceptLoss: cfg.AcceptLoss, Replica: cfg.Replica, Log: cfg.Log, Committed: d.committed})
@@ -239,6 +244,9 @@ func (d *Desk) restore() error {
 		if len(key) == 9 && key[0] == 'g' {
 			d.groups[queue.ID(binary.BigEndian.Uint64(key[1:]))] = &group{}
 		}
+		if schedule.IsRecord(key) {
+			return d.schedules.core.Restore(key, value)
+		}
 		return d.core.Restore(key, value)
 	})
 	if err == nil {
@@ -253,6 +261,7 @@ func (d *Desk) begin() {
 	_, _ = crand.Read(b[:])
 	d.Lock()
 	d.step(queue.Restarted{Origin: binary.LittleEndian.Uint64(b[:])}, nil)
+	d.beginSchedules()
 	d.Unlock()
 }
 
@@ -316,7 +325,8 @@ func (d *Desk) tick(ctx context.Context) error {
 		}
 		d.Lock()
 		d.step(queue.Tick{}, nil)
-		d.nextTick = d.core.Next()
+		d.runSchedules()
+		d.nextTick = d.nextWake()
 		wait, broken := time.Hour, d.broken
 		if !d.nextTick.IsZero() {
 			wait = time.Until(d.nextTick)
@@ -383,7 +393,8 @@ func (d *Desk) Clock() *awake.Clock { return d.clock }
 
 // Unlock ends a turn. It blocks while a session that the turn sent to has too much waiting.
 func (d *Desk) Unlock() {
-	if next := d.core.Next(); !next.IsZero() && (d.nextTick.IsZero() || next.Before(d.nextTick)) {
+	d.runSchedules()
+	if next := d.nextWake(); !next.IsZero() && (d.nextTick.IsZero() || next.Before(d.nextTick)) {
 		d.nextTick = next
 		d.wakeTick()
 	}
@@ -398,6 +409,15 @@ func (d *Desk) Unlock() {
 	}
 }
 
+// nextWake returns when a core needs the time next; zero means never.
+func (d *Desk) nextWake() time.Time {
+	next := d.core.Next()
+	if at := d.schedules.core.Next(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		next = at
+	}
+	return next
+}
+
 // step passes one event and its payload to the core, stores payloads and records, and delivers
 // notes to the peers. It returns the command that answers the event. The payload must not change
 // during the call.
@@ -405,6 +425,9 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 	cmds := d.core.Step(d.now, ev)
 	for i := range cmds {
 		d.keep(&cmds[i], payload)
+	}
+	if d.beforeCommit != nil {
+		d.beforeCommit(cmds)
 	}
 	batch := uint64(0)
 	if n := d.store.Commit(); n != 0 {
