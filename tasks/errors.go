@@ -22,6 +22,10 @@ var (
 	// ErrUnknown: the task does not exist, or ended longer ago than [Keep]. From DropFunction: the
 	// function does not exist.
 	ErrUnknown = errors.New("unknown task")
+	// ErrUnknownSchedule: the schedule does not exist.
+	ErrUnknownSchedule = errors.New("unknown schedule")
+	// ErrExists: another schedule has the name.
+	ErrExists = errors.New("a schedule of this name has another definition")
 
 	// ErrFailed: the task failed for good, after its last attempt or with a [Fatal] error.
 	ErrFailed = errors.New("failed")

@@ -255,3 +255,38 @@ func ExampleFatal() {
 	fmt.Println(errors.Is(err, tasks.ErrFailed), errors.As(err, &failed) && failed.Message == "the amount is negative")
 	// Output: true true
 }
+
+func ExampleClient_SetSchedule() {
+	cluster, shutDown := exampleCluster()
+	defer shutDown()
+	ctx := context.Background()
+	w := tasks.NewWorker(cluster)
+	tasks.Handle(w, "digest", func(_ context.Context, list string) (string, error) { return "sent to " + list, nil })
+	defer run(w)()
+	c, err := tasks.Dial(cluster)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	s, err := c.SetSchedule(ctx, tasks.Schedule{
+		Name: "digest", Cron: "30 7 * * mon-fri", Zone: "Europe/Berlin", Jitter: 5 * time.Minute,
+		Function: "digest", Input: "staff", Options: []tasks.Option{tasks.Attempts(3)},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.Next.Format("15:04"), s.CatchUp, s.Overlap)
+	if s, err = c.RunSchedule(ctx, "digest"); err != nil { // now, not in the morning
+		log.Fatal(err)
+	}
+	id, err := tasks.ParseID(s.History[0].Task)
+	if err != nil {
+		log.Fatal(err)
+	}
+	out, err := tasks.Attach[string](ctx, c, id)
+	fmt.Println(out, err)
+	// Output:
+	// 07:30 last skip
+	// sent to staff <nil>
+}

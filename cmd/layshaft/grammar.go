@@ -41,12 +41,13 @@ type cli struct {
 		Trace   jobTraceCmd   `cmd:"" help:"Write the trace of all attempts of a job, for ui.perfetto.dev or chrome://tracing."`
 		Report  jobReportCmd  `cmd:"" help:"Show the input and output of each stage of a job, and its workers."`
 	} `cmd:"" help:"List, show, cancel, await jobs."`
-	History historyCmd `cmd:"" help:"Show the jobs in the data of a stopped or running coordinator, or in a file of \"layshaft job report -history\"."`
-	Report  reportCmd  `cmd:"" help:"Answer a SELECT over files, on this machine or on a cluster."`
-	Task    taskCmd    `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
-	Status  statusCmd  `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
-	Top     topCmd     `cmd:"" help:"Watch jobs, functions and workers on one live screen, until q."`
-	State   struct {
+	History  historyCmd  `cmd:"" help:"Show the jobs in the data of a stopped or running coordinator, or in a file of \"layshaft job report -history\"."`
+	Report   reportCmd   `cmd:"" help:"Answer a SELECT over files, on this machine or on a cluster."`
+	Task     taskCmd     `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
+	Schedule scheduleCmd `cmd:"" help:"Submit tasks and run programs at certain times."`
+	Status   statusCmd   `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
+	Top      topCmd      `cmd:"" help:"Watch jobs, functions and workers on one live screen, until q."`
+	State    struct {
 		List stateListCmd `cmd:"" help:"List the jobs in a -state directory of programs, the latest first."`
 		Drop stateDropCmd `cmd:"" help:"Remove jobs from a -state directory."`
 	} `cmd:"" help:"List or drop the state of jobs that run inside programs."`

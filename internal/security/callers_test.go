@@ -45,6 +45,8 @@ var callers = map[string][]Role{
 	"tasks/client_admin.go#CancelTasks":      {Client, Worker}, // a handler may cancel tasks it submitted
 	"tasks/client_admin.go#List":             {Client, Reader},
 	"tasks/client_admin.go#WatchFunctions":   {Client, Reader},
+	"tasks/schedule.go":                      {Client},
+	"tasks/schedule.go#List":                 {Client, Reader},
 	"tasks/session.go":                       {Worker},
 	"tasks/submit.go":                        {Client, Worker}, // a handler may submit more tasks
 }
