@@ -68,6 +68,15 @@ var actions = map[string]action{
 	"drop-task": taskAction("DropTasks", isDead, "is no dead letter", deed{Title: "Drop task {}?", Text: "The dead letter is deleted, with its input and its error.",
 		Button: "Drop the task", Danger: true, Command: "layshaft task drop {}", Done: "Task {} is deleted."}, taskserver.Drop),
 
+	"run-schedule": scheduleAction("RunSchedule", anySchedule, "", deed{Title: "Run schedule {} now?", Text: "Its task is submitted outside of its times. Its overlap policy counts.",
+		Button: "Run it now", Command: "layshaft schedule run {shell}", Done: "The task of schedule {} is submitted, or waits for the last one."}, taskserver.RunSchedule),
+	"pause-schedule": scheduleAction("PauseSchedule", func(s *report.Schedule) bool { return !s.Paused }, "is paused already", deed{Title: "Pause schedule {}?",
+		Text: "It does not fire until somebody resumes it. Nothing makes up for the times in a pause.", Button: "Pause the schedule", Command: "layshaft schedule pause {shell}", Done: "Schedule {} is paused."}, taskserver.PauseSchedule),
+	"resume-schedule": scheduleAction("PauseSchedule", func(s *report.Schedule) bool { return s.Paused }, "is not paused", deed{Title: "Resume schedule {}?",
+		Text: "It fires again at its next time.", Button: "Resume the schedule", Command: "layshaft schedule resume {shell}", Done: "Schedule {} fires again."}, taskserver.ResumeSchedule),
+	"remove-schedule": scheduleAction("RemoveSchedule", anySchedule, "", deed{Title: "Remove schedule {}?", Text: "Its definition and its history are deleted. A task that runs is not affected.",
+		Button: "Remove the schedule", Danger: true, Command: "layshaft schedule remove {shell}", Done: "Schedule {} is removed."}, taskserver.RemoveSchedule),
+
 	"retry-dead": functionAction("RetryTasks", hasDead, "has no dead letters", deed{Title: "Retry all dead letters of {}?", Text: "{dead} in number. They are queued again, with all their attempts.",
 		Button: "Retry them", Command: "layshaft task retry -function {shell}", Done: "The dead letters of {} are queued again."}, taskserver.RetryDead),
 	"drop-dead": functionAction("DropTasks", hasDead, "has no dead letters", deed{Title: "Drop all dead letters of {}?", Text: "{dead} in number. They are deleted, with their inputs and errors.",

@@ -70,6 +70,7 @@ func (d *Dashboard) needsAttention(o *overview, running, failed []jobRow, worker
 			l = append(l, attention{Text: fmt.Sprintf("outbox of database %s: %s", x.Database, lateness(&x)), URL: "/", Command: "layshaft pg status " + page.ShellQuote(x.Database), Bad: x.Error != "" || x.Refused > 0})
 		}
 	}
+	l.add(schedulePoints(d.cfg.Tasks.Schedules()), "schedules fail", "/schedules?state=late")
 	dead, idle, paused := functionPoints(functions)
 	l.add(dead, "functions have dead letters", "/tasks?state=dead")
 	l.add(idle, "functions have no worker", "/tasks?state=idle")

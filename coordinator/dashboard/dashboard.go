@@ -128,7 +128,7 @@ func New(cfg Config) (*Dashboard, error) {
 	d := &Dashboard{cfg: cfg, pages: map[bool]map[string]*template.Template{}, audit: newAuditor(cfg.Coordinator, cfg.Tasks), made: map[pageKey]renderedPage{}}
 	for _, acts := range []bool{false, true} {
 		d.pages[acts] = map[string]*template.Template{}
-		for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "worker", "functions", "function", "task", "search", "act", "missing"} {
+		for _, name := range []string{"overview", "jobs", "job", "compare", "workers", "worker", "functions", "function", "task", "schedules", "schedule", "search", "act", "missing"} {
 			t, err := page.Parse(html, "html/parts.html", "html/"+name+".html")
 			if err != nil {
 				return nil, fmt.Errorf("dashboard: %w", err)
@@ -208,6 +208,14 @@ func (d *Dashboard) Handler() http.Handler {
 	mux.HandleFunc("GET /tasks/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("id")
 		d.show(w, r, "/tasks/"+url.PathEscape(id), func() view { return d.task(id) })
+	})
+	mux.HandleFunc("GET /schedules", func(w http.ResponseWriter, r *http.Request) {
+		f := newFilter(r, scheduleStates, scheduleSorts)
+		d.show(w, r, f.key(), func() view { return d.schedules(f) })
+	})
+	mux.HandleFunc("GET /schedules/{name...}", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		d.show(w, r, scheduleURL(name), func() view { return d.schedule(name) })
 	})
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		d.show(w, r, "/404", func() view { return missing("There is no such page.") })
@@ -292,7 +300,7 @@ func (d *Dashboard) render(v view, acts bool, now time.Time) (renderedPage, erro
 	if d.cfg.Notice != nil {
 		f.Notice = d.cfg.Notice()
 	}
-	for _, l := range []page.Link{{Text: "Overview", URL: "/"}, {Text: "Jobs", URL: "/jobs"}, {Text: "Workers", URL: "/workers"}, {Text: "Tasks", URL: "/tasks"}} {
+	for _, l := range []page.Link{{Text: "Overview", URL: "/"}, {Text: "Jobs", URL: "/jobs"}, {Text: "Workers", URL: "/workers"}, {Text: "Tasks", URL: "/tasks"}, {Text: "Schedules", URL: "/schedules"}} {
 		l.Here = l.Text == v.section
 		f.Nav = append(f.Nav, l)
 	}

@@ -297,6 +297,9 @@ func TestMetrics(t *testing.T) {
 		d.submitTasks(t, fmt.Sprintf("f%03d", i), 2)
 	}
 	d.submitTasks(t, "a\xff", 1)
+	if _, err := d.cfg.Tasks.SetSchedule(t.Context(), &layshaftv1.SetScheduleRequest{Spec: &layshaftv1.ScheduleSpec{Name: "s", Cron: "@daily", Function: "f"}}); err != nil {
+		t.Fatal(err)
+	}
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(d)
 	got, err := reg.Gather()

@@ -24,6 +24,9 @@ type Status struct {
 	QueuedTasks report.TaskCounts `json:"queued_tasks"`
 	Functions   []report.Function `json:"functions"`
 
+	// Schedules by name; absent if there are none.
+	Schedules []report.Schedule `json:"schedules,omitempty"`
+
 	// Backups are the scheduled backups; absent without a schedule.
 	Backups *report.Backups `json:"backups,omitempty"`
 	// Coordinators of a cluster with several, by address.
@@ -49,6 +52,7 @@ func (d *Dashboard) status() Status {
 	}
 	tasks := d.cfg.Tasks.Overview()
 	out.QueuedTasks, out.Functions = tasks.Totals, append(out.Functions, tasks.Functions...)
+	out.Schedules = d.cfg.Tasks.Schedules()
 	if b := d.cfg.Backups(); b.To != "" {
 		out.Backups = &b
 	}

@@ -129,6 +129,7 @@ func (d *Dashboard) Collect(to chan<- prometheus.Metric) {
 		ch.durations(syncDesc, &syncs, "journal")
 	}
 	d.queuedTasks(ch)
+	d.scheduleMetrics(ch)
 	if b := d.cfg.Backups(); !b.Last.IsZero() {
 		ch.gauge(backupDesc, int(b.Last.Unix()))
 		ch.gauge(backupSizeDesc, int(b.Bytes))

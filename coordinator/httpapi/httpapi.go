@@ -30,6 +30,7 @@ type Service interface {
 	SubmitTasks(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error)
 	GetTask(context.Context, *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error)
 	CancelTasks(context.Context, *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error)
+	ListSchedules(context.Context, *layshaftv1.ListSchedulesRequest) (*layshaftv1.ListSchedulesResponse, error)
 	WaitTask(*layshaftv1.WaitTaskRequest, grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error
 }
 
@@ -72,6 +73,8 @@ func New(cfg Config) http.Handler {
 	mux.HandleFunc("GET /api/v1/tasks/{id}", a.method("GetTask", a.get))
 	mux.HandleFunc("GET /api/v1/tasks/{id}/result", a.method("WaitTask", a.result))
 	mux.HandleFunc("DELETE /api/v1/tasks/{id}", a.method("CancelTasks", a.cancel))
+	mux.HandleFunc("GET /api/v1/schedules", a.method("ListSchedules", a.schedules))
+	mux.HandleFunc("GET /api/v1/schedules/{name...}", a.method("ListSchedules", a.schedules))
 	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(openapi)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/httpapi"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -341,5 +342,29 @@ func TestRetryAfter(t *testing.T) {
 				t.Errorf("%s %s after %v: %d %v: %s", r.Method, r.URL, err, w.Code, w.Header(), w.Body)
 			}
 		}
+	}
+}
+
+// Schedules are shown as on the command line.
+func TestSchedules(t *testing.T) {
+	var server *taskserver.Server
+	s := start(t, func(c *httpapi.Config) { server = c.Tasks.(*taskserver.Server) })
+	if status, answer, _ := s.do(t, "GET /api/v1/schedules", "", ""); status != 200 || strings.TrimSpace(answer) != "[]" {
+		t.Errorf("without schedules: %d %s", status, answer)
+	}
+	spec := &layshaftv1.ScheduleSpec{Name: "shop/nightly", Cron: "30 2 * * *", Zone: "Europe/Berlin", Function: "nobody"}
+	if _, err := server.SetSchedule(t.Context(), &layshaftv1.SetScheduleRequest{Spec: spec}); err != nil {
+		t.Fatal(err)
+	}
+	var all []report.Schedule
+	if status, answer, _ := s.do(t, "GET /api/v1/schedules", "", ""); status != 200 || json.Unmarshal([]byte(answer), &all) != nil || len(all) != 1 || all[0].Name != spec.Name {
+		t.Errorf("one schedule: %d %s", status, answer)
+	}
+	var one report.Schedule
+	if status, answer, _ := s.do(t, "GET /api/v1/schedules/shop/nightly", "", ""); status != 200 || json.Unmarshal([]byte(answer), &one) != nil || one.CatchUp != "last" || one.Next.IsZero() {
+		t.Errorf("the schedule: %d %s", status, answer)
+	}
+	if status, answer, _ := s.do(t, "GET /api/v1/schedules/hourly", "", ""); status != 404 || !strings.Contains(answer, "unknown schedule") {
+		t.Errorf("an unknown schedule: %d %s", status, answer)
 	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -161,5 +163,24 @@ func (f *follower) Send(m *layshaftv1.WaitTaskResponse) error {
 			f.failed = event.Failed
 		}
 	}
+	return nil
+}
+
+// schedules answers with all schedules, or with the one that is named.
+func (a *api) schedules(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	answer, err := a.Tasks.ListSchedules(ctx, &layshaftv1.ListSchedulesRequest{Name: name})
+	if err != nil {
+		return err
+	}
+	all := []report.Schedule{}
+	for _, p := range answer.GetSchedules() {
+		all = append(all, wire.ScheduleFromProto(p))
+	}
+	if name == "" {
+		write(w, http.StatusOK, plain.JSON(all))
+		return nil
+	}
+	write(w, http.StatusOK, plain.JSON(all[0]))
 	return nil
 }

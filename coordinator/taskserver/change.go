@@ -52,3 +52,26 @@ var (
 		return err
 	}
 )
+
+// ScheduleChange is a Change of a schedule.
+type ScheduleChange func(t *Server, ctx context.Context, name string) error
+
+// The changes of schedules.
+var (
+	RunSchedule ScheduleChange = func(t *Server, ctx context.Context, name string) error {
+		_, err := t.RunSchedule(ctx, &layshaftv1.RunScheduleRequest{Name: name})
+		return err
+	}
+	PauseSchedule ScheduleChange = func(t *Server, ctx context.Context, name string) error {
+		_, err := t.PauseSchedule(ctx, &layshaftv1.PauseScheduleRequest{Name: name, Paused: true})
+		return err
+	}
+	ResumeSchedule ScheduleChange = func(t *Server, ctx context.Context, name string) error {
+		_, err := t.PauseSchedule(ctx, &layshaftv1.PauseScheduleRequest{Name: name})
+		return err
+	}
+	RemoveSchedule ScheduleChange = func(t *Server, ctx context.Context, name string) error {
+		_, err := t.RemoveSchedule(ctx, &layshaftv1.RemoveScheduleRequest{Name: name})
+		return err
+	}
+)

@@ -144,3 +144,14 @@ func (t *Server) Schedules() []report.Schedule {
 	}
 	return all
 }
+
+// Schedule returns the state of one schedule.
+func (t *Server) Schedule(name string) (report.Schedule, bool) {
+	t.desk.Lock()
+	info, ok := t.desk.Schedule(name)
+	t.desk.Unlock()
+	if !ok {
+		return report.Schedule{}, false
+	}
+	return wire.ScheduleFromProto(scheduleToProto(&info)), true
+}
