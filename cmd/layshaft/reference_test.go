@@ -89,7 +89,7 @@ type metric struct{ name, labels, help string }
 func metrics(t *testing.T) (all []metric) {
 	t.Helper()
 	declared := regexp.MustCompile(`(?:desc\(|NewDesc\(|GaugeOpts{Name: )"([a-z_]+)",\s*(?:Help: )?"((?:[^"\\]|\\.)*)"(.*)\n`)
-	for _, file := range []string{"../../coordinator/dashboard/metrics.go", "internal/node/look.go", "internal/node/members.go", "internal/node/http.go"} {
+	for _, file := range []string{"../../coordinator/dashboard/metrics.go", "../../coordinator/dashboard/schedules.go", "internal/node/look.go", "internal/node/members.go", "internal/node/http.go"} {
 		code, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

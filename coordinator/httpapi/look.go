@@ -166,7 +166,7 @@ func (f *follower) Send(m *layshaftv1.WaitTaskResponse) error {
 	return nil
 }
 
-// schedules answers with all schedules, or with the one that is named.
+// schedules answers with all schedules, or with the schedule of the given name.
 func (a *api) schedules(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	answer, err := a.Tasks.ListSchedules(ctx, &layshaftv1.ListSchedulesRequest{Name: name})

@@ -43,6 +43,7 @@ func scheduleFromProto(p *layshaftv1.ScheduleSpec) (schedule.Spec, error) {
 	return x, nil
 }
 
+// scheduleToProto converts the state of a schedule, without its input, which may be large.
 func scheduleToProto(i *schedule.Info) *layshaftv1.Schedule {
 	nanos := func(t time.Time) int64 {
 		if t.IsZero() {
@@ -52,7 +53,7 @@ func scheduleToProto(i *schedule.Info) *layshaftv1.Schedule {
 	}
 	p := &layshaftv1.Schedule{
 		Spec: &layshaftv1.ScheduleSpec{Name: i.Name, Cron: i.Cron, Zone: i.Zone, JitterNanos: int64(i.Jitter), CatchUp: layshaftv1.CatchUp(i.CatchUp), Overlap: layshaftv1.Overlap(i.Overlap),
-			Function: i.Function, Input: i.Input, Program: i.Program, Priority: priorityToProto(i.Priority), Policy: taskPolicyToProto(i.Policy)},
+			Function: i.Function, Program: i.Program, Priority: priorityToProto(i.Priority), Policy: taskPolicyToProto(i.Policy)},
 		Paused: i.Paused, CreatedNanos: nanos(i.Created), NextNanos: nanos(i.Next), DueNanos: nanos(i.Due), Task: i.Task, Waiting: int64(i.Waiting), Problem: i.Problem,
 		SuccessNanos: nanos(i.Success), Due: int64(i.Counts.Due), Fired: int64(i.Counts.Fired), Skipped: int64(i.Counts.Skipped), Missed: int64(i.Counts.Missed), Failed: int64(i.Counts.Failed),
 	}

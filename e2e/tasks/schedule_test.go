@@ -15,14 +15,36 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// A schedule fires each minute while its coordinator is killed and restarted, and its program runs
-// once for each time.
+// A schedule fires each minute while its coordinator is killed and restarted.
 func TestSchedule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes two minutes")
 	}
 	t.Parallel()
 	c := newCluster(t)
+	fireTwice(t, c, func() {
+		c.coordinator.Kill()
+		c.start(t)
+	})
+}
+
+// A schedule fires each minute while the leader of three coordinators is killed and restarted.
+func TestScheduleLeaders(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes two minutes")
+	}
+	t.Parallel()
+	g := newGroup(t)
+	fireTwice(t, g.cluster, func() {
+		i := g.leader(t)
+		g.processes[i].Kill()
+		g.startMember(t, i)
+	})
+}
+
+// fireTwice checks that the program of a schedule runs once for each of two times, although the
+// coordinator changes before, between and after them.
+func fireTwice(t *testing.T, c *cluster, change func()) {
 	dir := t.TempDir()
 	script := filepath.Join(dir, "note.sh")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$LAYSHAFT_SCHEDULE_TIME $1\" >> "+dir+"/runs\n"), 0o700); err != nil {
@@ -59,14 +81,11 @@ func TestSchedule(t *testing.T) {
 			}
 		}
 	}
-	c.coordinator.Kill()
-	c.start(t)
+	change()
 	until(1)
-	c.coordinator.Kill() // soon after a fire
-	c.start(t)
+	change() // soon after a fire
 	s := until(2)
-	c.coordinator.Kill()
-	c.start(t)
+	change()
 	if again, err := c.Schedule(ctx, "note"); err != nil || len(again.History) != len(s.History) || again.Counts.Fired != 2 {
 		t.Errorf("after a restart: %+v, %v", again, err)
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/report"
@@ -31,14 +32,27 @@ func timeFromNanos(n int64, loc *time.Location) time.Time {
 	return time.Unix(0, n).In(loc)
 }
 
+// zones holds the time zones that were loaded, as *time.Location by name: each load reads a file.
+var zones sync.Map
+
+// zoneOf returns a time zone, or UTC if this machine does not know it.
+func zoneOf(name string) *time.Location {
+	if loc, ok := zones.Load(name); ok {
+		return loc.(*time.Location)
+	}
+	loc, err := time.LoadLocation(name)
+	if err != nil {
+		return time.UTC
+	}
+	zones.Store(name, loc)
+	return loc
+}
+
 // ScheduleFromProto converts the state of a schedule. Times are in its zone, if this machine knows
 // it, else in UTC.
 func ScheduleFromProto(p *layshaftv1.Schedule) report.Schedule {
 	x := p.GetSpec()
-	loc, err := time.LoadLocation(x.GetZone())
-	if err != nil {
-		loc = time.UTC
-	}
+	loc := zoneOf(x.GetZone())
 	id := func(n uint64) string {
 		if n == 0 {
 			return ""

@@ -73,6 +73,8 @@ func (s *Schedules) compile(spec *Spec) (cron.Expression, error) {
 		return cron.Expression{}, refuse("a name has 1 to 128 letters, digits and characters of ._-/")
 	case spec.Function == "" || len(spec.Function) > maxFunction:
 		return cron.Expression{}, refuse("the name of the function must have 1 to %d bytes", maxFunction)
+	case programSize(spec.Program) > MaxProgram:
+		return cron.Expression{}, refuse("the program and its arguments have %d bytes; the limit is %d; let it read them from a file", programSize(spec.Program), MaxProgram)
 	case len(spec.Input) > MaxInput:
 		return cron.Expression{}, refuse("the input has %d bytes; the limit is %d", len(spec.Input), MaxInput)
 	case spec.Jitter < 0 || spec.Jitter > MaxJitter:
@@ -97,6 +99,13 @@ func (s *Schedules) compile(spec *Spec) (cron.Expression, error) {
 
 // maxFunction is the longest name of a function, in bytes; see queue.Submit.
 const maxFunction = 512
+
+func programSize(args []string) (n int) {
+	for _, arg := range args {
+		n += len(arg) + 1
+	}
+	return n
+}
 
 func validPolicy(p queue.Policy) bool {
 	return p.Attempts >= 0 && p.Attempts < 1<<16 && min(p.Backoff, p.MaxBackoff, p.Soft, p.Hard, p.Keep) >= 0

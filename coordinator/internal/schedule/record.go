@@ -98,7 +98,8 @@ func bit(b bool) byte {
 }
 
 // Restore restores a record of an earlier process. Call it for all records in key order before the
-// first Step, then send Tick. It keeps neither slice. An error means that the record is damaged.
+// first Step, then send Tick. It keeps neither slice. An error means that the record is damaged. A
+// schedule whose state is missing begins anew, and a state without a definition is ignored.
 func (s *Schedules) Restore(key, value []byte) error {
 	name, r := string(key[1:]), &reader{b: value}
 	if !ValidName(name) || r.byte() != version {
@@ -144,8 +145,8 @@ func (s *Schedules) restoreSpec(name string, r *reader) error {
 
 func (s *Schedules) restoreState(name string, r *reader) error {
 	e := s.entries[name]
-	if e == nil {
-		return fmt.Errorf("%w: it has no definition", errRecord)
+	if e == nil { // its definition was lost, and the operator accepted that
+		return nil
 	}
 	x := entry{paused: r.byte()&1 != 0, decided: r.varint(), created: r.time(time.UTC), success: r.time(time.UTC)}
 	for _, n := range [...]*int{&x.counts.Due, &x.counts.Fired, &x.counts.Skipped, &x.counts.Missed, &x.counts.Failed} {

@@ -45,7 +45,10 @@ const (
 	// MaxWaiting limits the times of one schedule that wait. Beyond it, times are skipped.
 	MaxWaiting = 1000
 	// MaxSchedules limits the schedules of a cluster.
-	MaxSchedules = 10_000
+	MaxSchedules = 2000
+	// MaxProgram limits the name and the arguments of a program together, in bytes. So a list of
+	// all schedules stays well below the limit of a message.
+	MaxProgram = 4 << 10
 	// MaxInput limits the input of a task, in bytes.
 	MaxInput = 1 << 20
 	// MaxJitter limits Spec.Jitter.
@@ -380,6 +383,11 @@ func jitter(spec *Spec, at time.Time) time.Duration {
 // check decides about all times of e that are due, and fires if possible.
 func (s *Schedules) check(e *entry) {
 	changed := false
+	if e.decided == 0 { // its state was lost: it begins anew
+		e.decided, e.created = s.now.Unix(), s.now
+		s.plan(e)
+		changed = true
+	}
 	missed, last := 0, time.Time{} // of the missed times
 	for !e.due.IsZero() && !e.due.After(s.now) {
 		at, late := e.next, s.now.Sub(e.due) >= Late

@@ -239,6 +239,7 @@ func TestDefinitions(t *testing.T) {
 		{func(s *Spec) { s.CatchUp = CatchUpAll }, "-catch-up all needs -overlap queue"},
 		{func(s *Spec) { s.Overlap = 7 }, "a policy or the priority is unknown"},
 		{func(s *Spec) { s.Policy.Attempts = -1 }, "must not be negative"},
+		{func(s *Spec) { s.Program = []string{"p", strings.Repeat("x", MaxProgram)} }, "the program and its arguments have 4099 bytes"},
 		{func(s *Spec) { s.Input = make([]byte, MaxInput+1) }, "the input has"},
 	} {
 		spec := hourly
@@ -294,6 +295,26 @@ func TestUnknownZone(t *testing.T) {
 	if s.Step(x.now.AddDate(1, 0, 0), Tick{}); !s.Next().IsZero() {
 		t.Error("it wants the time")
 	}
+}
+
+// TestLostRecords restores a schedule without its state, and a state without its schedule.
+func TestLostRecords(t *testing.T) {
+	x := newStory(t, "2026-01-01 00:30:00")
+	x.do(Set{Spec: hourly})
+	e := x.s.entries["n"]
+	y := newStory(t, "2026-01-05 00:30:00")
+	if err := y.s.Restore(key(definitionKey, "n"), encodeSpec(&e.spec)); err != nil {
+		t.Fatal(err)
+	}
+	if err := y.s.Restore(key(stateKey, "gone"), e.encode()); err != nil {
+		t.Fatal(err)
+	}
+	y.do(Tick{})
+	if all := y.s.All(); len(all) != 1 || all[0].Counts.Due != 0 || !all[0].Next.Equal(y.now.Add(30*time.Minute)) {
+		t.Errorf("%+v", all)
+	}
+	y.at("01:10:00")
+	y.want("01:00:00 fires 01:00 as task 1")
 }
 
 // TestRecords restores schedules from damaged records: an error, or a schedule, and no panic.
