@@ -54,7 +54,9 @@ func (e *embedded) serveWeb(ctx context.Context, l net.Listener) error {
 	s := &http.Server{Handler: page.GuardHost(mux), ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+	err := s.Serve(l)
+	_ = s.Close() // Serve returns before the other Close has closed the connections
+	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("web %s: %w", l.Addr(), err)
 	}
 	return nil
