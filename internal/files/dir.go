@@ -250,6 +250,12 @@ func (d *Dir) Published(ctx context.Context, job string, _ time.Time) (bool, err
 	return err == nil && m.Complete && m.Job == job && d.partsInPlace(ctx, fsys, m.Parts), err
 }
 
+// Parts returns the parts of a finished output directory.
+func Parts(ctx context.Context, dir string) ([]Part, error) {
+	m, err := readManifest(ctx, dir)
+	return m.Parts, err
+}
+
 // sameParts reports whether a list describes the files that groups become, on any hosts.
 func sameParts(all []Part, groups []group) bool {
 	return slices.EqualFunc(all, groups, func(p Part, g group) bool {

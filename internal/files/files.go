@@ -149,7 +149,28 @@ func Expand(ctx context.Context, patterns []string) ([]File, error) {
 			out[i].Hosts = nil
 		}
 	}
+	if observe, ok := ctx.Value(observeKey{}).(func([]File)); ok {
+		observe(slices.Clone(out))
+	}
+	if skip, ok := ctx.Value(skipKey{}).(func(string) bool); ok && skip != nil {
+		out = slices.DeleteFunc(out, func(f File) bool { return skip(f.Path) })
+	}
 	return out, nil
+}
+
+type observeKey struct{}
+
+// Observe returns a context with which Expand passes the files that it finds to f.
+func Observe(ctx context.Context, f func([]File)) context.Context {
+	return context.WithValue(ctx, observeKey{}, f)
+}
+
+type skipKey struct{}
+
+// Skip returns a context with which Expand leaves out the files for which f returns true; nil
+// leaves out none.
+func Skip(ctx context.Context, f func(path string) bool) context.Context {
+	return context.WithValue(ctx, skipKey{}, f)
 }
 
 // expand is Expand. The files have their hosts.
