@@ -269,6 +269,7 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 	ctx = filesys.WithInput(ctx, &filesys.Input{Hidden: t.Hidden})
 	t.held = &hold.Set{}
 	ctx = hold.With(ctx, t.held)
+	ctx = context.WithValue(ctx, reuseKey{}, &reuse{by: map[int]*keeping{}})
 	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }
 	c, err := build(ctx)
 	if err != nil {

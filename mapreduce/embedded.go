@@ -237,6 +237,13 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 			fmt.Fprintln(h)
 		}
 	}
+	c.identity = c.identityOf(&t, params, hex.EncodeToString(h.Sum(nil)))
+	if t.State != "" {
+		numberRun(t.State, c.identity)
+	}
+	if err := c.reuse(&t, name); err != nil {
+		return nil, err
+	}
 	// Splits have equal sizes, a few for each slot: few enough to keep partial aggregates small,
 	// and enough to let all slots end at the same time.
 	target := min(max(input/int64(4*t.Slots), 1<<20), 128<<20)
@@ -266,10 +273,6 @@ func (c *compiled) prepare(name string, params []byte, t settings, client string
 			}
 			return 2
 		}, publish)
-	}
-	c.identity = c.identityOf(&t, params, hex.EncodeToString(h.Sum(nil)))
-	if t.State != "" {
-		numberRun(t.State, c.identity)
 	}
 	spec := c.spec(name, hashIdentity(c.identity), params, whole, t)
 	for k, s := range c.stages {

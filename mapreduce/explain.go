@@ -107,6 +107,7 @@ func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 			fmt.Fprintf(w, "stage %d: %s: %s\n", i, report.Plural(notes[n], "split"), plain.Text(n))
 		}
 	}
+	c.explainReuse(w)
 	explainTime(w, t.Items, t.ItemTime, t.Slots)
 	return nil
 }

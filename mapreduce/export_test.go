@@ -12,3 +12,10 @@ func CatchInterrupts() (undo func()) {
 	catchInterrupts.Store(true)
 	return func() { catchInterrupts.Store(false) }
 }
+
+// SetProgram sets the hash of this program until restore is called.
+func SetProgram(hash string) (restore func()) {
+	was := executable
+	executable = func() string { return hash }
+	return func() { executable = was }
+}

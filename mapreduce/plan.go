@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 )
@@ -37,7 +38,9 @@ type Plan struct {
 	counters []*Counter
 	opts     options
 	errs     []error
-	ctx      context.Context // for listing sources in the client
+	// persisted are the Persist operators.
+	persisted []*persisted
+	ctx       context.Context // for listing sources in the client
 }
 
 // PlanError is an error in an operator of a plan, with the place of the operator in the source
@@ -72,7 +75,8 @@ type node struct {
 	wide  *wideRole
 	side  *sideRole // the broadcast input of a fuse node, its input number 1
 	union bool
-	holds bool // a fuse node that may hold memory until the end of the task
+	skip  func(path string) bool // files that a source leaves out; see Persist
+	holds bool                   // a fuse node that may hold memory until the end of the task
 
 	tee func(nexts []any) any // joins several func(*T) into one
 }
@@ -243,9 +247,11 @@ func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 	n.note = s.String()
 	n.useBudget(s)
 	n.read = &readRole{source: s,
-		splits: func(target int64) ([]job.Split, error) { return guardedSplits(s, p.context(), target) },
-		input:  func() ([]job.Split, error) { return guardedSplits(s, filesys.IgnoreHolders(p.context()), 1<<62) },
-		run:    func(e *env, next any) error { return readSplit(e, s, next.(func(*T))) },
+		splits: func(target int64) ([]job.Split, error) {
+			return guardedSplits(s, files.Skip(p.context(), n.skip), target)
+		},
+		input: func() ([]job.Split, error) { return guardedSplits(s, filesys.IgnoreHolders(p.context()), 1<<62) },
+		run:   func(e *env, next any) error { return readSplit(e, s, next.(func(*T))) },
 	}
 	return Dataset[T]{n}
 }
