@@ -83,7 +83,7 @@ func (c *Client) Tasks(ctx context.Context, function string, states ...State) it
 }
 
 // Dead returns the dead letters of a function, or of all functions if it is empty: background tasks
-// that failed for good. The oldest of each function come first. limit is the maximum number per
+// that failed for good. The latest of each function come first. limit is the maximum number per
 // function; zero means 100, and the maximum is 1,000.
 func (c *Client) Dead(ctx context.Context, function string, limit int) ([]Status, error) {
 	return c.FindDead(ctx, DeadLetters{Function: function}, limit)

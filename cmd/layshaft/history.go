@@ -127,7 +127,7 @@ func writeRun(w io.Writer, v *report.RunView) {
 		row(w)
 		row(w, "ATTEMPTS", "TASKS", "FAILURE", "FIRST")
 		for _, f := range v.Failures {
-			row(w, f.Attempts, f.Tasks, f.Kind+": "+f.Message, f.Examples[0]+" on "+f.Workers[0])
+			row(w, f.Attempts, f.Tasks, withKind(f.Kind, f.Message), f.Examples[0]+" on "+f.Workers[0])
 		}
 	}
 	sums := map[string]int64{}

@@ -10,6 +10,7 @@ import (
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/history"
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -45,8 +46,8 @@ func attemptsOf(run *report.Run, name string) ([]*report.AttemptView, error) {
 	if len(views) > 0 {
 		return views, nil
 	}
-	if !strings.Contains(name, "/") {
-		return nil, usageError{fmt.Errorf("%q names no attempt; an attempt is STAGE/TASK#N, such as 0/17#2", name)}
+	if _, err := parseAttempt(name); err != nil {
+		return nil, usageError{err}
 	}
 	return nil, fmt.Errorf("no attempt %s of job %s has ended; \"layshaft job report\" shows what failed", name, run.ID)
 }
@@ -81,7 +82,7 @@ func writeAttempt(w io.Writer, v *report.AttemptView) {
 		row(w, "wrote", fmt.Sprintf("%s, %s", report.Plural(v.WroteRecords, "record"), bytesize.Format(v.WroteBytes)))
 	}
 	if v.Message != "" {
-		row(w, "failure", v.Kind+": "+v.Message)
+		row(w, "failure", withKind(v.Kind, v.Message))
 	}
 	if v.Record != "" {
 		row(w, "last record", v.Record)
@@ -112,4 +113,13 @@ func writeAttempt(w io.Writer, v *report.AttemptView) {
 		row(w, name, l.At.Format("15:04:05.000")+" "+strings.ReplaceAll(l.Text, "\t", "    "))
 		name = ""
 	}
+}
+
+// withKind puts the kind of a failure before its message, unless it is the usual one, after which a
+// retry may help.
+func withKind(kind, message string) string {
+	if kind == "" || kind == job.Transient.String() {
+		return message
+	}
+	return kind + ": " + message
 }

@@ -135,8 +135,13 @@ func (f *clientFlags) withJob(ctx context.Context, id string, do func(*client.Cl
 
 // Run shows a job.
 func (c *jobShowCmd) Run(ctx context.Context) error {
-	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
+	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
 		v := report.ViewJob(&st)
+		if encoded, err := client.History(ctx, st.ID); err == nil {
+			if run, err := history.Decode(encoded); err == nil {
+				run.CountFailed(&v) // the coordinator counts from its start
+			}
+		}
 		return c.print(v, func(w io.Writer) {
 			writeHead(w, &v)
 			row(w)

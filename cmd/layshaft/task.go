@@ -24,7 +24,7 @@ type taskCmd struct {
 	Wait   taskWaitCmd   `cmd:"" help:"Wait for a submitted task, like \"do\"."`
 	Status taskStatusCmd `cmd:"" help:"Show functions and budgets, or one task with its input and result."`
 	List   taskListCmd   `cmd:"" help:"List tasks."`
-	Dead   taskDeadCmd   `cmd:"" help:"List dead letters: background tasks that have failed finally."`
+	Dead   taskDeadCmd   `cmd:"" help:"List dead letters, the latest first: background tasks that have failed finally."`
 	Cancel taskCancelCmd `cmd:"" help:"Cancel tasks, including running ones."`
 	RunNow taskRunNowCmd `cmd:"" name:"run-now" help:"Start delayed tasks now, before their time or during the delay after a failure."`
 	Retry  taskRetryCmd  `cmd:"" help:"Queue dead letters again."`
@@ -56,6 +56,7 @@ type (
 		taskFlags
 		Deadline time.Duration `default:"0s" help:"Stop waiting after this time; 0s means no limit."`
 		Function string        `type:"name" arg:"" help:"Name of the function."`
+		Text     *string       `arg:"" name:"text" optional:"" help:"The input, as with -input."`
 	}
 	taskSubmitCmd struct {
 		clientFlags
@@ -64,6 +65,7 @@ type (
 		Lossy    bool          `help:"Do not store the tasks on the coordinator's disk: a restart then loses them."`
 		Lines    bool          `help:"Submit a task for each line of standard input."`
 		Function string        `type:"name" arg:"" help:"Name of the function."`
+		Text     *string       `arg:"" name:"text" optional:"" help:"The input, as with -input."`
 	}
 	// nameFlags name a submitted task.
 	nameFlags struct {
@@ -200,7 +202,14 @@ func (f *taskFlags) options() []tasks.Option {
 // maxInput is the largest input or result of a task, in bytes.
 const maxInput = 64 << 20
 
-func (f *taskFlags) input() ([]byte, error) {
+// input returns the input of a task: text, if it is set, -input, or standard input.
+func (f *taskFlags) input(text *string) ([]byte, error) {
+	switch {
+	case text != nil && f.WholeInput != nil:
+		return nil, usageError{fmt.Errorf("the input %q and -input are both given; one is enough", *text)}
+	case text != nil:
+		return []byte(*text), nil
+	}
 	if f.WholeInput != nil {
 		return []byte(*f.WholeInput), nil
 	}
@@ -257,7 +266,7 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 	if err := cmp.Or(f.check(), atLeast("-deadline", f.Deadline, 0)); err != nil {
 		return err
 	}
-	in, err := f.input()
+	in, err := f.input(f.Text)
 	if err != nil {
 		return err
 	}
@@ -326,7 +335,7 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 	if err := cmp.Or(f.check(), atLeast("-keep", f.Keep, 0)); err != nil {
 		return err
 	}
-	if f.Lines && (f.WholeInput != nil || f.Unique+f.Coalesce != "") {
+	if f.Lines && (f.WholeInput != nil || f.Text != nil || f.Unique+f.Coalesce != "") {
 		return usageError{errors.New("-lines makes one task per line of standard input: omit -input, -unique and -coalesce")}
 	}
 	opts := append(f.options(), tasks.Keep(f.Keep))
@@ -339,7 +348,7 @@ func (f *taskSubmitCmd) Run(ctx context.Context) error {
 			return errors.Join(err, f.ids(ids))
 		})
 	}
-	in, err := f.input()
+	in, err := f.input(f.Text)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func workerPoints(all []report.Worker) (out []attention) {
 			out = append(out, attention{Text: fmt.Sprintf("worker %s is away, with dataset %s; jobs that read it wait", w.Name, strings.Join(w.Datasets, ", ")), URL: workerURL(w.Name),
 				Command: "layshaft worker drain " + page.ShellQuote(w.Name), Bad: true, Do: "drain", ID: w.Name, Label: "Give up"})
 		case w.State == report.Blocked:
-			out = append(out, attention{Text: fmt.Sprintf("worker %s is blocked for a while, after failures in a row", w.Name), URL: workerURL(w.Name), Bad: true})
+			out = append(out, attention{Text: fmt.Sprintf("worker %s gets no attempts: %s", w.Name, w.WaitingReason), URL: workerURL(w.Name), Bad: true})
 		}
 		if w.FreeBytes > 0 && w.FreeBytes < 1<<30 {
 			out = append(out, attention{Text: fmt.Sprintf("worker %s has %s of disk left", w.Name, bytesize.Format(w.FreeBytes)), URL: workerURL(w.Name), Bad: true})

@@ -226,7 +226,7 @@ func (t *Server) selected(r selection) []uint64 {
 	if len(tasks) > 0 || r.GetFunction() == "" && r.GetError() == "" && r.GetOlderNanos() == 0 && !r.GetAll() {
 		return tasks
 	}
-	t.eachDead(r, math.MaxInt, func(i queue.Info) bool {
+	t.eachDead(r, math.MaxInt, true, func(i queue.Info) bool {
 		tasks = append(tasks, uint64(i.ID))
 		return true
 	})
@@ -240,9 +240,10 @@ type deadSelection interface {
 	GetOlderNanos() int64
 }
 
-// eachDead yields the dead letters of a request, the oldest of each function first, at most n per
-// function, until yield returns false. It takes the lock of the desk for one function at a time.
-func (t *Server) eachDead(r deadSelection, n int, yield func(i queue.Info) bool) {
+// eachDead yields the dead letters of a request, at most n per function, until yield returns false.
+// Within a function, the latest comes first, or the oldest if oldest is set. It takes the lock of
+// the desk for one function at a time.
+func (t *Server) eachDead(r deadSelection, n int, oldest bool, yield func(i queue.Info) bool) {
 	text := strings.ToLower(r.GetError())
 	t.desk.Lock()
 	functions := t.desk.Functions()
@@ -260,6 +261,9 @@ func (t *Server) eachDead(r deadSelection, n int, yield func(i queue.Info) bool)
 			}
 		})
 		t.desk.Unlock()
+		if oldest {
+			slices.Reverse(infos)
+		}
 		left := n
 		for _, i := range infos {
 			if text != "" {
@@ -379,7 +383,7 @@ func (t *Server) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*
 func (t *Server) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequest) (*layshaftv1.ListDeadTasksResponse, error) {
 	out := &layshaftv1.ListDeadTasksResponse{}
 	size := 0
-	t.eachDead(r, page(r.GetLimit()), func(i queue.Info) bool {
+	t.eachDead(r, page(r.GetLimit()), false, func(i queue.Info) bool {
 		p := t.describe(i, "", false)
 		if size += proto.Size(p); size > wire.MaxMessage/2 {
 			return false

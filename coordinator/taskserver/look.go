@@ -130,7 +130,7 @@ func (t *Server) detail(info queue.Info, worker string) TaskDetail {
 	return d
 }
 
-// Dead returns at most n dead letters of a function, the oldest first, without the first skip.
+// Dead returns at most n dead letters of a function, the latest first, without the first skip.
 func (t *Server) Dead(function string, skip, n int) []TaskDetail {
 	var infos []queue.Info
 	t.desk.Lock()

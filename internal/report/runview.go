@@ -227,6 +227,19 @@ func (s *StageView) atLeastFailed(attempts []*Attempt) {
 	}
 }
 
+// CountFailed counts the failed attempts of the record in the stages of a job; see atLeastFailed.
+func (r *Run) CountFailed(v *JobView) {
+	by := make([][]*Attempt, len(v.Stages))
+	for i := range r.Attempts {
+		if a := &r.Attempts[i]; a.Task.Stage >= 0 && a.Task.Stage < len(by) {
+			by[a.Task.Stage] = append(by[a.Task.Stage], a)
+		}
+	}
+	for k := range v.Stages {
+		v.Stages[k].atLeastFailed(by[k])
+	}
+}
+
 // isFault reports that an attempt ended without output by a fault.
 func (a *Attempt) isFault() bool {
 	return a.End == EndFailed || a.End == EndInputLost || a.End == EndLost

@@ -118,13 +118,13 @@ func (q *Queue) Tasks(from, n int, yield func(Info)) (next int) {
 	return 0
 }
 
-// DeadLetters yields at most n dead letters of a function, the oldest first.
+// DeadLetters yields at most n dead letters of a function, the latest first.
 func (q *Queue) DeadLetters(function string, n int, yield func(Info)) {
 	f := q.functions[q.functionIndex[function]]
 	if f == nil {
 		return
 	}
-	for i := q.first(f.deadLetters); i > 0 && n > 0; i = q.link(i).next {
+	for i := q.link(f.deadLetters).prev; i > 0 && n > 0; i = q.link(i).prev {
 		n--
 		yield(q.info(i))
 	}

@@ -1,6 +1,9 @@
 package sched
 
-import "container/list"
+import (
+	"container/list"
+	"fmt"
+)
 
 // explainWait returns the reason why a job makes no progress, for people; empty when it makes
 // progress.
@@ -53,7 +56,8 @@ func (s *Scheduler) explainWait(j *jobState) string {
 	}
 	switch {
 	case blocked == able:
-		return "every worker that could run it is blocked for a while, after failures in a row"
+		w := s.longestBlocked(j.need)
+		return fmt.Sprintf("every worker that could run it is blocked for a while, after failures in a row, for example %s %s; \"layshaft job report %s\" shows them", w.name, s.explainBlock(w), j.spec.ID)
 	case reserved:
 		return "all slots are busy except those reserved for interactive jobs"
 	}

@@ -52,12 +52,20 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 func (s *Scheduler) Workers(now time.Time) []report.Worker {
 	out := make([]report.Worker, 0, len(s.workers))
 	for _, w := range s.workers {
-		out = append(out, report.Worker{Name: w.name, ID: w.id, State: w.state(), WaitingReason: s.explainDrain(w), Zone: w.zone,
+		out = append(out, report.Worker{Name: w.name, ID: w.id, State: w.state(), WaitingReason: s.explainPause(w), Zone: w.zone,
 			Datasets: s.offered[w.id], Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.queuedTasks,
 			Silent: report.SecondsOf(max(now.Sub(w.lastContact), 0))})
 	}
 	slices.SortFunc(out, func(a, b report.Worker) int { return cmp.Compare(a.Name, b.Name) })
 	return out
+}
+
+// explainPause returns why a worker gets no attempts, for people; empty if it may get some.
+func (s *Scheduler) explainPause(w *worker) string {
+	if w.drain != nil || w.blockedUntil.IsZero() {
+		return s.explainDrain(w)
+	}
+	return "blocked after failures in a row, " + s.explainBlock(w) + "; its log and \"layshaft job report\" show them"
 }
 
 func (w *worker) state() report.State {

@@ -3274,7 +3274,7 @@ func (x *ListDeadTasksRequest) GetOlderNanos() int64 {
 // ListDeadTasksResponse lists dead letters.
 type ListDeadTasksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// tasks are sorted from the oldest to the newest within each function.
+	// tasks are sorted from the latest to the oldest within each function.
 	Tasks         []*TaskInfo `protobuf:"bytes,1,rep,name=tasks" json:"tasks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
