@@ -111,6 +111,9 @@ func TestPersist(t *testing.T) {
 			return err
 		}
 		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
 		b[len(b)-1] ^= 1
 		return os.WriteFile(path, b, 0o600)
 	})

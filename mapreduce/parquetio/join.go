@@ -30,9 +30,9 @@ type joining struct {
 	offsets []format.OffsetIndex
 
 	limit  int64 // bytes of a row group, encoded but not compressed
-	make   func(w io.Writer) *parquet.Writer
+	make   func(w io.Writer) *parquet.GenericWriter[any]
 	packed bytes.Buffer
-	rows   *parquet.Writer // of packed; nil if there are no rows
+	rows   *parquet.GenericWriter[any] // of packed; nil if there are no rows
 	bytes  int64           // of these rows
 }
 
@@ -42,8 +42,8 @@ func (s Sink[T]) join(w io.Writer, all []files.JoinFile) error {
 	if err != nil {
 		return err
 	}
-	j := &joining{w: w, limit: s.rowGroup, make: func(w io.Writer) *parquet.Writer {
-		return parquet.NewWriter(w, schema, parquet.Compression(s.codec))
+	j := &joining{w: w, limit: s.rowGroup, make: func(w io.Writer) *parquet.GenericWriter[any] {
+		return parquet.NewGenericWriter[any](w, schema, parquet.Compression(s.codec))
 	}}
 	if err := j.write([]byte("PAR1")); err != nil {
 		return err
