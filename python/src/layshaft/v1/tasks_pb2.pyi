@@ -36,6 +36,18 @@ class TaskReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TASK_REASON_TIMEOUT: _ClassVar[TaskReason]
     TASK_REASON_LOST: _ClassVar[TaskReason]
     TASK_REASON_CANCELLED: _ClassVar[TaskReason]
+
+class CatchUp(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CATCH_UP_UNSPECIFIED: _ClassVar[CatchUp]
+    CATCH_UP_SKIP: _ClassVar[CatchUp]
+    CATCH_UP_ALL: _ClassVar[CatchUp]
+
+class Overlap(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OVERLAP_UNSPECIFIED: _ClassVar[Overlap]
+    OVERLAP_QUEUE: _ClassVar[Overlap]
+    OVERLAP_REPLACE: _ClassVar[Overlap]
 TASK_PRIORITY_UNSPECIFIED: TaskPriority
 TASK_PRIORITY_HIGH: TaskPriority
 TASK_PRIORITY_LOW: TaskPriority
@@ -54,6 +66,12 @@ TASK_REASON_ERROR: TaskReason
 TASK_REASON_TIMEOUT: TaskReason
 TASK_REASON_LOST: TaskReason
 TASK_REASON_CANCELLED: TaskReason
+CATCH_UP_UNSPECIFIED: CatchUp
+CATCH_UP_SKIP: CatchUp
+CATCH_UP_ALL: CatchUp
+OVERLAP_UNSPECIFIED: Overlap
+OVERLAP_QUEUE: Overlap
+OVERLAP_REPLACE: Overlap
 
 class TaskPolicy(_message.Message):
     __slots__ = ("attempts", "backoff_nanos", "max_backoff_nanos", "soft_nanos", "hard_nanos", "keep_nanos")
@@ -828,3 +846,143 @@ class TaskAssign(_message.Message):
     last: bool
     origin: int
     def __init__(self, attempt: _Optional[_Union[TaskAttempt, _Mapping]] = ..., function: _Optional[str] = ..., input: _Optional[bytes] = ..., unique: _Optional[str] = ..., gathered: bool = ..., soft_nanos: _Optional[int] = ..., hard_nanos: _Optional[int] = ..., last: bool = ..., origin: _Optional[int] = ...) -> None: ...
+
+class ScheduleSpec(_message.Message):
+    __slots__ = ("name", "cron", "zone", "jitter_nanos", "catch_up", "overlap", "function", "input", "program", "priority", "policy")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CRON_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    JITTER_NANOS_FIELD_NUMBER: _ClassVar[int]
+    CATCH_UP_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cron: str
+    zone: str
+    jitter_nanos: int
+    catch_up: CatchUp
+    overlap: Overlap
+    function: str
+    input: bytes
+    program: _containers.RepeatedScalarFieldContainer[str]
+    priority: TaskPriority
+    policy: TaskPolicy
+    def __init__(self, name: _Optional[str] = ..., cron: _Optional[str] = ..., zone: _Optional[str] = ..., jitter_nanos: _Optional[int] = ..., catch_up: _Optional[_Union[CatchUp, str]] = ..., overlap: _Optional[_Union[Overlap, str]] = ..., function: _Optional[str] = ..., input: _Optional[bytes] = ..., program: _Optional[_Iterable[str]] = ..., priority: _Optional[_Union[TaskPriority, str]] = ..., policy: _Optional[_Union[TaskPolicy, _Mapping]] = ...) -> None: ...
+
+class SetScheduleRequest(_message.Message):
+    __slots__ = ("spec", "only_new")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    ONLY_NEW_FIELD_NUMBER: _ClassVar[int]
+    spec: ScheduleSpec
+    only_new: bool
+    def __init__(self, spec: _Optional[_Union[ScheduleSpec, _Mapping]] = ..., only_new: bool = ...) -> None: ...
+
+class SetScheduleResponse(_message.Message):
+    __slots__ = ("schedule",)
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    schedule: Schedule
+    def __init__(self, schedule: _Optional[_Union[Schedule, _Mapping]] = ...) -> None: ...
+
+class RemoveScheduleRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemoveScheduleResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PauseScheduleRequest(_message.Message):
+    __slots__ = ("name", "paused")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    paused: bool
+    def __init__(self, name: _Optional[str] = ..., paused: bool = ...) -> None: ...
+
+class PauseScheduleResponse(_message.Message):
+    __slots__ = ("schedule",)
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    schedule: Schedule
+    def __init__(self, schedule: _Optional[_Union[Schedule, _Mapping]] = ...) -> None: ...
+
+class RunScheduleRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RunScheduleResponse(_message.Message):
+    __slots__ = ("schedule",)
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    schedule: Schedule
+    def __init__(self, schedule: _Optional[_Union[Schedule, _Mapping]] = ...) -> None: ...
+
+class ListSchedulesRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListSchedulesResponse(_message.Message):
+    __slots__ = ("schedules",)
+    SCHEDULES_FIELD_NUMBER: _ClassVar[int]
+    schedules: _containers.RepeatedCompositeFieldContainer[Schedule]
+    def __init__(self, schedules: _Optional[_Iterable[_Union[Schedule, _Mapping]]] = ...) -> None: ...
+
+class Schedule(_message.Message):
+    __slots__ = ("spec", "paused", "created_nanos", "next_nanos", "due_nanos", "task", "waiting", "problem", "success_nanos", "due", "fired", "skipped", "missed", "failed", "history")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    CREATED_NANOS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_NANOS_FIELD_NUMBER: _ClassVar[int]
+    DUE_NANOS_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_NANOS_FIELD_NUMBER: _ClassVar[int]
+    DUE_FIELD_NUMBER: _ClassVar[int]
+    FIRED_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    spec: ScheduleSpec
+    paused: bool
+    created_nanos: int
+    next_nanos: int
+    due_nanos: int
+    task: int
+    waiting: int
+    problem: str
+    success_nanos: int
+    due: int
+    fired: int
+    skipped: int
+    missed: int
+    failed: int
+    history: _containers.RepeatedCompositeFieldContainer[ScheduleFire]
+    def __init__(self, spec: _Optional[_Union[ScheduleSpec, _Mapping]] = ..., paused: bool = ..., created_nanos: _Optional[int] = ..., next_nanos: _Optional[int] = ..., due_nanos: _Optional[int] = ..., task: _Optional[int] = ..., waiting: _Optional[int] = ..., problem: _Optional[str] = ..., success_nanos: _Optional[int] = ..., due: _Optional[int] = ..., fired: _Optional[int] = ..., skipped: _Optional[int] = ..., missed: _Optional[int] = ..., failed: _Optional[int] = ..., history: _Optional[_Iterable[_Union[ScheduleFire, _Mapping]]] = ...) -> None: ...
+
+class ScheduleFire(_message.Message):
+    __slots__ = ("time_nanos", "started_nanos", "ended_nanos", "task", "outcome", "count", "manual")
+    TIME_NANOS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_NANOS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_NANOS_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MANUAL_FIELD_NUMBER: _ClassVar[int]
+    time_nanos: int
+    started_nanos: int
+    ended_nanos: int
+    task: int
+    outcome: str
+    count: int
+    manual: bool
+    def __init__(self, time_nanos: _Optional[int] = ..., started_nanos: _Optional[int] = ..., ended_nanos: _Optional[int] = ..., task: _Optional[int] = ..., outcome: _Optional[str] = ..., count: _Optional[int] = ..., manual: bool = ...) -> None: ...
