@@ -33,7 +33,7 @@ type joining struct {
 	make   func(w io.Writer) *parquet.GenericWriter[any]
 	packed bytes.Buffer
 	rows   *parquet.GenericWriter[any] // of packed; nil if there are no rows
-	bytes  int64           // of these rows
+	bytes  int64                       // of these rows
 }
 
 // join is the files.Joiner of s.
