@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -43,6 +44,9 @@ func (f *scheduleWorkCmd) Run(ctx context.Context) error {
 		path, err := exec.LookPath(f.Program[name])
 		if err == nil {
 			path, err = filepath.Abs(path)
+		}
+		if errors.Is(err, exec.ErrNotFound) && !strings.Contains(f.Program[name], "/") {
+			err = fmt.Errorf("%w; for a file of this directory, write ./%s", err, f.Program[name])
 		}
 		if err != nil {
 			return usageError{fmt.Errorf("-program %s: %w", name, err)}
