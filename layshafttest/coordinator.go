@@ -98,7 +98,14 @@ func (x *Coordinator) main(ctx context.Context, p *process, address string) (err
 		return err
 	}
 	x.setCore(core)
-	server, err := jobserver.New(jobserver.Config{Coordinator: core, Data: data, Dial: dialer(p.host), Log: c.log})
+	queued, err := c.openTasks(core, data, nil)
+	if err != nil {
+		return err
+	}
+	if queued != nil {
+		defer func() { err = errors.Join(err, queued.Close()) }()
+	}
+	server, err := jobserver.New(jobserver.Config{Coordinator: core, Data: data, Tasks: queued, Dial: dialer(p.host), Log: c.log})
 	if err != nil {
 		return err
 	}
@@ -116,6 +123,9 @@ func (x *Coordinator) main(ctx context.Context, p *process, address string) (err
 	go func() { decided <- core.Run(deciding) }()
 	family, within := errgroup.WithContext(ctx)
 	family.Go(func() error { return server.Run(within, l) })
+	if queued != nil {
+		family.Go(func() error { return queued.Run(within) })
+	}
 	family.Go(func() error { return g.Run(within) })
 	err = family.Wait()
 	stopDeciding()

@@ -10,6 +10,7 @@ type Option func(*options)
 type options struct {
 	// coordinators is the number of coordinators.
 	coordinators int
+	tasks        bool
 	slots        int
 	memory       int64
 	zones        []string

@@ -111,7 +111,7 @@ func (x *Coordinator) joinGossip(ctx context.Context, p *process, r *replica.Rep
 }
 
 // lead coordinates during a tenure.
-func (x *Coordinator) lead(ctx context.Context, p *process, dir *datadir.Member, d *door, t *replica.Tenure) error {
+func (x *Coordinator) lead(ctx context.Context, p *process, dir *datadir.Member, d *door, t *replica.Tenure) (err error) {
 	data, err := dir.Lead(t)
 	if err != nil {
 		return err
@@ -121,7 +121,14 @@ func (x *Coordinator) lead(ctx context.Context, p *process, dir *datadir.Member,
 	if err != nil {
 		return err
 	}
-	server, err := jobserver.New(jobserver.Config{Coordinator: core, Verify: t.Verify, Data: data, Dial: dialer(p.host), Log: c.log})
+	queued, err := c.openTasks(core, data, t.TaskStore())
+	if err != nil {
+		return err
+	}
+	if queued != nil {
+		defer func() { err = errors.Join(err, queued.Close()) }()
+	}
+	server, err := jobserver.New(jobserver.Config{Coordinator: core, Verify: t.Verify, Data: data, Tasks: queued, Dial: dialer(p.host), Log: c.log})
 	if err != nil {
 		return err
 	}
@@ -133,6 +140,9 @@ func (x *Coordinator) lead(ctx context.Context, p *process, dir *datadir.Member,
 	family, within := errgroup.WithContext(ctx)
 	l := d.lead()
 	family.Go(func() error { return server.Run(within, l) })
+	if queued != nil {
+		family.Go(func() error { return queued.Run(within) })
+	}
 	family.Go(func() error { return t.Maintain(within) })
 	err = family.Wait()
 	stopDeciding()
