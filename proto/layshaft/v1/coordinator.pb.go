@@ -1534,6 +1534,98 @@ func (x *GetLaunchResponse) GetData() []byte {
 	return nil
 }
 
+// DiagnoseRequest has no fields.
+type DiagnoseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
+}
+
+// DiagnoseResponse is a piece of a file.
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is the name of the file, such as goroutines.txt. Pieces of a file follow one another.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// data is at most 256 KiB.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DiagnoseResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DiagnoseResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // GetHistoryRequest names a job.
 type GetHistoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1545,7 +1637,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1649,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[21]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1662,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{21}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetHistoryRequest) GetJob() string {
@@ -1591,7 +1683,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1695,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[22]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1708,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{22}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetHistoryResponse) GetData() []byte {
@@ -1639,7 +1731,7 @@ type GetOutputRequest struct {
 
 func (x *GetOutputRequest) Reset() {
 	*x = GetOutputRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1743,7 @@ func (x *GetOutputRequest) String() string {
 func (*GetOutputRequest) ProtoMessage() {}
 
 func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[23]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1756,7 @@ func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputRequest.ProtoReflect.Descriptor instead.
 func (*GetOutputRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{23}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetOutputRequest) GetJob() string {
@@ -1692,7 +1784,7 @@ type GetOutputResponse struct {
 
 func (x *GetOutputResponse) Reset() {
 	*x = GetOutputResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1796,7 @@ func (x *GetOutputResponse) String() string {
 func (*GetOutputResponse) ProtoMessage() {}
 
 func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[24]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1809,7 @@ func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputResponse.ProtoReflect.Descriptor instead.
 func (*GetOutputResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{24}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetOutputResponse) GetLines() []*OutputLine {
@@ -1742,7 +1834,7 @@ type JobCode struct {
 
 func (x *JobCode) Reset() {
 	*x = JobCode{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1754,7 +1846,7 @@ func (x *JobCode) String() string {
 func (*JobCode) ProtoMessage() {}
 
 func (x *JobCode) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1767,7 +1859,7 @@ func (x *JobCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCode.ProtoReflect.Descriptor instead.
 func (*JobCode) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *JobCode) GetSpec() *Spec {
@@ -1804,7 +1896,7 @@ type CommitsRequest struct {
 
 func (x *CommitsRequest) Reset() {
 	*x = CommitsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1908,7 @@ func (x *CommitsRequest) String() string {
 func (*CommitsRequest) ProtoMessage() {}
 
 func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1921,7 @@ func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsRequest.ProtoReflect.Descriptor instead.
 func (*CommitsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CommitsRequest) GetJob() string {
@@ -1862,7 +1954,7 @@ type CommitsResponse struct {
 
 func (x *CommitsResponse) Reset() {
 	*x = CommitsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +1966,7 @@ func (x *CommitsResponse) String() string {
 func (*CommitsResponse) ProtoMessage() {}
 
 func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +1979,7 @@ func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsResponse.ProtoReflect.Descriptor instead.
 func (*CommitsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CommitsResponse) GetCommits() []*Producer {
@@ -1926,7 +2018,7 @@ type ReportLostRequest struct {
 
 func (x *ReportLostRequest) Reset() {
 	*x = ReportLostRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2030,7 @@ func (x *ReportLostRequest) String() string {
 func (*ReportLostRequest) ProtoMessage() {}
 
 func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2043,7 @@ func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostRequest.ProtoReflect.Descriptor instead.
 func (*ReportLostRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReportLostRequest) GetAttempt() *Attempt {
@@ -1977,7 +2069,7 @@ type ReportLostResponse struct {
 
 func (x *ReportLostResponse) Reset() {
 	*x = ReportLostResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2081,7 @@ func (x *ReportLostResponse) String() string {
 func (*ReportLostResponse) ProtoMessage() {}
 
 func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2094,7 @@ func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostResponse.ProtoReflect.Descriptor instead.
 func (*ReportLostResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 // ListWorkersRequest requests a list of workers.
@@ -2014,7 +2106,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2118,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2131,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 // ListWorkersResponse lists workers by name.
@@ -2055,7 +2147,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2159,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2172,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerStatus {
@@ -2110,7 +2202,7 @@ type AwayWorker struct {
 
 func (x *AwayWorker) Reset() {
 	*x = AwayWorker{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2214,7 @@ func (x *AwayWorker) String() string {
 func (*AwayWorker) ProtoMessage() {}
 
 func (x *AwayWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2227,7 @@ func (x *AwayWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwayWorker.ProtoReflect.Descriptor instead.
 func (*AwayWorker) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AwayWorker) GetId() string {
@@ -2178,7 +2270,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2282,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2295,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WorkerStatus) GetHello() *Hello {
@@ -2273,7 +2365,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +2377,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +2390,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DetachRequest) GetJob() string {
@@ -2317,7 +2409,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2421,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2434,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 // DrainWorkerRequest names a worker. If it is away, the coordinator no longer waits for its files.
@@ -2356,7 +2448,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2460,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2473,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -2400,7 +2492,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2504,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +2517,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 // FindFilesRequest requests a list of a dataset's files.
@@ -2441,7 +2533,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2545,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2558,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -2494,7 +2586,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2598,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2611,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -2545,7 +2637,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2649,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2662,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PutCodeRequest) GetBody() isPutCodeRequest_Body {
@@ -2625,7 +2717,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2729,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2742,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 // GetCodeRequest names a program.
@@ -2664,7 +2756,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2768,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2781,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2710,7 +2802,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2722,7 +2814,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2735,7 +2827,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2754,7 +2846,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +2858,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +2871,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2793,7 +2885,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2897,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2910,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2851,7 +2943,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +2955,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +2968,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *WorkRequest) GetBody() isWorkRequest_Body {
@@ -3049,7 +3141,7 @@ type OutputLines struct {
 
 func (x *OutputLines) Reset() {
 	*x = OutputLines{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3153,7 @@ func (x *OutputLines) String() string {
 func (*OutputLines) ProtoMessage() {}
 
 func (x *OutputLines) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3166,7 @@ func (x *OutputLines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLines.ProtoReflect.Descriptor instead.
 func (*OutputLines) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *OutputLines) GetJob() string {
@@ -3113,7 +3205,7 @@ type OutputLine struct {
 
 func (x *OutputLine) Reset() {
 	*x = OutputLine{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3217,7 @@ func (x *OutputLine) String() string {
 func (*OutputLine) ProtoMessage() {}
 
 func (x *OutputLine) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3230,7 @@ func (x *OutputLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLine.ProtoReflect.Descriptor instead.
 func (*OutputLine) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *OutputLine) GetText() []byte {
@@ -3239,7 +3331,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3251,7 +3343,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3264,7 +3356,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Hello) GetWorker() string {
@@ -3427,7 +3519,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3439,7 +3531,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3452,7 +3544,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -3491,7 +3583,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +3595,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +3608,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -3580,7 +3672,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3592,7 +3684,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3605,7 +3697,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -3649,7 +3741,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3661,7 +3753,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3674,7 +3766,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -3702,7 +3794,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +3806,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +3819,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -3746,7 +3838,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +3850,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +3863,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
 }
 
 // WorkResponse is a message to a worker.
@@ -3798,7 +3890,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3810,7 +3902,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3823,7 +3915,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *WorkResponse) GetBody() isWorkResponse_Body {
@@ -4012,7 +4104,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4024,7 +4116,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4037,7 +4129,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -4065,7 +4157,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4077,7 +4169,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4090,7 +4182,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -4121,7 +4213,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4133,7 +4225,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4146,7 +4238,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -4193,7 +4285,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4205,7 +4297,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4218,7 +4310,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{60}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{62}
 }
 
 // Drained means that a draining worker can leave.
@@ -4230,7 +4322,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4242,7 +4334,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4255,7 +4347,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{61}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{63}
 }
 
 // Fault is a detail of the status of a failed RPC, so that both ends see the same error.
@@ -4271,7 +4363,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4283,7 +4375,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4296,7 +4388,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{62}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Fault) GetReason() string {
@@ -4424,7 +4516,11 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x10GetLaunchRequest\x12.\n" +
 	"\aattempt\x18\x01 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\"'\n" +
 	"\x11GetLaunchResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"%\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x11\n" +
+	"\x0fDiagnoseRequest\":\n" +
+	"\x10DiagnoseResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"%\n" +
 	"\x11GetHistoryRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"(\n" +
 	"\x12GetHistoryResponse\x12\x12\n" +
@@ -4597,7 +4693,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aDrained\"O\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\xb8\v\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\x83\f\n" +
 	"\x12CoordinatorService\x12C\n" +
 	"\x06Submit\x12\x1a.layshaft.v1.SubmitRequest\x1a\x1b.layshaft.v1.SubmitResponse(\x01\x12;\n" +
 	"\x04Plan\x12\x18.layshaft.v1.PlanRequest\x1a\x19.layshaft.v1.PlanResponse\x12A\n" +
@@ -4606,7 +4702,8 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x05Watch\x12\x19.layshaft.v1.WatchRequest\x1a\x1a.layshaft.v1.WatchResponse0\x01\x12G\n" +
 	"\bListJobs\x12\x1c.layshaft.v1.ListJobsRequest\x1a\x1d.layshaft.v1.ListJobsResponse\x12F\n" +
 	"\aGetSpec\x12\x1b.layshaft.v1.GetSpecRequest\x1a\x1c.layshaft.v1.GetSpecResponse0\x01\x12L\n" +
-	"\tGetLaunch\x12\x1d.layshaft.v1.GetLaunchRequest\x1a\x1e.layshaft.v1.GetLaunchResponse0\x01\x12O\n" +
+	"\tGetLaunch\x12\x1d.layshaft.v1.GetLaunchRequest\x1a\x1e.layshaft.v1.GetLaunchResponse0\x01\x12I\n" +
+	"\bDiagnose\x12\x1c.layshaft.v1.DiagnoseRequest\x1a\x1d.layshaft.v1.DiagnoseResponse0\x01\x12O\n" +
 	"\n" +
 	"GetHistory\x12\x1e.layshaft.v1.GetHistoryRequest\x1a\x1f.layshaft.v1.GetHistoryResponse0\x01\x12L\n" +
 	"\tGetOutput\x12\x1d.layshaft.v1.GetOutputRequest\x1a\x1e.layshaft.v1.GetOutputResponse0\x01\x12F\n" +
@@ -4634,7 +4731,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -4657,116 +4754,118 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*GetSpecResponse)(nil),     // 18: layshaft.v1.GetSpecResponse
 	(*GetLaunchRequest)(nil),    // 19: layshaft.v1.GetLaunchRequest
 	(*GetLaunchResponse)(nil),   // 20: layshaft.v1.GetLaunchResponse
-	(*GetHistoryRequest)(nil),   // 21: layshaft.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),  // 22: layshaft.v1.GetHistoryResponse
-	(*GetOutputRequest)(nil),    // 23: layshaft.v1.GetOutputRequest
-	(*GetOutputResponse)(nil),   // 24: layshaft.v1.GetOutputResponse
-	(*JobCode)(nil),             // 25: layshaft.v1.JobCode
-	(*CommitsRequest)(nil),      // 26: layshaft.v1.CommitsRequest
-	(*CommitsResponse)(nil),     // 27: layshaft.v1.CommitsResponse
-	(*ReportLostRequest)(nil),   // 28: layshaft.v1.ReportLostRequest
-	(*ReportLostResponse)(nil),  // 29: layshaft.v1.ReportLostResponse
-	(*ListWorkersRequest)(nil),  // 30: layshaft.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil), // 31: layshaft.v1.ListWorkersResponse
-	(*AwayWorker)(nil),          // 32: layshaft.v1.AwayWorker
-	(*WorkerStatus)(nil),        // 33: layshaft.v1.WorkerStatus
-	(*DetachRequest)(nil),       // 34: layshaft.v1.DetachRequest
-	(*DetachResponse)(nil),      // 35: layshaft.v1.DetachResponse
-	(*DrainWorkerRequest)(nil),  // 36: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 37: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 38: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 39: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 40: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 41: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 42: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 43: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 44: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 45: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 46: layshaft.v1.WorkRequest
-	(*OutputLines)(nil),         // 47: layshaft.v1.OutputLines
-	(*OutputLine)(nil),          // 48: layshaft.v1.OutputLine
-	(*Hello)(nil),               // 49: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 50: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 51: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 52: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 53: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 54: layshaft.v1.Moved
-	(*Leaving)(nil),             // 55: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 56: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 57: layshaft.v1.Producer
-	(*Peers)(nil),               // 58: layshaft.v1.Peers
-	(*Welcome)(nil),             // 59: layshaft.v1.Welcome
-	(*Drain)(nil),               // 60: layshaft.v1.Drain
-	(*Drained)(nil),             // 61: layshaft.v1.Drained
-	(*Fault)(nil),               // 62: layshaft.v1.Fault
-	nil,                         // 63: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 64: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 65: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 66: layshaft.v1.Outcome
-	(*Failure)(nil),             // 67: layshaft.v1.Failure
-	(*Summary)(nil),             // 68: layshaft.v1.Summary
-	(*Attempt)(nil),             // 69: layshaft.v1.Attempt
-	(*Spec)(nil),                // 70: layshaft.v1.Spec
-	(*FileInfo)(nil),            // 71: layshaft.v1.FileInfo
-	(*KeySample)(nil),           // 72: layshaft.v1.KeySample
-	(*Launch)(nil),              // 73: layshaft.v1.Launch
+	(*DiagnoseRequest)(nil),     // 21: layshaft.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),    // 22: layshaft.v1.DiagnoseResponse
+	(*GetHistoryRequest)(nil),   // 23: layshaft.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),  // 24: layshaft.v1.GetHistoryResponse
+	(*GetOutputRequest)(nil),    // 25: layshaft.v1.GetOutputRequest
+	(*GetOutputResponse)(nil),   // 26: layshaft.v1.GetOutputResponse
+	(*JobCode)(nil),             // 27: layshaft.v1.JobCode
+	(*CommitsRequest)(nil),      // 28: layshaft.v1.CommitsRequest
+	(*CommitsResponse)(nil),     // 29: layshaft.v1.CommitsResponse
+	(*ReportLostRequest)(nil),   // 30: layshaft.v1.ReportLostRequest
+	(*ReportLostResponse)(nil),  // 31: layshaft.v1.ReportLostResponse
+	(*ListWorkersRequest)(nil),  // 32: layshaft.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil), // 33: layshaft.v1.ListWorkersResponse
+	(*AwayWorker)(nil),          // 34: layshaft.v1.AwayWorker
+	(*WorkerStatus)(nil),        // 35: layshaft.v1.WorkerStatus
+	(*DetachRequest)(nil),       // 36: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 37: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 38: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 39: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 40: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 41: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 42: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 43: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 44: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 45: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 46: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 47: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 48: layshaft.v1.WorkRequest
+	(*OutputLines)(nil),         // 49: layshaft.v1.OutputLines
+	(*OutputLine)(nil),          // 50: layshaft.v1.OutputLine
+	(*Hello)(nil),               // 51: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 52: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 53: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 54: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 55: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 56: layshaft.v1.Moved
+	(*Leaving)(nil),             // 57: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 58: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 59: layshaft.v1.Producer
+	(*Peers)(nil),               // 60: layshaft.v1.Peers
+	(*Welcome)(nil),             // 61: layshaft.v1.Welcome
+	(*Drain)(nil),               // 62: layshaft.v1.Drain
+	(*Drained)(nil),             // 63: layshaft.v1.Drained
+	(*Fault)(nil),               // 64: layshaft.v1.Fault
+	nil,                         // 65: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 66: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 67: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 68: layshaft.v1.Outcome
+	(*Failure)(nil),             // 69: layshaft.v1.Failure
+	(*Summary)(nil),             // 70: layshaft.v1.Summary
+	(*Attempt)(nil),             // 71: layshaft.v1.Attempt
+	(*Spec)(nil),                // 72: layshaft.v1.Spec
+	(*FileInfo)(nil),            // 73: layshaft.v1.FileInfo
+	(*KeySample)(nil),           // 74: layshaft.v1.KeySample
+	(*Launch)(nil),              // 75: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
 	1,  // 2: layshaft.v1.PlanRequest.header:type_name -> layshaft.v1.SubmitHeader
 	12, // 3: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	66, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	67, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	68, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	69, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
 	14, // 6: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
 	13, // 7: layshaft.v1.JobStatus.idle:type_name -> layshaft.v1.IdleAttempt
-	68, // 8: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	70, // 8: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
 	12, // 9: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	69, // 10: layshaft.v1.GetLaunchRequest.attempt:type_name -> layshaft.v1.Attempt
-	48, // 11: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
-	70, // 12: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	71, // 10: layshaft.v1.GetLaunchRequest.attempt:type_name -> layshaft.v1.Attempt
+	50, // 11: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
+	72, // 12: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
 	2,  // 13: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	57, // 14: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
-	63, // 15: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	69, // 16: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
-	33, // 17: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	32, // 18: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
-	49, // 19: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	71, // 20: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	59, // 14: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
+	65, // 15: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	71, // 16: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	35, // 17: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
+	34, // 18: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
+	51, // 19: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	73, // 20: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
 	2,  // 21: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	49, // 22: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	50, // 23: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	52, // 24: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	53, // 25: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
-	28, // 26: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	55, // 27: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	54, // 28: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	60, // 29: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	47, // 30: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
-	48, // 31: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
-	69, // 32: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
-	69, // 33: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	51, // 34: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	69, // 35: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	69, // 36: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	68, // 37: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	72, // 38: layshaft.v1.AttemptDone.keys:type_name -> layshaft.v1.KeySample
-	69, // 39: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	67, // 40: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	69, // 41: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	59, // 42: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	73, // 43: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	69, // 44: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	69, // 45: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	69, // 46: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	60, // 47: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	57, // 48: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
-	58, // 49: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	61, // 50: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	69, // 51: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	64, // 52: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	65, // 53: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	67, // 54: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	51, // 22: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	52, // 23: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	54, // 24: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	55, // 25: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	30, // 26: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
+	57, // 27: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	56, // 28: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	62, // 29: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	49, // 30: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
+	50, // 31: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
+	71, // 32: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
+	71, // 33: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	53, // 34: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	71, // 35: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	71, // 36: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	70, // 37: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	74, // 38: layshaft.v1.AttemptDone.keys:type_name -> layshaft.v1.KeySample
+	71, // 39: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	69, // 40: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	71, // 41: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	61, // 42: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	75, // 43: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	71, // 44: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	71, // 45: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	71, // 46: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	62, // 47: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	59, // 48: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
+	60, // 49: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	63, // 50: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	71, // 51: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	66, // 52: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	67, // 53: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	69, // 54: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
 	0,  // 55: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
 	7,  // 56: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
 	4,  // 57: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
@@ -4775,40 +4874,42 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	15, // 60: layshaft.v1.CoordinatorService.ListJobs:input_type -> layshaft.v1.ListJobsRequest
 	17, // 61: layshaft.v1.CoordinatorService.GetSpec:input_type -> layshaft.v1.GetSpecRequest
 	19, // 62: layshaft.v1.CoordinatorService.GetLaunch:input_type -> layshaft.v1.GetLaunchRequest
-	21, // 63: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
-	23, // 64: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
-	26, // 65: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	28, // 66: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	30, // 67: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	34, // 68: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	36, // 69: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	38, // 70: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	40, // 71: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	42, // 72: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	44, // 73: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	46, // 74: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 75: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	8,  // 76: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
-	5,  // 77: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	9,  // 78: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	11, // 79: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	16, // 80: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	18, // 81: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	20, // 82: layshaft.v1.CoordinatorService.GetLaunch:output_type -> layshaft.v1.GetLaunchResponse
-	22, // 83: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
-	24, // 84: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
-	27, // 85: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	29, // 86: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	31, // 87: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	35, // 88: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	37, // 89: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	39, // 90: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	41, // 91: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	43, // 92: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	45, // 93: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	56, // 94: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	75, // [75:95] is the sub-list for method output_type
-	55, // [55:75] is the sub-list for method input_type
+	21, // 63: layshaft.v1.CoordinatorService.Diagnose:input_type -> layshaft.v1.DiagnoseRequest
+	23, // 64: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
+	25, // 65: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
+	28, // 66: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	30, // 67: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	32, // 68: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	36, // 69: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	38, // 70: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	40, // 71: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	42, // 72: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	44, // 73: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	46, // 74: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	48, // 75: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 76: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	8,  // 77: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
+	5,  // 78: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	9,  // 79: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	11, // 80: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	16, // 81: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	18, // 82: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	20, // 83: layshaft.v1.CoordinatorService.GetLaunch:output_type -> layshaft.v1.GetLaunchResponse
+	22, // 84: layshaft.v1.CoordinatorService.Diagnose:output_type -> layshaft.v1.DiagnoseResponse
+	24, // 85: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
+	26, // 86: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
+	29, // 87: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	31, // 88: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	33, // 89: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	37, // 90: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	39, // 91: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	41, // 92: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	43, // 93: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	45, // 94: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	47, // 95: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	58, // 96: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	76, // [76:97] is the sub-list for method output_type
+	55, // [55:76] is the sub-list for method input_type
 	55, // [55:55] is the sub-list for extension type_name
 	55, // [55:55] is the sub-list for extension extendee
 	0,  // [0:55] is the sub-list for field type_name
@@ -4825,11 +4926,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[40].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[42].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[46].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[48].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -4840,7 +4941,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Drain)(nil),
 		(*WorkRequest_Output)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[56].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[58].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -4858,7 +4959,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   66,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

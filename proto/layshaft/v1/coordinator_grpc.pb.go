@@ -29,6 +29,7 @@ const (
 	CoordinatorService_ListJobs_FullMethodName    = "/layshaft.v1.CoordinatorService/ListJobs"
 	CoordinatorService_GetSpec_FullMethodName     = "/layshaft.v1.CoordinatorService/GetSpec"
 	CoordinatorService_GetLaunch_FullMethodName   = "/layshaft.v1.CoordinatorService/GetLaunch"
+	CoordinatorService_Diagnose_FullMethodName    = "/layshaft.v1.CoordinatorService/Diagnose"
 	CoordinatorService_GetHistory_FullMethodName  = "/layshaft.v1.CoordinatorService/GetHistory"
 	CoordinatorService_GetOutput_FullMethodName   = "/layshaft.v1.CoordinatorService/GetOutput"
 	CoordinatorService_Commits_FullMethodName     = "/layshaft.v1.CoordinatorService/Commits"
@@ -70,6 +71,8 @@ type CoordinatorServiceClient interface {
 	// GetLaunch returns the exact input of an attempt, to run it again elsewhere, in pieces of the
 	// encoded Launch.
 	GetLaunch(ctx context.Context, in *GetLaunchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetLaunchResponse], error)
+	// Diagnose returns what the process knows about itself, for "layshaft debug bundle".
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiagnoseResponse], error)
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error)
 	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
@@ -219,9 +222,28 @@ func (c *coordinatorServiceClient) GetLaunch(ctx context.Context, in *GetLaunchR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetLaunchClient = grpc.ServerStreamingClient[GetLaunchResponse]
 
+func (c *coordinatorServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiagnoseResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_Diagnose_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DiagnoseRequest, DiagnoseResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_DiagnoseClient = grpc.ServerStreamingClient[DiagnoseResponse]
+
 func (c *coordinatorServiceClient) GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[4], CoordinatorService_GetHistory_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_GetHistory_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +262,7 @@ type CoordinatorService_GetHistoryClient = grpc.ServerStreamingClient[GetHistory
 
 func (c *coordinatorServiceClient) GetOutput(ctx context.Context, in *GetOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetOutputResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[5], CoordinatorService_GetOutput_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_GetOutput_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +281,7 @@ type CoordinatorService_GetOutputClient = grpc.ServerStreamingClient[GetOutputRe
 
 func (c *coordinatorServiceClient) Commits(ctx context.Context, in *CommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_Commits_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_Commits_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +340,7 @@ func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWor
 
 func (c *coordinatorServiceClient) FindFiles(ctx context.Context, in *FindFilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindFilesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_FindFiles_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_FindFiles_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -337,7 +359,7 @@ type CoordinatorService_FindFilesClient = grpc.ServerStreamingClient[FindFilesRe
 
 func (c *coordinatorServiceClient) PutCode(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutCodeRequest, PutCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_PutCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_PutCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -350,7 +372,7 @@ type CoordinatorService_PutCodeClient = grpc.ClientStreamingClient[PutCodeReques
 
 func (c *coordinatorServiceClient) GetCode(ctx context.Context, in *GetCodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_GetCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[10], CoordinatorService_GetCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -369,7 +391,7 @@ type CoordinatorService_GetCodeClient = grpc.ServerStreamingClient[GetCodeRespon
 
 func (c *coordinatorServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[10], CoordinatorService_Backup_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[11], CoordinatorService_Backup_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -388,7 +410,7 @@ type CoordinatorService_BackupClient = grpc.ServerStreamingClient[BackupResponse
 
 func (c *coordinatorServiceClient) Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[11], CoordinatorService_Work_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[12], CoordinatorService_Work_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -426,6 +448,8 @@ type CoordinatorServiceServer interface {
 	// GetLaunch returns the exact input of an attempt, to run it again elsewhere, in pieces of the
 	// encoded Launch.
 	GetLaunch(*GetLaunchRequest, grpc.ServerStreamingServer[GetLaunchResponse]) error
+	// Diagnose returns what the process knows about itself, for "layshaft debug bundle".
+	Diagnose(*DiagnoseRequest, grpc.ServerStreamingServer[DiagnoseResponse]) error
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error
 	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
@@ -488,6 +512,9 @@ func (UnimplementedCoordinatorServiceServer) GetSpec(*GetSpecRequest, grpc.Serve
 }
 func (UnimplementedCoordinatorServiceServer) GetLaunch(*GetLaunchRequest, grpc.ServerStreamingServer[GetLaunchResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetLaunch not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) Diagnose(*DiagnoseRequest, grpc.ServerStreamingServer[DiagnoseResponse]) error {
+	return status.Error(codes.Unimplemented, "method Diagnose not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetHistory not implemented")
@@ -657,6 +684,17 @@ func _CoordinatorService_GetLaunch_Handler(srv interface{}, stream grpc.ServerSt
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetLaunchServer = grpc.ServerStreamingServer[GetLaunchResponse]
+
+func _CoordinatorService_Diagnose_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DiagnoseRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CoordinatorServiceServer).Diagnose(m, &grpc.GenericServerStream[DiagnoseRequest, DiagnoseResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_DiagnoseServer = grpc.ServerStreamingServer[DiagnoseResponse]
 
 func _CoordinatorService_GetHistory_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetHistoryRequest)
@@ -869,6 +907,11 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetLaunch",
 			Handler:       _CoordinatorService_GetLaunch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Diagnose",
+			Handler:       _CoordinatorService_Diagnose_Handler,
 			ServerStreams: true,
 		},
 		{

@@ -23,6 +23,98 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// DiagnoseWorkerRequest has no fields.
+type DiagnoseWorkerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseWorkerRequest) Reset() {
+	*x = DiagnoseWorkerRequest{}
+	mi := &file_layshaft_v1_worker_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseWorkerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseWorkerRequest) ProtoMessage() {}
+
+func (x *DiagnoseWorkerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_worker_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseWorkerRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseWorkerRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{0}
+}
+
+// DiagnoseWorkerResponse is a piece of a file.
+type DiagnoseWorkerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is the name of the file, such as goroutines.txt. Pieces of a file follow one another.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// data is at most 256 KiB.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseWorkerResponse) Reset() {
+	*x = DiagnoseWorkerResponse{}
+	mi := &file_layshaft_v1_worker_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseWorkerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseWorkerResponse) ProtoMessage() {}
+
+func (x *DiagnoseWorkerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_worker_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseWorkerResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseWorkerResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DiagnoseWorkerResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DiagnoseWorkerResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // GetManifestRequest names outputs.
 type GetManifestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -37,7 +129,7 @@ type GetManifestRequest struct {
 
 func (x *GetManifestRequest) Reset() {
 	*x = GetManifestRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[0]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +141,7 @@ func (x *GetManifestRequest) String() string {
 func (*GetManifestRequest) ProtoMessage() {}
 
 func (x *GetManifestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[0]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +154,7 @@ func (x *GetManifestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetManifestRequest.ProtoReflect.Descriptor instead.
 func (*GetManifestRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{0}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetManifestRequest) GetAttempts() []*Attempt {
@@ -92,7 +184,7 @@ type Partition struct {
 
 func (x *Partition) Reset() {
 	*x = Partition{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[1]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +196,7 @@ func (x *Partition) String() string {
 func (*Partition) ProtoMessage() {}
 
 func (x *Partition) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[1]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +209,7 @@ func (x *Partition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Partition.ProtoReflect.Descriptor instead.
 func (*Partition) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{1}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Partition) GetPort() int64 {
@@ -150,7 +242,7 @@ type GetManifestResponse struct {
 
 func (x *GetManifestResponse) Reset() {
 	*x = GetManifestResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[2]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +254,7 @@ func (x *GetManifestResponse) String() string {
 func (*GetManifestResponse) ProtoMessage() {}
 
 func (x *GetManifestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[2]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +267,7 @@ func (x *GetManifestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetManifestResponse.ProtoReflect.Descriptor instead.
 func (*GetManifestResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{2}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetManifestResponse) GetData() []byte {
@@ -210,7 +302,7 @@ type ReadOutputRequest struct {
 
 func (x *ReadOutputRequest) Reset() {
 	*x = ReadOutputRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[3]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +314,7 @@ func (x *ReadOutputRequest) String() string {
 func (*ReadOutputRequest) ProtoMessage() {}
 
 func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[3]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +327,7 @@ func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputRequest.ProtoReflect.Descriptor instead.
 func (*ReadOutputRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{3}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReadOutputRequest) GetPieces() []*Piece {
@@ -262,7 +354,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[4]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -274,7 +366,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[4]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -287,7 +379,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{4}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Piece) GetAttempt() *Attempt {
@@ -330,7 +422,7 @@ type ReadOutputResponse struct {
 
 func (x *ReadOutputResponse) Reset() {
 	*x = ReadOutputResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +434,7 @@ func (x *ReadOutputResponse) String() string {
 func (*ReadOutputResponse) ProtoMessage() {}
 
 func (x *ReadOutputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +447,7 @@ func (x *ReadOutputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputResponse.ProtoReflect.Descriptor instead.
 func (*ReadOutputResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReadOutputResponse) GetData() []byte {
@@ -376,7 +468,7 @@ type ListSetAsideRequest struct {
 
 func (x *ListSetAsideRequest) Reset() {
 	*x = ListSetAsideRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +480,7 @@ func (x *ListSetAsideRequest) String() string {
 func (*ListSetAsideRequest) ProtoMessage() {}
 
 func (x *ListSetAsideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +493,7 @@ func (x *ListSetAsideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSetAsideRequest.ProtoReflect.Descriptor instead.
 func (*ListSetAsideRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListSetAsideRequest) GetJob() string {
@@ -427,7 +519,7 @@ type ListSetAsideResponse struct {
 
 func (x *ListSetAsideResponse) Reset() {
 	*x = ListSetAsideResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +531,7 @@ func (x *ListSetAsideResponse) String() string {
 func (*ListSetAsideResponse) ProtoMessage() {}
 
 func (x *ListSetAsideResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +544,7 @@ func (x *ListSetAsideResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSetAsideResponse.ProtoReflect.Descriptor instead.
 func (*ListSetAsideResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListSetAsideResponse) GetAttempt() *Attempt {
@@ -489,7 +581,7 @@ type LendRequest struct {
 
 func (x *LendRequest) Reset() {
 	*x = LendRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +593,7 @@ func (x *LendRequest) String() string {
 func (*LendRequest) ProtoMessage() {}
 
 func (x *LendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +606,7 @@ func (x *LendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LendRequest.ProtoReflect.Descriptor instead.
 func (*LendRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LendRequest) GetVolume() string {
@@ -542,7 +634,7 @@ type LendResponse struct {
 
 func (x *LendResponse) Reset() {
 	*x = LendResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +646,7 @@ func (x *LendResponse) String() string {
 func (*LendResponse) ProtoMessage() {}
 
 func (x *LendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +659,7 @@ func (x *LendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LendResponse.ProtoReflect.Descriptor instead.
 func (*LendResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LendResponse) GetCall() *CallRequest {
@@ -581,7 +673,11 @@ var File_layshaft_v1_worker_proto protoreflect.FileDescriptor
 
 const file_layshaft_v1_worker_proto_rawDesc = "" +
 	"\n" +
-	"\x18layshaft/v1/worker.proto\x12\vlayshaft.v1\x1a\x17layshaft/v1/files.proto\x1a\x15layshaft/v1/job.proto\"|\n" +
+	"\x18layshaft/v1/worker.proto\x12\vlayshaft.v1\x1a\x17layshaft/v1/files.proto\x1a\x15layshaft/v1/job.proto\"\x17\n" +
+	"\x15DiagnoseWorkerRequest\"@\n" +
+	"\x16DiagnoseWorkerResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"|\n" +
 	"\x12GetManifestRequest\x120\n" +
 	"\battempts\x18\x01 \x03(\v2\x14.layshaft.v1.AttemptR\battempts\x124\n" +
 	"\tpartition\x18\x02 \x01(\v2\x16.layshaft.v1.PartitionR\tpartition\"5\n" +
@@ -611,13 +707,14 @@ const file_layshaft_v1_worker_proto_rawDesc = "" +
 	"\x06volume\x18\x01 \x01(\tR\x06volume\x121\n" +
 	"\x06answer\x18\x02 \x01(\v2\x19.layshaft.v1.CallResponseR\x06answer\"<\n" +
 	"\fLendResponse\x12,\n" +
-	"\x04call\x18\x01 \x01(\v2\x18.layshaft.v1.CallRequestR\x04call2\xca\x02\n" +
+	"\x04call\x18\x01 \x01(\v2\x18.layshaft.v1.CallRequestR\x04call2\xa7\x03\n" +
 	"\rWorkerService\x12R\n" +
 	"\vGetManifest\x12\x1f.layshaft.v1.GetManifestRequest\x1a .layshaft.v1.GetManifestResponse0\x01\x12M\n" +
 	"\n" +
 	"ReadOutput\x12\x1e.layshaft.v1.ReadOutputRequest\x1a\x1f.layshaft.v1.ReadOutputResponse\x12?\n" +
 	"\x04Lend\x12\x18.layshaft.v1.LendRequest\x1a\x19.layshaft.v1.LendResponse(\x010\x01\x12U\n" +
-	"\fListSetAside\x12 .layshaft.v1.ListSetAsideRequest\x1a!.layshaft.v1.ListSetAsideResponse0\x01B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
+	"\fListSetAside\x12 .layshaft.v1.ListSetAsideRequest\x1a!.layshaft.v1.ListSetAsideResponse0\x01\x12[\n" +
+	"\x0eDiagnoseWorker\x12\".layshaft.v1.DiagnoseWorkerRequest\x1a#.layshaft.v1.DiagnoseWorkerResponse0\x01B;Z9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1b\x06proto3"
 
 var (
 	file_layshaft_v1_worker_proto_rawDescOnce sync.Once
@@ -631,40 +728,44 @@ func file_layshaft_v1_worker_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_worker_proto_rawDescData
 }
 
-var file_layshaft_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_layshaft_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_layshaft_v1_worker_proto_goTypes = []any{
-	(*GetManifestRequest)(nil),   // 0: layshaft.v1.GetManifestRequest
-	(*Partition)(nil),            // 1: layshaft.v1.Partition
-	(*GetManifestResponse)(nil),  // 2: layshaft.v1.GetManifestResponse
-	(*ReadOutputRequest)(nil),    // 3: layshaft.v1.ReadOutputRequest
-	(*Piece)(nil),                // 4: layshaft.v1.Piece
-	(*ReadOutputResponse)(nil),   // 5: layshaft.v1.ReadOutputResponse
-	(*ListSetAsideRequest)(nil),  // 6: layshaft.v1.ListSetAsideRequest
-	(*ListSetAsideResponse)(nil), // 7: layshaft.v1.ListSetAsideResponse
-	(*LendRequest)(nil),          // 8: layshaft.v1.LendRequest
-	(*LendResponse)(nil),         // 9: layshaft.v1.LendResponse
-	(*Attempt)(nil),              // 10: layshaft.v1.Attempt
-	(*CallResponse)(nil),         // 11: layshaft.v1.CallResponse
-	(*CallRequest)(nil),          // 12: layshaft.v1.CallRequest
+	(*DiagnoseWorkerRequest)(nil),  // 0: layshaft.v1.DiagnoseWorkerRequest
+	(*DiagnoseWorkerResponse)(nil), // 1: layshaft.v1.DiagnoseWorkerResponse
+	(*GetManifestRequest)(nil),     // 2: layshaft.v1.GetManifestRequest
+	(*Partition)(nil),              // 3: layshaft.v1.Partition
+	(*GetManifestResponse)(nil),    // 4: layshaft.v1.GetManifestResponse
+	(*ReadOutputRequest)(nil),      // 5: layshaft.v1.ReadOutputRequest
+	(*Piece)(nil),                  // 6: layshaft.v1.Piece
+	(*ReadOutputResponse)(nil),     // 7: layshaft.v1.ReadOutputResponse
+	(*ListSetAsideRequest)(nil),    // 8: layshaft.v1.ListSetAsideRequest
+	(*ListSetAsideResponse)(nil),   // 9: layshaft.v1.ListSetAsideResponse
+	(*LendRequest)(nil),            // 10: layshaft.v1.LendRequest
+	(*LendResponse)(nil),           // 11: layshaft.v1.LendResponse
+	(*Attempt)(nil),                // 12: layshaft.v1.Attempt
+	(*CallResponse)(nil),           // 13: layshaft.v1.CallResponse
+	(*CallRequest)(nil),            // 14: layshaft.v1.CallRequest
 }
 var file_layshaft_v1_worker_proto_depIdxs = []int32{
-	10, // 0: layshaft.v1.GetManifestRequest.attempts:type_name -> layshaft.v1.Attempt
-	1,  // 1: layshaft.v1.GetManifestRequest.partition:type_name -> layshaft.v1.Partition
-	4,  // 2: layshaft.v1.ReadOutputRequest.pieces:type_name -> layshaft.v1.Piece
-	10, // 3: layshaft.v1.Piece.attempt:type_name -> layshaft.v1.Attempt
-	10, // 4: layshaft.v1.ListSetAsideResponse.attempt:type_name -> layshaft.v1.Attempt
-	11, // 5: layshaft.v1.LendRequest.answer:type_name -> layshaft.v1.CallResponse
-	12, // 6: layshaft.v1.LendResponse.call:type_name -> layshaft.v1.CallRequest
-	0,  // 7: layshaft.v1.WorkerService.GetManifest:input_type -> layshaft.v1.GetManifestRequest
-	3,  // 8: layshaft.v1.WorkerService.ReadOutput:input_type -> layshaft.v1.ReadOutputRequest
-	8,  // 9: layshaft.v1.WorkerService.Lend:input_type -> layshaft.v1.LendRequest
-	6,  // 10: layshaft.v1.WorkerService.ListSetAside:input_type -> layshaft.v1.ListSetAsideRequest
-	2,  // 11: layshaft.v1.WorkerService.GetManifest:output_type -> layshaft.v1.GetManifestResponse
-	5,  // 12: layshaft.v1.WorkerService.ReadOutput:output_type -> layshaft.v1.ReadOutputResponse
-	9,  // 13: layshaft.v1.WorkerService.Lend:output_type -> layshaft.v1.LendResponse
-	7,  // 14: layshaft.v1.WorkerService.ListSetAside:output_type -> layshaft.v1.ListSetAsideResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
+	12, // 0: layshaft.v1.GetManifestRequest.attempts:type_name -> layshaft.v1.Attempt
+	3,  // 1: layshaft.v1.GetManifestRequest.partition:type_name -> layshaft.v1.Partition
+	6,  // 2: layshaft.v1.ReadOutputRequest.pieces:type_name -> layshaft.v1.Piece
+	12, // 3: layshaft.v1.Piece.attempt:type_name -> layshaft.v1.Attempt
+	12, // 4: layshaft.v1.ListSetAsideResponse.attempt:type_name -> layshaft.v1.Attempt
+	13, // 5: layshaft.v1.LendRequest.answer:type_name -> layshaft.v1.CallResponse
+	14, // 6: layshaft.v1.LendResponse.call:type_name -> layshaft.v1.CallRequest
+	2,  // 7: layshaft.v1.WorkerService.GetManifest:input_type -> layshaft.v1.GetManifestRequest
+	5,  // 8: layshaft.v1.WorkerService.ReadOutput:input_type -> layshaft.v1.ReadOutputRequest
+	10, // 9: layshaft.v1.WorkerService.Lend:input_type -> layshaft.v1.LendRequest
+	8,  // 10: layshaft.v1.WorkerService.ListSetAside:input_type -> layshaft.v1.ListSetAsideRequest
+	0,  // 11: layshaft.v1.WorkerService.DiagnoseWorker:input_type -> layshaft.v1.DiagnoseWorkerRequest
+	4,  // 12: layshaft.v1.WorkerService.GetManifest:output_type -> layshaft.v1.GetManifestResponse
+	7,  // 13: layshaft.v1.WorkerService.ReadOutput:output_type -> layshaft.v1.ReadOutputResponse
+	11, // 14: layshaft.v1.WorkerService.Lend:output_type -> layshaft.v1.LendResponse
+	9,  // 15: layshaft.v1.WorkerService.ListSetAside:output_type -> layshaft.v1.ListSetAsideResponse
+	1,  // 16: layshaft.v1.WorkerService.DiagnoseWorker:output_type -> layshaft.v1.DiagnoseWorkerResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -683,7 +784,7 @@ func file_layshaft_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_worker_proto_rawDesc), len(file_layshaft_v1_worker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

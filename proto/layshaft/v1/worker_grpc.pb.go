@@ -21,10 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	WorkerService_GetManifest_FullMethodName  = "/layshaft.v1.WorkerService/GetManifest"
-	WorkerService_ReadOutput_FullMethodName   = "/layshaft.v1.WorkerService/ReadOutput"
-	WorkerService_Lend_FullMethodName         = "/layshaft.v1.WorkerService/Lend"
-	WorkerService_ListSetAside_FullMethodName = "/layshaft.v1.WorkerService/ListSetAside"
+	WorkerService_GetManifest_FullMethodName    = "/layshaft.v1.WorkerService/GetManifest"
+	WorkerService_ReadOutput_FullMethodName     = "/layshaft.v1.WorkerService/ReadOutput"
+	WorkerService_Lend_FullMethodName           = "/layshaft.v1.WorkerService/Lend"
+	WorkerService_ListSetAside_FullMethodName   = "/layshaft.v1.WorkerService/ListSetAside"
+	WorkerService_DiagnoseWorker_FullMethodName = "/layshaft.v1.WorkerService/DiagnoseWorker"
 )
 
 // WorkerServiceClient is the client API for WorkerService service.
@@ -44,6 +45,8 @@ type WorkerServiceClient interface {
 	// ListSetAside returns the records that attempts of a job set aside on the worker. They include
 	// the records of failed attempts, which have no output.
 	ListSetAside(ctx context.Context, in *ListSetAsideRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ListSetAsideResponse], error)
+	// DiagnoseWorker returns what the process knows about itself, for "layshaft debug bundle".
+	DiagnoseWorker(ctx context.Context, in *DiagnoseWorkerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiagnoseWorkerResponse], error)
 }
 
 type workerServiceClient struct {
@@ -115,6 +118,25 @@ func (c *workerServiceClient) ListSetAside(ctx context.Context, in *ListSetAside
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ListSetAsideClient = grpc.ServerStreamingClient[ListSetAsideResponse]
 
+func (c *workerServiceClient) DiagnoseWorker(ctx context.Context, in *DiagnoseWorkerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiagnoseWorkerResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkerService_ServiceDesc.Streams[3], WorkerService_DiagnoseWorker_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DiagnoseWorkerRequest, DiagnoseWorkerResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_DiagnoseWorkerClient = grpc.ServerStreamingClient[DiagnoseWorkerResponse]
+
 // WorkerServiceServer is the server API for WorkerService service.
 // All implementations must embed UnimplementedWorkerServiceServer
 // for forward compatibility.
@@ -132,6 +154,8 @@ type WorkerServiceServer interface {
 	// ListSetAside returns the records that attempts of a job set aside on the worker. They include
 	// the records of failed attempts, which have no output.
 	ListSetAside(*ListSetAsideRequest, grpc.ServerStreamingServer[ListSetAsideResponse]) error
+	// DiagnoseWorker returns what the process knows about itself, for "layshaft debug bundle".
+	DiagnoseWorker(*DiagnoseWorkerRequest, grpc.ServerStreamingServer[DiagnoseWorkerResponse]) error
 	mustEmbedUnimplementedWorkerServiceServer()
 }
 
@@ -153,6 +177,9 @@ func (UnimplementedWorkerServiceServer) Lend(grpc.BidiStreamingServer[LendReques
 }
 func (UnimplementedWorkerServiceServer) ListSetAside(*ListSetAsideRequest, grpc.ServerStreamingServer[ListSetAsideResponse]) error {
 	return status.Error(codes.Unimplemented, "method ListSetAside not implemented")
+}
+func (UnimplementedWorkerServiceServer) DiagnoseWorker(*DiagnoseWorkerRequest, grpc.ServerStreamingServer[DiagnoseWorkerResponse]) error {
+	return status.Error(codes.Unimplemented, "method DiagnoseWorker not implemented")
 }
 func (UnimplementedWorkerServiceServer) mustEmbedUnimplementedWorkerServiceServer() {}
 func (UnimplementedWorkerServiceServer) testEmbeddedByValue()                       {}
@@ -222,6 +249,17 @@ func _WorkerService_ListSetAside_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type WorkerService_ListSetAsideServer = grpc.ServerStreamingServer[ListSetAsideResponse]
 
+func _WorkerService_DiagnoseWorker_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DiagnoseWorkerRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WorkerServiceServer).DiagnoseWorker(m, &grpc.GenericServerStream[DiagnoseWorkerRequest, DiagnoseWorkerResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkerService_DiagnoseWorkerServer = grpc.ServerStreamingServer[DiagnoseWorkerResponse]
+
 // WorkerService_ServiceDesc is the grpc.ServiceDesc for WorkerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -249,6 +287,11 @@ var WorkerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ListSetAside",
 			Handler:       _WorkerService_ListSetAside_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "DiagnoseWorker",
+			Handler:       _WorkerService_DiagnoseWorker_Handler,
 			ServerStreams: true,
 		},
 	},
