@@ -24,6 +24,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/worker/internal/runner"
@@ -89,6 +90,8 @@ type NodeConfig struct {
 	// ServerCreds secure connections to this worker, CoordinatorCreds those to the coordinator,
 	// and PeerCreds those to other workers. Nil means open connections.
 	ServerCreds, CoordinatorCreds, PeerCreds credentials.TransportCredentials
+	// Diagnose returns what this process knows about itself; nil means nothing.
+	Diagnose func() []report.DebugFile
 	// Authorize returns an error if a call is forbidden. method is the call's full name. Nil
 	// allows all calls.
 	Authorize func(ctx context.Context, method string) error

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 
 	"google.golang.org/grpc"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -16,6 +18,9 @@ type service struct {
 	outputs *outputServer
 	files   *files
 	aside   *asideStore
+	// diagnose returns what this process knows about itself; nil means nothing
+	diagnose func() []report.DebugFile
+	audit    *slog.Logger
 }
 
 func (s *service) GetManifest(req *layshaftv1.GetManifestRequest, stream grpc.ServerStreamingServer[layshaftv1.GetManifestResponse]) error {
@@ -48,7 +53,7 @@ func (s *localService) Call(ctx context.Context, req *layshaftv1.CallRequest) (*
 func (n *Node) server() *grpc.Server {
 	opts := append(wire.ServerOptions(n.log, n.cfg.Authorize), grpc.Creds(n.cfg.ServerCreds), grpc.ForceServerCodecV2(newPieceCodec()))
 	s := grpc.NewServer(opts...)
-	all := &service{outputs: n.outputs, files: n.files, aside: n.w.aside}
+	all := &service{outputs: n.outputs, files: n.files, aside: n.w.aside, diagnose: n.cfg.Diagnose, audit: n.cfg.Audit}
 	layshaftv1.RegisterWorkerServiceServer(s, all)
 	layshaftv1.RegisterFilesServiceServer(s, all)
 	return s

@@ -19,19 +19,19 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 )
 
-// report is what a Reporter received.
-type report struct {
+// reported is what a Reporter received.
+type reported struct {
 	worker  string
 	attempt job.Attempt
 	m       *job.Manifest
 	f       *job.Failure
 }
 
-type reports chan report
+type reports chan reported
 
-func (r reports) Done(worker string, m *job.Manifest) { r <- report{worker, m.Attempt, m, nil} }
+func (r reports) Done(worker string, m *job.Manifest) { r <- reported{worker, m.Attempt, m, nil} }
 func (r reports) Failed(worker string, a job.Attempt, f job.Failure) {
-	r <- report{worker, a, nil, &f}
+	r <- reported{worker, a, nil, &f}
 }
 
 type stage = func(ctx context.Context, r *job.Run) error
@@ -133,7 +133,7 @@ func launch(stage, index, n int, producers ...job.Producer) job.Launch {
 	return l
 }
 
-func done(t *testing.T, received reports) report {
+func done(t *testing.T, received reports) reported {
 	t.Helper()
 	r := <-received
 	if r.f != nil {
@@ -142,7 +142,7 @@ func done(t *testing.T, received reports) report {
 	return r
 }
 
-func failed(t *testing.T, received reports, kind job.Kind) report {
+func failed(t *testing.T, received reports, kind job.Kind) reported {
 	t.Helper()
 	r := <-received
 	if r.f == nil || r.f.Kind != kind {

@@ -46,8 +46,11 @@ type cli struct {
 	Task     taskCmd     `cmd:"" help:"Run, submit and manage tasks, or run a task worker for any program."`
 	Schedule scheduleCmd `cmd:"" help:"Submit tasks and run programs at certain times."`
 	Status   statusCmd   `cmd:"" help:"Show workers and jobs of a cluster on one screen."`
-	Top      topCmd      `cmd:"" help:"Watch jobs, functions and workers on one live screen, until q."`
-	State    struct {
+	Debug    struct {
+		Bundle debugBundleCmd `cmd:"" help:"Write versions, settings without secrets, states, logs, goroutines and metrics of the coordinator and the workers into one archive."`
+	} `cmd:"" help:"Collect what helps to find the cause of a problem."`
+	Top   topCmd `cmd:"" help:"Watch jobs, functions and workers on one live screen, until q."`
+	State struct {
 		List stateListCmd `cmd:"" help:"List the jobs in a -state directory of programs, the latest first."`
 		Drop stateDropCmd `cmd:"" help:"Remove jobs from a -state directory."`
 	} `cmd:"" help:"List or drop the state of jobs that run inside programs."`

@@ -53,16 +53,20 @@ func (f *memberFlags) audit() *slog.Logger { return f.log(slog.LevelInfo) }
 
 func (f *memberFlags) log(level slog.Level) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
+	to := io.MultiWriter(os.Stderr, &logTail)
 	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+		return slog.New(slog.NewJSONHandler(to, opts))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	return slog.New(slog.NewTextHandler(to, opts))
 }
+
+// logTail has the end of the log of this process, for a debug bundle.
+var logTail report.LogTail
 
 // nodeConfig returns the configuration of both roles.
 func (f *memberFlags) nodeConfig(listen, http, at string, join []string, log *slog.Logger) (node.Common, error) {
 	c := node.Common{Listen: listen, HTTP: http, Gossip: at, Advertise: f.Advertise, Join: join, GossipAllowed: f.GossipAllow, Label: f.Label, TLS: f.files(),
-		Insecure: f.Insecure, SameUser: f.SameUser, Version: version(), Log: log}
+		Insecure: f.Insecure, SameUser: f.SameUser, Version: version(), Log: log, Diagnose: &report.Process{Version: version(), Log: &logTail}}
 	if http == "none" {
 		c.HTTP = ""
 	}
@@ -297,7 +301,7 @@ func (c *coordinatorCmd) Run(ctx context.Context, k *kong.Context) error {
 	if c.BlockFor == 0 {
 		blockAfter = -1
 	}
-	logSettings(k, log)
+	common.Diagnose.Settings = logSettings(k, log)
 	return node.RunCoordinator(c.untilEOF(ctx), node.CoordinatorConfig{
 		Common: common, Dir: c.Data, Audit: c.audit(), KeepCode: max(c.KeepCode, 1), KeepFailed: c.KeepFailed, ClientLease: cmp.Or(c.ClientLease, -1), MaxCode: int64(c.MaxCode),
 		ReadOnly: c.HTTPReadOnly, Peers: c.Peers, ElectionTimeout: c.ElectionTimeout,
@@ -321,7 +325,7 @@ func (w *workerCmd) Run(ctx context.Context, k *kong.Context) error {
 	if err := w.check(); err != nil {
 		return err
 	}
-	logSettings(k, log)
+	common.Diagnose.Settings = logSettings(k, log)
 	if err := keeper.Start(); err != nil {
 		return err
 	}

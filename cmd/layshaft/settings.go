@@ -141,8 +141,9 @@ func fromEnvironment(f *kong.Flag) bool {
 	return false
 }
 
-// logSettings logs the effective value of every flag of a command, grouped by source.
-func logSettings(ctx *kong.Context, log *slog.Logger) {
+// logSettings logs the effective value of every flag of a command, grouped by source, and returns
+// that line.
+func logSettings(ctx *kong.Context, log *slog.Logger) string {
 	given := map[*kong.Flag]string{}
 	for _, p := range ctx.Path {
 		if p.Flag != nil && p.Resolved {
@@ -177,4 +178,7 @@ func logSettings(ctx *kong.Context, log *slog.Logger) {
 		groups = append(groups, slog.Group(source, sources[source]...))
 	}
 	log.Info("settings", groups...)
+	var text strings.Builder
+	slog.New(slog.NewTextHandler(&text, nil)).Info("settings", groups...)
+	return text.String()
 }

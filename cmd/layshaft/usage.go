@@ -32,6 +32,7 @@ var examples = map[string]string{
 	"job report":                 "layshaft job report report-1a2b   (layshaft job list shows the IDs)",
 	"task do":                    "layshaft task do resize <photo.png   (or -input TEXT)",
 	"task submit":                "layshaft task submit resize <photo.png   (or -input TEXT)",
+	"debug bundle":               "layshaft debug bundle, or: layshaft debug bundle -cluster HOST:7070 bundle.tar.gz",
 	"task wait":                  "layshaft task wait 3d0900   (layshaft task list shows the IDs), or: layshaft task wait -function resize -unique photo",
 	"task cancel":                "layshaft task cancel 3d0900   (layshaft task list shows the IDs)",
 	"task run-now":               "layshaft task run-now 3d0900   (layshaft task list shows the IDs)",

@@ -18,6 +18,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -56,6 +57,8 @@ type Config struct {
 	// History returns the history of a job, or an error that wraps fs.ErrNotExist; see package
 	// recorder. Nil means that no job has one.
 	History func(id job.ID) ([]byte, error)
+	// Diagnose returns what this process knows about itself; nil means nothing.
+	Diagnose func() []report.DebugFile
 	// Output keeps the lines that user code writes; nil means that nobody does.
 	Output Output
 	// Tasks serves queued tasks on the same port, and they are part of a backup; nil means none.

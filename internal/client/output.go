@@ -9,6 +9,19 @@ import (
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
+// Diagnose returns the files of a debug bundle about the coordinator.
+func (c *Client) Diagnose(ctx context.Context) (files []report.DebugFile, err error) {
+	err = receive(ctx, c, c.rpc.Diagnose, &layshaftv1.DiagnoseRequest{}, func() { files = nil }, func(m *layshaftv1.DiagnoseResponse) error {
+		if n := len(files); n == 0 || files[n-1].Name != m.GetName() {
+			files = append(files, report.DebugFile{Name: m.GetName()})
+		}
+		f := &files[len(files)-1]
+		f.Data = append(f.Data, m.GetData()...)
+		return nil
+	})
+	return files, err
+}
+
 // Output returns the lines that user code of a job wrote, with numbers above after.
 func (c *Client) Output(ctx context.Context, id job.ID, after int64) (lines []report.Line, err error) {
 	err = receive(ctx, c, c.rpc.GetOutput, &layshaftv1.GetOutputRequest{Job: string(id), After: after}, func() { lines = nil }, func(m *layshaftv1.GetOutputResponse) error {

@@ -61,6 +61,7 @@ func TestCallsAreRepeated(t *testing.T) {
 		"ListJobs":   func(ctx context.Context, c *Client) error { _, err := c.Jobs(ctx, 1); return err },
 		"GetSpec":    func(ctx context.Context, c *Client) error { _, _, err := c.Spec(ctx, "j", true); return err },
 		"GetLaunch":  func(ctx context.Context, c *Client) error { _, err := c.Launch(ctx, job.Attempt{}); return err },
+		"Diagnose":   func(ctx context.Context, c *Client) error { _, err := c.Diagnose(ctx); return err },
 		"GetHistory": func(ctx context.Context, c *Client) error { _, err := c.History(ctx, "j"); return err },
 		"GetOutput": func(ctx context.Context, c *Client) error {
 			_, err := c.Output(ctx, "j", 0)

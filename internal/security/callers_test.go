@@ -26,6 +26,7 @@ var callers = map[string][]Role{
 	"coordinator/":                           {Coordinator},
 	"worker/":                                {Worker},
 	"worker/aside.go#ListSetAside":           {Client}, // called by mapreduce
+	"worker/diagnose.go#DiagnoseWorker":      {Client}, // called by the command line
 	"internal/child/":                        nil,      // a private socket without roles
 	"internal/client/":                       {Client},
 	"internal/client/client.go#Commits":      {Client},

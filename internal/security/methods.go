@@ -19,6 +19,7 @@ var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/Watch":       {Client, Reader},
 	"/layshaft.v1.CoordinatorService/ListJobs":    {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetLaunch":   {Client},
+	"/layshaft.v1.CoordinatorService/Diagnose":    {Client}, // logs name inputs and users
 	"/layshaft.v1.CoordinatorService/GetHistory":  {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetOutput":   {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetSpec":     {Client, Reader, Worker},
@@ -64,10 +65,11 @@ var methods = map[string][]Role{
 	"/layshaft.v1.MembersService/RemoveMember":       {Client},
 	"/layshaft.v1.MembersService/TransferLeadership": {Client},
 
-	"/layshaft.v1.WorkerService/GetManifest":  {Client, Worker},
-	"/layshaft.v1.WorkerService/ReadOutput":   {Client, Worker},
-	"/layshaft.v1.WorkerService/Lend":         {Client},
-	"/layshaft.v1.WorkerService/ListSetAside": {Client},
+	"/layshaft.v1.WorkerService/GetManifest":    {Client, Worker},
+	"/layshaft.v1.WorkerService/ReadOutput":     {Client, Worker},
+	"/layshaft.v1.WorkerService/Lend":           {Client},
+	"/layshaft.v1.WorkerService/ListSetAside":   {Client},
+	"/layshaft.v1.WorkerService/DiagnoseWorker": {Client},
 
 	"/layshaft.v1.FilesService/Call": {Client, Coordinator, Worker},
 

@@ -197,7 +197,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	}
 	server, err := jobserver.New(jobserver.Config{
 		Coordinator: coord, Members: group, Verify: during.verify, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
-		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes, Output: runs,
+		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes, Output: runs, Diagnose: c.Diagnose.Files,
 		Dial: p.dial(security.Worker), KeepCode: c.KeepCode, ClientLease: c.ClientLease, MaxCode: c.MaxCode, Audit: c.Audit, Log: c.Log,
 	})
 	if err != nil {
@@ -234,6 +234,9 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	}
 	for _, run := range during.run {
 		family.Go(func() error { return run(within) })
+	}
+	if c.Diagnose != nil {
+		c.Diagnose.SetMetrics((&page{metrics: append(metrics, board), tls: p.tls}).text)
 	}
 	if l.http != nil {
 		if len(c.Outboxes) > 0 {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -36,7 +37,8 @@ type page struct {
 	tls *security.TLS
 }
 
-func (p *page) handler(secured bool) http.Handler {
+// registry returns the metrics of the process.
+func (p *page) registry() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reg.MustRegister(p.metrics...)
@@ -45,6 +47,27 @@ func (p *page) handler(secured bool) http.Handler {
 			Help: "End of the validity of this process's certificate, in seconds since 1970."},
 			func() float64 { return float64(p.tls.ValidUntil().Unix()) }))
 	}
+	return reg
+}
+
+// text returns the metrics as a scraper gets them.
+func (p *page) text() []byte {
+	to := &textWriter{header: http.Header{}}
+	promhttp.HandlerFor(p.registry(), promhttp.HandlerOpts{}).ServeHTTP(to, &http.Request{Method: http.MethodGet, Header: http.Header{}})
+	return to.Bytes()
+}
+
+// textWriter keeps the body of an answer.
+type textWriter struct {
+	bytes.Buffer
+	header http.Header
+}
+
+func (w *textWriter) Header() http.Header { return w.header }
+func (w *textWriter) WriteHeader(int)     {}
+
+func (p *page) handler(secured bool) http.Handler {
+	reg := p.registry()
 	shown := http.NewServeMux()
 	shown.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	shown.Handle("/", p.shown)

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/layshaft/layshaft/internal/gossip"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
 )
@@ -55,6 +56,8 @@ type Common struct {
 	SameUser bool
 	// Version is the version of the program, for people.
 	Version string
+	// Diagnose is what the process tells about itself in debug bundles; nil means nothing.
+	Diagnose *report.Process
 	// Log receives messages for the operator; nil disables logging.
 	Log *slog.Logger
 	// Ready, if set, is called when the process serves.

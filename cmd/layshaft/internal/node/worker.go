@@ -47,6 +47,7 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	n.CoordinatorCreds, n.PeerCreds = p.clientCreds(security.Coordinator), p.clientCreds(security.Worker)
 	n.Compress = !security.Loopback(p.advertise)
 	n.Version, n.Log = cfg.Version, cfg.Log
+	n.Diagnose = cfg.Diagnose.Files
 	if p.tls != nil {
 		n.Certificate = p.tls.Identity().String()
 	}
@@ -78,8 +79,11 @@ func RunWorker(ctx context.Context, cfg WorkerConfig) (err error) {
 	})
 	family.Go(func() error { return g.Run(within) })
 	family.Go(func() error { return p.watch(within) })
+	shown := &page{ready: find.HasAddress, metrics: []prometheus.Collector{own}, shown: own.handler(), tls: p.tls}
+	if cfg.Diagnose != nil {
+		cfg.Diagnose.SetMetrics(shown.text)
+	}
 	if p.http != nil {
-		shown := &page{ready: find.HasAddress, metrics: []prometheus.Collector{own}, shown: own.handler()}
 		family.Go(func() error { return shown.serve(within, p.http, p.tls, cfg.Log) })
 	}
 	family.Go(func() error {

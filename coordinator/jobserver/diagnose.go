@@ -1,0 +1,26 @@
+package jobserver
+
+import (
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"github.com/layshaft/layshaft/internal/wire"
+	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+)
+
+// Diagnose sends the files of a debug bundle about this process.
+func (s *Server) Diagnose(_ *layshaftv1.DiagnoseRequest, stream grpc.ServerStreamingServer[layshaftv1.DiagnoseResponse]) error {
+	if s.cfg.Diagnose == nil {
+		return nil
+	}
+	s.audit(stream.Context(), "diagnose")
+	for _, f := range s.cfg.Diagnose() {
+		for piece := range slices.Chunk(f.Data, wire.PieceSize) {
+			if err := stream.Send(&layshaftv1.DiagnoseResponse{Name: f.Name, Data: piece}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
