@@ -132,9 +132,9 @@ func adapter(t *testing.T) (out []expression) {
 	return out
 }
 
-// seldom are metrics that a single coordinator without certificates, backups and databases does not
-// serve. Their names and labels are compared with docs/reference.md instead.
-var seldom = regexp.MustCompile(`^layshaft_(coordinator_|certificate_|backup_|outbox_|replication_|budget_)`)
+// seldom are metrics that a single coordinator without certificates, backups, databases and
+// schedules does not serve. Their names and labels are compared with docs/reference.md instead.
+var seldom = regexp.MustCompile(`^layshaft_(coordinator_|certificate_|backup_|outbox_|replication_|budget_|schedule)`)
 
 // histogram removes what Prometheus adds to the name of a histogram.
 var histogram = regexp.MustCompile(`_(bucket|sum|count)$`)
@@ -222,6 +222,7 @@ func TestNames(t *testing.T) {
 // unused are metrics that need neither an alert nor a place on the board.
 var unused = []string{
 	"layshaft_audit_core_findings", "layshaft_audit_rounds_total", // parts of layshaft_audit_findings
+	"layshaft_schedule_times_total",                                                                      // layshaft schedule show has them
 	"layshaft_attempts", "layshaft_worker_attempts", "layshaft_worker_slots", "layshaft_worker_draining", // in the slots of the cluster
 	"layshaft_backup_bytes", "layshaft_coordinator_applied_index", "layshaft_output_bytes", "layshaft_quota_bytes", "layshaft_function_submits_total",
 }
