@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/filesys"
 )
@@ -101,16 +102,18 @@ func (s Sink) place() Sink {
 }
 
 // EscapeFolder escapes a name or a value for the name of a folder, as Spark and Hive do: readers
-// decode %XX. Text of other languages stays readable.
+// decode %XX. Text of other languages stays readable. The result is valid UTF-8, so it survives
+// JSON.
 func EscapeFolder(s string) string {
 	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		if c < 0x20 || c == 0x7f || strings.IndexByte("\"#%'*/:=?\\{}[]^<>|", c) >= 0 {
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if c := s[i]; c < 0x20 || c == 0x7f || strings.IndexByte("\"#%'*/:=?\\{}[]^<>|", c) >= 0 || r == utf8.RuneError && n == 1 {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
-			b.WriteByte(c)
+			b.WriteString(s[i : i+n])
 		}
+		i += n
 	}
 	return b.String()
 }

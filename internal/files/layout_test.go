@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -227,4 +228,22 @@ func TestFoldersAreWhole(t *testing.T) {
 	}
 	expand("**/*.txt", "is missing")
 	expand("year=2026", "")
+}
+
+// TestFoldersOfOtherEncodings writes values that are not valid UTF-8. Each has a folder of its own.
+func TestFoldersOfOtherEncodings(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	s := FolderSink(lineSink(dir, Plain), "k", func(l string) string { return l })
+	if err := s.Finish(ctx, "j", [][]byte{writeLines(t, s, Task{Job: "j", Of: 1, Attempt: 1}, []string{"\xff", "\xfe", "caf\xe9 é\ufffd"})}); err != nil {
+		t.Fatal(err)
+	}
+	got := contents(t, dir)
+	for folder, line := range map[string]string{"k=%FF": "\xff", "k=%FE": "\xfe", "k=caf%E9 é\ufffd": "caf\xe9 é\ufffd"} {
+		if lines := got[folder+"/part-00000-00000.txt"]; !slices.Equal(lines, []string{"head", line}) {
+			t.Errorf("%s: %q; all files: %q", folder, lines, got)
+		}
+		if text, err := url.PathUnescape(strings.TrimPrefix(folder, "k=")); err != nil || text != line {
+			t.Errorf("%s is read as %q, %v, want %q", folder, text, err, line)
+		}
+	}
 }
