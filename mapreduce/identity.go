@@ -94,6 +94,7 @@ var finishedRuns struct {
 func runKey(state string, id jobdir.Identity) string {
 	id = maps.Clone(id)
 	delete(id, "number of the run")
+	delete(id, "kept")
 	return absolute(state) + " " + hashIdentity(id)
 }
 

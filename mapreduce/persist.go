@@ -50,12 +50,13 @@ import (
 //
 // A change of the program, the parameters, the arguments, the environment that Env names, or of the
 // content of a file shows: nothing of it is used. So the steps must depend on nothing else. Files
-// of this machine are read to see whether they changed.
+// of this machine are read to see whether they changed. Name a directory, or quote a glob: names
+// that a shell has listed are other arguments when there is a file more.
 //
 // The records come in another order when some are kept, as those of a Union. Counters count the
 // records of this run. Nothing is kept without State, on a cluster, in plans that set bad records
-// aside, and where a dataset before Persist is used elsewhere, too; Local.Explain prints the
-// reason. The directory persist of State grows with every change; it can be removed.
+// aside, for sources such as memio.Seq whose splits do not tell their content, and where a dataset
+// before Persist is used elsewhere, too; Local.Explain prints the reason. The directory persist of State grows with every change; it can be removed.
 func Persist[T any](d Dataset[T], opts ...Option) Dataset[T] {
 	p := planOf(d.n)
 	fresh := newNode[T](p, "Persist", opts, d.n)
@@ -108,12 +109,13 @@ type reuse struct{ by map[int]*keeping } // by the number of the node fresh
 
 // keeping is what one run uses and keeps at one Persist.
 type keeping struct {
-	dir    string            // of the key; empty if nothing is kept
-	why    string            // the reason then
-	whole  bool              // all records are kept together
-	drop   bool              // all records are kept, so those of the steps before are not needed
-	files  map[string]string // FILE by path
-	fresh  []string          // FILEs whose records this run makes
+	dir    string                 // of the key; empty if nothing is kept
+	why    string                 // the reason then
+	whole  bool                   // all records are kept together
+	drop   bool                   // all records are kept, so those of the steps before are not needed
+	files  map[string]string      // FILE by path, in all spellings
+	looked map[string]fs.FileInfo // local files as they were when their content was read
+	fresh  []string               // FILEs whose records this run makes
 	stored map[string][]files.Part
 	at     map[string]string // directory of stored parts, by FILE
 }
@@ -137,7 +139,7 @@ func (c *compiled) planReuse(t *settings, id jobdir.Identity) error {
 	}
 	clear(r.by)
 	for _, n := range c.plan.nodes {
-		n.skip = nil
+		n.skip, n.allKept = nil, false
 	}
 	for _, x := range c.plan.persisted {
 		k, err := c.reuseOf(t, x, id)
@@ -186,7 +188,7 @@ func (c *compiled) reuseOf(t *settings, x *persisted, id jobdir.Identity) (*keep
 	case c.plan.allowsBad():
 		return &keeping{why: "the plan sets bad records aside"}, nil
 	}
-	k := &keeping{files: map[string]string{}, stored: map[string][]files.Part{}, at: map[string]string{}}
+	k := &keeping{files: map[string]string{}, looked: map[string]fs.FileInfo{}, stored: map[string][]files.Part{}, at: map[string]string{}}
 	h := xxh3.New()
 	for _, part := range []string{"program", "parameters", "arguments", "environment"} {
 		fmt.Fprintf(h, "%s %q\n", part, id[part])
@@ -213,15 +215,18 @@ func (c *compiled) reuseOf(t *settings, x *persisted, id jobdir.Identity) (*keep
 		if n.read != nil {
 			heads = append(heads, n)
 		}
-		k.whole = k.whole || n.read == nil && (n.fuse == nil || n.side != nil || n.union)
+		k.whole = k.whole || n.read == nil && (n.fuse == nil || n.side != nil || n.union || n.holds)
 	}
 	byFile := len(heads) == 1
 	for _, n := range heads {
-		found, err := n.lookAt(all, k.files)
+		hasFiles, known, err := n.lookAt(all, k)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", n.read.source, err)
 		}
-		byFile = byFile && found
+		if !known {
+			return &keeping{why: fmt.Sprintf("nothing tells whether the input of %s at %s has changed", n.label(), n.at)}, nil
+		}
+		byFile = byFile && hasFiles
 	}
 	k.whole = k.whole || !byFile
 	k.dir = filepath.Join(t.State, "persist", hexOf(h))
@@ -246,9 +251,12 @@ func (c *compiled) reuseOf(t *settings, x *persisted, id jobdir.Identity) (*keep
 	}
 	k.drop = k.whole && len(k.fresh) == 0
 	for _, n := range heads {
-		n.skip = func(path string) bool {
-			f := k.files[path]
-			return f != "" && k.at[f] != ""
+		n.allKept = len(k.fresh) == 0
+		if len(k.at) > 0 {
+			n.skip = func(path string) bool {
+				f := k.files[path]
+				return f != "" && k.at[f] != ""
+			}
 		}
 	}
 	return k, nil
@@ -261,39 +269,43 @@ func (n *node) readSource() any {
 	return n.read.source
 }
 
-// lookAt adds the input of a source to h, and its files to ids. It reports whether the source reads
-// nothing but files.
-func (n *node) lookAt(h hash.Hash, ids map[string]string) (ok bool, err error) {
+// lookAt adds the input of a source to h, and its files to k. hasFiles means that the source reads
+// nothing but files, and known that the hash changes with the input.
+func (n *node) lookAt(h hash.Hash, k *keeping) (hasFiles, known bool, err error) {
 	var found []files.File
 	was := n.plan.ctx
 	n.plan.ctx = files.Observe(was, func(fs []files.File) { found = append(found, fs...) })
 	splits, err := n.read.input()
 	n.plan.ctx = was
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	for _, f := range found {
-		id := xxh3.New()
-		fmt.Fprintf(id, "%q %d ", f.Path, f.Size)
-		local := filesys.Scheme(f.Path) == ""
-		if local {
-			if err := hashFile(id, f.Path); err != nil {
-				return false, err
+		id, path := xxh3.New(), f.Path
+		if filesys.Scheme(f.Path) == "" {
+			path = absolute(f.Path)
+			fmt.Fprintf(id, "%q %d ", path, f.Size)
+			if k.looked[path], err = hashFile(id, path); err != nil {
+				return false, false, err
 			}
 		} else {
-			fmt.Fprint(id, f.ModTime.UnixNano(), f.Version)
+			fmt.Fprintf(id, "%q %d %d %d", path, f.Size, f.ModTime.UnixNano(), f.Version)
 		}
-		ids[f.Path] = hexOf(id)
-		ids[filesys.DisplayText(f.Path)] = ids[f.Path]
-		fmt.Fprintln(h, ids[f.Path])
+		for _, spelling := range []string{f.Path, path, filesys.DisplayText(path)} {
+			k.files[spelling] = hexOf(id)
+		}
+		fmt.Fprintln(h, hexOf(id))
 	}
 	if len(found) > 0 {
-		return true, nil
+		return true, true, nil
 	}
 	for _, s := range splits {
+		if len(s.Data) == 0 {
+			return false, false, nil
+		}
 		fmt.Fprintf(h, "%q %d %q\n", s.Label, s.Bytes, s.Data)
 	}
-	return false, nil
+	return false, len(splits) > 0, nil
 }
 
 func hexOf(h *xxh3.Hasher) string {
@@ -301,15 +313,30 @@ func hexOf(h *xxh3.Hasher) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// hashFile adds the content of a file to h.
-func hashFile(h io.Writer, path string) error {
+// hashFile adds the content of a file to h, and returns the file as it was before.
+func hashFile(h io.Writer, path string) (fs.FileInfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
 	_, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, 256<<10))
-	return err
+	return info, err
+}
+
+// changed returns the FILEs whose files are not as they were when their content was read.
+func (k *keeping) changed() map[string]bool {
+	out := map[string]bool{}
+	for path, was := range k.looked {
+		if now, err := os.Stat(path); err != nil || now.Size() != was.Size() || !now.ModTime().Equal(was.ModTime()) || !os.SameFile(now, was) {
+			out[k.files[path]] = true
+		}
+	}
+	return out
 }
 
 // load finds the wanted FILEs among those that earlier runs have kept.
@@ -340,12 +367,12 @@ func (k *keeping) load(wanted map[string]bool) error {
 	return nil
 }
 
-// complete reports whether all parts are there, with their sizes. Their checksums are verified when
-// they are read.
+// complete reports whether all parts are there, as they were written.
 func complete(dir string, parts []files.Part) bool {
 	return !slices.ContainsFunc(parts, func(p files.Part) bool {
-		info, err := os.Stat(filepath.Join(dir, p.Name))
-		return err != nil || info.Size() != p.Bytes
+		h := xxh3.New()
+		info, err := hashFile(h, filepath.Join(dir, p.Name))
+		return err != nil || info.Size() != p.Bytes || fmt.Sprintf("%016x", h.Sum64()) != p.XXH3
 	})
 }
 
@@ -355,7 +382,7 @@ func (r *reuse) forget(c *compiled, why string) {
 		*k = keeping{why: why}
 	}
 	for _, n := range c.plan.nodes {
-		n.skip = nil
+		n.skip, n.allKept = nil, false
 	}
 }
 
@@ -547,6 +574,12 @@ func (x *persisted) finish(ctx context.Context, job string, parts [][]byte) erro
 			return nil // a source does not tell from which file a record is
 		}
 		index.Files[f] = append(index.Files[f], p)
+	}
+	for f := range k.changed() {
+		if k.whole {
+			return nil
+		}
+		delete(index.Files, f)
 	}
 	data, err := json.Marshal(index)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/agg"
+	"github.com/layshaft/layshaft/mapreduce/csvio"
+	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
@@ -121,8 +124,140 @@ func TestPersist(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(in, "d.txt"), "five\n")
-	if _, err := shouts.Collect(t.Context(), local, params); err == nil || !strings.Contains(err.Error(), "damaged; remove that directory") {
-		t.Errorf("damaged: %v", err)
+	run("damaged records are made again", 3, "FIVE", "FOUR", "THREW")
+	run("and kept", 0, "FIVE", "FOUR", "THREW")
+}
+
+// TestPersistRelative names a directory by a relative path.
+func TestPersistRelative(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("in", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	local := mapreduce.Local{State: "state", Slots: 2, Memory: 16 << 20, Reporting: mapreduce.Reporting{Err: io.Discard}}
+	for n, calls := range []int64{1, 1, 0} {
+		if n < 2 {
+			writeFile(t, filepath.Join("in", fmt.Sprint(n)), "x\n")
+		}
+		mapped.Store(0)
+		if _, err := shouts.Collect(t.Context(), local, persistParams{Dir: "in"}); err != nil || mapped.Load() != calls {
+			t.Errorf("run %d: %d calls, want %d; %v", n, mapped.Load(), calls, err)
+		}
+	}
+}
+
+type persistRow struct {
+	Name string `csv:"name"`
+}
+
+// TestPersistCSV has nothing to read in a later run, or empty files alone.
+func TestPersistCSV(t *testing.T) {
+	names := mapreduce.Define("names", func(p *mapreduce.Plan, in string) mapreduce.Dataset[string] {
+		rows := mapreduce.Map(mapreduce.Read(p, csvio.Rows[persistRow](in)), func(r persistRow) string { return r.Name })
+		return mapreduce.Sort(mapreduce.Persist(rows))
+	})
+	dir, in := t.TempDir(), t.TempDir()
+	local := mapreduce.Local{State: dir, Slots: 2, Memory: 16 << 20, Reporting: mapreduce.Reporting{Err: io.Discard}}
+	writeFile(t, filepath.Join(in, "a.csv"), "name\nann\n")
+	writeFile(t, filepath.Join(in, "b.csv"), "name\nbob\n")
+	for _, step := range []struct {
+		change func() error
+		want   []string
+	}{
+		{nil, []string{"ann", "bob"}},
+		{func() error { return os.Remove(filepath.Join(in, "b.csv")) }, []string{"ann"}},
+		{func() error { return os.WriteFile(filepath.Join(in, "c.csv"), nil, 0o600) }, []string{"ann"}},
+	} {
+		if step.change != nil {
+			if err := step.change(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := names.Collect(t.Context(), local, in); err != nil || !slices.Equal(got, step.want) {
+			t.Errorf("%q, %v; want %q", got, err, step.want)
+		}
+	}
+}
+
+// TestPersistMapTask has a step whose records come from several files.
+func TestPersistMapTask(t *testing.T) {
+	joined := mapreduce.Define("joined", func(p *mapreduce.Plan, in string) mapreduce.Dataset[string] {
+		d := mapreduce.MapTask(mapreduce.Read(p, textio.Lines(in)), func(_ context.Context, _ mapreduce.Task, emit func(string)) (func(string) error, func() error) {
+			var all []string
+			return func(l string) error { all = append(all, l); return nil }, func() error {
+				for _, l := range all {
+					emit(l)
+				}
+				return nil
+			}
+		})
+		return mapreduce.Sort(mapreduce.Persist(d))
+	})
+	dir, in := t.TempDir(), t.TempDir()
+	local := mapreduce.Local{State: dir, Slots: 1, Memory: 16 << 20, Reporting: mapreduce.Reporting{Err: io.Discard}}
+	writeFile(t, filepath.Join(in, "b.txt"), "b1\n")
+	for _, a := range []string{"a1", "a2"} {
+		writeFile(t, filepath.Join(in, "a.txt"), a+"\n")
+		if got, err := joined.Collect(t.Context(), local, in); err != nil || !slices.Equal(got, []string{a, "b1"}) {
+			t.Errorf("%q, %v; want %s and b1", got, err, a)
+		}
+	}
+}
+
+// TestPersistInLoop runs a plan several times in one process, with a variable behind Persist.
+func TestPersistInLoop(t *testing.T) {
+	round := 0
+	loop := mapreduce.Define("loop", func(p *mapreduce.Plan, in string) mapreduce.Dataset[int] {
+		kept := mapreduce.Persist(mapreduce.Read(p, textio.Lines(in)))
+		return mapreduce.Map(kept, func(string) int { return round })
+	})
+	dir, in := t.TempDir(), t.TempDir()
+	writeFile(t, filepath.Join(in, "a.txt"), "a\n")
+	for round = 1; round <= 4; round++ {
+		got, err := loop.Collect(t.Context(), mapreduce.Local{State: dir, Reporting: mapreduce.Reporting{Err: io.Discard}}, in)
+		if err != nil || !slices.Equal(got, []int{round}) {
+			t.Errorf("round %d: %v, %v", round, got, err)
+		}
+	}
+}
+
+// TestPersistUnknownInput has a source of which nothing tells whether it has changed.
+func TestPersistUnknownInput(t *testing.T) {
+	n := 0
+	counted := mapreduce.Define("counted", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int] {
+		return mapreduce.Persist(mapreduce.Read(p, memio.Seq(func() iter.Seq[int] { return slices.Values([]int{n}) })))
+	})
+	dir := t.TempDir()
+	for n = 1; n <= 3; n++ {
+		got, err := counted.Collect(t.Context(), mapreduce.Local{State: dir, Reporting: mapreduce.Reporting{Err: io.Discard}}, mapreduce.None{})
+		if err != nil || !slices.Equal(got, []int{n}) {
+			t.Errorf("%v, %v; want %d", got, err, n)
+		}
+	}
+}
+
+// TestPersistChanging changes a file after its content was read to name it, and back afterwards.
+func TestPersistChanging(t *testing.T) {
+	dir, in := t.TempDir(), t.TempDir()
+	path := filepath.Join(in, "a.txt")
+	writeFile(t, path, "old\n")
+	change := false
+	def := mapreduce.Define("changing", func(p *mapreduce.Plan, in string) mapreduce.Dataset[string] {
+		return mapreduce.Persist(mapreduce.Map(mapreduce.Read(p, textio.Lines(in)), func(l string) string {
+			if change {
+				writeFile(t, path, "newer\n")
+				return "made while it changed"
+			}
+			return l
+		}))
+	})
+	local := mapreduce.Local{State: dir, Reporting: mapreduce.Reporting{Err: io.Discard}}
+	change = true
+	_, _ = def.Collect(t.Context(), local, in) // it may fail
+	change = false
+	writeFile(t, path, "old\n")
+	if got, err := def.Collect(t.Context(), local, in); err != nil || !slices.Equal(got, []string{"old"}) {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

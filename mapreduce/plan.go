@@ -76,7 +76,9 @@ type node struct {
 	side  *sideRole // the broadcast input of a fuse node, its input number 1
 	union bool
 	skip  func(path string) bool // files that a source leaves out; see Persist
-	holds bool                   // a fuse node that may hold memory until the end of the task
+	// allKept means that a source leaves out everything.
+	allKept bool
+	holds   bool // a fuse node that may hold memory until the end of the task
 
 	tee func(nexts []any) any // joins several func(*T) into one
 }
@@ -248,6 +250,9 @@ func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
 	n.useBudget(s)
 	n.read = &readRole{source: s,
 		splits: func(target int64) ([]job.Split, error) {
+			if n.allKept {
+				return nil, nil
+			}
 			return guardedSplits(s, files.Skip(p.context(), n.skip), target)
 		},
 		input: func() ([]job.Split, error) { return guardedSplits(s, filesys.IgnoreHolders(p.context()), 1<<62) },

@@ -165,6 +165,12 @@ func Observe(ctx context.Context, f func([]File)) context.Context {
 	return context.WithValue(ctx, observeKey{}, f)
 }
 
+// Skips reports whether Expand leaves out files with this context.
+func Skips(ctx context.Context) bool {
+	skip, _ := ctx.Value(skipKey{}).(func(string) bool)
+	return skip != nil
+}
+
 type skipKey struct{}
 
 // Skip returns a context with which Expand leaves out the files for which f returns true; nil

@@ -274,6 +274,9 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 		use[whole.Path] = n
 	}
 	if len(distinct) == 0 && !s.noHeader {
+		if files.Skips(ctx) { // others have a header
+			return nil, nil
+		}
 		return nil, errNoHeader(fs)
 	}
 	splits, err := files.SplitsAt(ctx, fs, target, cuts)
