@@ -109,13 +109,14 @@ type reuse struct{ by map[int]*keeping } // by the number of the node fresh
 
 // keeping is what one run uses and keeps at one Persist.
 type keeping struct {
-	dir    string                 // of the key; empty if nothing is kept
-	why    string                 // the reason then
-	whole  bool                   // all records are kept together
-	drop   bool                   // all records are kept, so those of the steps before are not needed
-	files  map[string]string      // FILE by path, in all spellings
-	looked map[string]fs.FileInfo // local files as they were when their content was read
-	fresh  []string               // FILEs whose records this run makes
+	dir   string            // of the key; empty if nothing is kept
+	why   string            // the reason then
+	whole bool              // all records are kept together
+	drop  bool              // all records are kept, so those of the steps before are not needed
+	files map[string]string // FILE by path, in all spellings
+	// looked has the local files as they were when their content was read.
+	looked map[string]fs.FileInfo
+	fresh  []string // FILEs whose records this run makes
 	stored map[string][]files.Part
 	at     map[string]string // directory of stored parts, by FILE
 }
