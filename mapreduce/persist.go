@@ -56,7 +56,8 @@ import (
 // The records come in another order when some are kept, as those of a Union. Counters count the
 // records of this run. Nothing is kept without State, on a cluster, in plans that set bad records
 // aside, for sources such as memio.Seq whose splits do not tell their content, and where a dataset
-// before Persist is used elsewhere, too; Local.Explain prints the reason. The directory persist of State grows with every change; it can be removed.
+// before Persist is used elsewhere, too; Local.Explain prints the reason. The directory persist of
+// State grows with every change; it can be removed.
 func Persist[T any](d Dataset[T], opts ...Option) Dataset[T] {
 	p := planOf(d.n)
 	fresh := newNode[T](p, "Persist", opts, d.n)
