@@ -78,15 +78,16 @@ func FolderSink[T any](s Sink, name string, value func(T) string) Sink {
 	return s.place()
 }
 
-// JoinSink returns a copy of s whose files are joined by join instead of one after the other.
-func JoinSink(s Sink, join Joiner) Sink {
+// JoinSink returns a copy of s whose files are joined by join instead of one after the other. count
+// counts the records of a joined file.
+func JoinSink(s Sink, join Joiner, count Counter) Sink {
 	switch o := s.out.(type) {
 	case *Dir:
 		out := *o
 		out.join, s.out = join, &out
 	case *One:
 		out := *o
-		out.join, s.out = join, &out
+		out.join, out.count, s.out = join, count, &out
 	}
 	return s
 }
@@ -357,6 +358,9 @@ func joinedName(i int) string { return fmt.Sprintf("joined-%05d", i) }
 
 // A Joiner writes the content of several files to w as one file.
 type Joiner func(w io.Writer, files []JoinFile) error
+
+// A Counter returns the number of records of a file of size bytes.
+type Counter func(f io.ReaderAt, size int64) (int64, error)
 
 // JoinFile is a file to join.
 type JoinFile struct {

@@ -19,7 +19,8 @@ type One struct {
 	// finished job.
 	NoSync bool
 
-	join Joiner // nil joins bytes
+	join  Joiner  // nil joins bytes
+	count Counter // of files that join made
 }
 
 // String returns the path.
@@ -98,7 +99,7 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	if _, err := fsys.Stat(ctx, temp); errors.Is(err, fs.ErrNotExist) && total > 0 {
 		// Either an earlier Finish removed the directory, or the parts are elsewhere.
-		if fi, err := fsys.Stat(ctx, o.Path); err != nil || o.join == nil && fi.Size != total {
+		if !o.isWhole(ctx, fsys, list, total) {
 			return fmt.Errorf("the parts of %s are gone (%s): if it was removed, run the job again; if workers wrote it, every one must see the same directory: use a shared file system, a dataset or an object store, or run embedded", o.Path, temp)
 		}
 		return nil
@@ -132,6 +133,25 @@ func (o *One) Finish(ctx context.Context, job string, parts [][]byte) error {
 	}
 	step("remove temporary directory")
 	return o.Abandon(ctx, job)
+}
+
+// isWhole reports whether the file can be the result of an earlier Finish of list. total is the sum
+// of the bytes of list.
+func (o *One) isWhole(ctx context.Context, fsys filesys.FS, list []Part, total int64) bool {
+	fi, err := fsys.Stat(ctx, o.Path)
+	if err != nil || o.join == nil {
+		return err == nil && fi.Size == total
+	}
+	f, err := fsys.Open(ctx, o.Path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	n, err := o.count(f, fi.Size)
+	for _, p := range list {
+		n -= p.Records
+	}
+	return err == nil && n == 0
 }
 
 // Published reports whether the file exists and was not modified after ended, the time when the job

@@ -59,6 +59,18 @@ func (s Sink[T]) join(w io.Writer, all []files.JoinFile) error {
 	return j.end()
 }
 
+// countRows is the files.Counter of Parquet files.
+func countRows(f io.ReaderAt, size int64) (n int64, err error) {
+	err = parquetfile.Recover("the file", func() error {
+		file, err := parquet.OpenFile(f, size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
+		if err == nil {
+			n = file.NumRows()
+		}
+		return err
+	})
+	return n, err
+}
+
 func (j *joining) write(b []byte) error {
 	n, err := j.w.Write(b)
 	j.offset += int64(n)

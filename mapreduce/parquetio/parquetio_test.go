@@ -576,3 +576,43 @@ func TestRewrittenFileIsAnotherInput(t *testing.T) {
 		t.Errorf("both inputs are %s", after)
 	}
 }
+
+// An older file does not pass as the result of a job whose parts are elsewhere. The result of the
+// job does, when Finish is repeated.
+func TestFinishPartsElsewhere(t *testing.T) {
+	ctx, here, there := context.Background(), filepath.Join(t.TempDir(), "f"), filepath.Join(t.TempDir(), "f")
+	type row struct{ N int }
+	open := func(path, job string, rows ...row) [][]byte {
+		t.Helper()
+		w, err := parquetio.WriteFile[row](path).Open(ctx, mapreduce.SinkTask{Job: job, Of: 1, Attempt: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if err := w.Write(&r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		part, err := w.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return [][]byte{part}
+	}
+	sink := parquetio.WriteFile[row](here)
+	old := open(here, "old", row{1}, row{2}, row{3})
+	for range 2 {
+		if err := sink.Finish(ctx, "old", old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sink.Finish(ctx, "new", open(there, "new", row{4})); err == nil || !strings.Contains(err.Error(), "shared file system") {
+		t.Errorf("Finish without the parts: %v", err)
+	}
+	if err := os.WriteFile(here, []byte("no Parquet"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Finish(ctx, "old", old); err == nil || !strings.Contains(err.Error(), "shared file system") {
+		t.Errorf("Finish over a foreign file: %v", err)
+	}
+}

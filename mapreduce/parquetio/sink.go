@@ -59,7 +59,7 @@ func newSink[T any](s files.Sink) Sink[T] {
 
 // joined gives the output the options that matter to joined files.
 func (s Sink[T]) joined() Sink[T] {
-	s.sink = files.JoinSink(s.sink, s.join)
+	s.sink = files.JoinSink(s.sink, s.join, countRows)
 	return s
 }
 
