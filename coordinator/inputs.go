@@ -93,12 +93,17 @@ func (c *Coordinator) forgetInputs(id job.ID) {
 	c.inputs.forget(id)
 }
 
-// noteJobEnd decides which outputs stay after the end of a job.
+// noteJobEnd decides which outputs stay after the end of a job. A job that did not fail is
+// forgotten.
 func (c *Coordinator) noteJobEnd(e *sched.JobEnded) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.inputs.failed[e.Job]
-	if f == nil || e.Outcome != report.JobFailed {
+	if f == nil {
+		return
+	}
+	if e.Outcome != report.JobFailed {
+		c.inputs.forget(e.Job)
 		return
 	}
 	f.keep, f.until = map[job.Producer]bool{}, time.Now().Add(c.cfg.KeepFailed)
@@ -187,7 +192,7 @@ func (c *Coordinator) Input(a job.Attempt) (job.Launch, error) {
 	}
 	why := "it is not complete yet"
 	if st, _ := c.core.Status(a.Job); st.Outcome != report.JobRunning {
-		why = fmt.Sprintf("the job is %s; of an ended job, only inputs of failed attempts stay, for %v (-keep-failed of the coordinator) and until the coordinator restarts; run the job again", st.Outcome, c.cfg.KeepFailed)
+		why = fmt.Sprintf("the job is %s; only a failed job keeps the inputs of its failed attempts, for %v (-keep-failed of the coordinator) and until the coordinator restarts; run the job again", st.Outcome, c.cfg.KeepFailed)
 	}
 	return job.Launch{}, fmt.Errorf("the input of task %s of job %s cannot be read: %s", t, a.Job, why)
 }
