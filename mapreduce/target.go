@@ -61,7 +61,7 @@ type Local struct {
 	Verify bool
 	// Web is an address, HOST:PORT, at which the run serves the page of the job until it ends. Port
 	// 0 takes a free one, which is printed to Err. Everybody who reaches the address may read the
-	// page, so choose one of this machine. Empty means none.
+	// page; without a host it is 127.0.0.1. Empty means none.
 	Web string
 	// Profile is a directory for profiles of this process during the run: cpu.pprof and one
 	// stage-N.pprof for each stage, with the labels job, stage, task and attempt; heap.pprof, taken

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/page"
@@ -23,11 +24,18 @@ func (t *settings) listenWeb() (net.Listener, error) {
 	if t.Web == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", t.Web)
+	address := t.Web
+	if strings.HasPrefix(address, ":") {
+		address = "127.0.0.1" + address
+	}
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("web %s: %w; choose another address for the page of the job", t.Web, err)
 	}
 	fmt.Fprintf(t.Err, "layshaft: the page of the job is at http://%s/\n", l.Addr())
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		fmt.Fprintf(t.Err, "layshaft: everyone who reaches %s can read the page; it shows parameters and keys of records\n", l.Addr())
+	}
 	return l, nil
 }
 

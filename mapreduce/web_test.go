@@ -48,13 +48,16 @@ func TestWeb(t *testing.T) {
 			return w, nil
 		})
 	})
-	for _, err := range plan.Run(t.Context(), mapreduce.Local{Web: "127.0.0.1:0", Reporting: mapreduce.Reporting{Err: &out}}, []string{"a"}) {
+	for _, err := range plan.Run(t.Context(), mapreduce.Local{Web: ":0", Reporting: mapreduce.Reporting{Err: &out}}, []string{"a"}) {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := <-asked; err != nil {
 		t.Error(err)
+	}
+	if !strings.Contains(out.String(), "http://127.0.0.1:") || strings.Contains(out.String(), "everyone") {
+		t.Errorf("without a host, the page is for this machine only: %s", &out)
 	}
 	if _, _, _, err := get(""); err == nil {
 		t.Error("the page is served after the end of the run")

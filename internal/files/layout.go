@@ -41,7 +41,7 @@ func (l layout) check(out Output) error {
 		return errors.New("a single file has neither FileSize nor Folder; write to a directory")
 	}
 	if l.size < 0 {
-		return fmt.Errorf("FileSize %d is negative; give a number of bytes, such as 128<<20", l.size)
+		return errors.New("FileSize must be positive: give a number of bytes, such as 128<<20")
 	}
 	for i, name := range l.folders {
 		switch {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -131,5 +132,19 @@ func TestWaited(t *testing.T) {
 	}
 	if h := q.WaitDurations(Low); h.N != 1 || h.Sum > 2*time.Second {
 		t.Errorf("low: waited %d times, %v; want once, not the delay", h.N, h.Sum)
+	}
+}
+
+// The programs of schedules have a command of their own.
+func TestWaitReasonOfProgram(t *testing.T) {
+	q := New(Config{})
+	var id ID
+	for _, c := range q.Step(time.Unix(1e9, 0), &Submit{Function: "program/nightly"}) {
+		if c.Op == Accepted {
+			id = c.Task
+		}
+	}
+	if got, want := q.WaitReason(id), "layshaft schedule work -program nightly=FILE"; !strings.Contains(got, want) {
+		t.Errorf("task %d: %q, want %q in it", id, got, want)
 	}
 }

@@ -90,6 +90,8 @@ func (q *Queue) startReason(i int32, f *function) string {
 	switch {
 	case l.Paused:
 		return fmt.Sprintf("function %s is paused: layshaft task resume %s", name, name)
+	case f.workerCount == 0 && strings.HasPrefix(f.name, "program/"): // of a schedule
+		return fmt.Sprintf("no process runs program %s; start one: layshaft schedule work -program %s=FILE", quote(f.name[8:]), quote(f.name[8:]))
 	case f.workerCount == 0:
 		return fmt.Sprintf("no worker can run function %s; start one, such as: layshaft task work -function %s -- COMMAND", name, name)
 	}
