@@ -172,6 +172,7 @@ type encoded[T any] struct {
 	w    *Writer
 	enc  Encoder[T]
 	used int64 // number of the last record, over all files of the attempt
+	has  int64 // bytes that enc held after the last record
 }
 
 func newEncoded[T any](w *Writer, start func(w *Writer) (Encoder[T], error)) (*encoded[T], error) {
@@ -225,6 +226,7 @@ type parts[T any] struct {
 	last  *encoded[T] // of folder at
 	at    string
 	n     int64
+	held  int64    // by the encoders of open
 	done  [][]byte // parts of the complete files
 	buf   []byte
 }
@@ -256,18 +258,21 @@ func (p *parts[T]) Write(v *T) error {
 	if err := e.enc.Write(v); err != nil {
 		return err
 	}
+	p.note(e)
 	// Records and not time decide, so that all attempts write the same files.
-	if e.w.Records%64 != 0 && p.size > 1<<20 {
-		return nil
-	}
-	held := e.held()
-	if p.size > 0 && e.w.size()+held >= p.size {
+	if p.size > 0 && (p.size <= 1<<20 || e.w.Records%64 == 0) && e.w.size()+e.has >= p.size {
 		return p.end(p.at)
 	}
-	if p.limit > 0 && held > 0 {
+	if p.limit > 0 && p.held > p.limit {
 		return p.relieve()
 	}
 	return nil
+}
+
+// note updates what the encoder of e holds.
+func (p *parts[T]) note(e *encoded[T]) {
+	now := e.held()
+	p.held, e.has = p.held+now-e.has, now
 }
 
 // turn makes the file of a folder the current one.
@@ -296,28 +301,27 @@ func (p *parts[T]) turn(folder string) error {
 	return nil
 }
 
-// relieve flushes the encoder that holds most, if all together hold too much.
+// relieve flushes the encoder that holds most.
 func (p *parts[T]) relieve() error {
-	var all int64
 	var most *encoded[T]
 	for _, folder := range slices.Sorted(maps.Keys(p.open)) {
-		e := p.open[folder]
-		if all += e.held(); most == nil || e.held() > most.held() {
+		if e := p.open[folder]; most == nil || e.has > most.has {
 			most = e
 		}
 	}
-	if all <= p.limit {
-		return nil
-	}
-	return most.enc.(Holder).Flush()
+	err := most.enc.(Holder).Flush()
+	p.note(most)
+	return err
 }
 
 // end completes the file of a folder.
 func (p *parts[T]) end(folder string) error {
-	part, err := p.open[folder].Close()
+	e := p.open[folder]
+	part, err := e.Close()
 	if err != nil {
 		return err
 	}
+	p.held -= e.has
 	delete(p.open, folder)
 	if p.done = append(p.done, part); p.at == folder {
 		p.last = nil

@@ -247,3 +247,60 @@ func TestFoldersOfOtherEncodings(t *testing.T) {
 		}
 	}
 }
+
+// holder is an Encoder that holds all records until Flush.
+type holder struct {
+	w    *Writer
+	held int64
+	all  *int64 // held by all
+	most *int64 // of all
+}
+
+func (h *holder) Write(v *string) error {
+	h.w.Records++
+	h.held += int64(len(*v))
+	*h.all += int64(len(*v))
+	*h.most = max(*h.most, *h.all)
+	return nil
+}
+
+func (h *holder) Held() int64 { return h.held }
+
+func (h *holder) Flush() error {
+	*h.all, h.held = *h.all-h.held, 0
+	return nil
+}
+
+func (h *holder) End() error { return h.Flush() }
+
+// TestMemoryOfFolders writes large records to many folders. All encoders together hold at most the
+// limit and one record.
+func TestMemoryOfFolders(t *testing.T) {
+	const limit = 100_000
+	for _, size := range []int64{0, 1000, 64 << 20} {
+		s := FolderSink(lineSink(t.TempDir(), Plain), "k", func(l string) string { return l[:1] })
+		if size > 0 {
+			s = SizeSink(s, size)
+		}
+		var all, most int64
+		w, err := OpenEncoded(context.Background(), s, Task{Job: "j", Of: 1, Attempt: 1}, limit, func(w *Writer) (Encoder[string], error) {
+			return &holder{w: w, all: &all, most: &most}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(1, 0))
+		for range 2000 {
+			l := string(rune('a'+rng.IntN(20))) + strings.Repeat("x", rng.IntN(10_000))
+			if err := w.Write(&l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if most > limit+10_000 {
+			t.Errorf("FileSize %d: the encoders hold %d bytes, the limit is %d", size, most, limit)
+		}
+		if _, err := w.Close(); err != nil || all != 0 {
+			t.Errorf("Close: %v; %d bytes are held", err, all)
+		}
+	}
+}
