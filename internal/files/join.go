@@ -94,13 +94,22 @@ func (d *Dir) checkParts(ctx context.Context, fsys filesys.FS, job string, g gro
 // finished output.
 func (d *Dir) joinAll(ctx context.Context, fsys filesys.FS, job string, groups []group) ([]Part, error) {
 	out := make([]Part, len(groups))
-	err := each(len(groups), atOnce(d.Path), func(i int) (err error) {
+	err := each(len(groups), d.joinsAtOnce(), func(i int) (err error) {
 		if out[i] = groups[i].parts[0]; len(groups[i].parts) > 1 {
 			out[i], err = d.joinGroup(ctx, fsys, job, groups[i], joinedName(i))
 		}
 		return err
 	})
 	return out, err
+}
+
+// joinsAtOnce returns how many joins run at once. A Joiner may hold two row groups in memory.
+func (d *Dir) joinsAtOnce() int {
+	n := atOnce(d.Path)
+	if d.join != nil {
+		n = min(n, 2)
+	}
+	return n
 }
 
 // joinGroup joins the parts of a group to a file with a temporary name.

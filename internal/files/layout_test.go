@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -301,6 +302,24 @@ func TestMemoryOfFolders(t *testing.T) {
 		}
 		if _, err := w.Close(); err != nil || all != 0 {
 			t.Errorf("Close: %v; %d bytes are held", err, all)
+		}
+	}
+}
+
+// TestJoinsAtOnce checks that few joins that hold row groups run at once.
+func TestJoinsAtOnce(t *testing.T) {
+	join := func(io.Writer, []JoinFile) error { return nil }
+	for _, c := range []struct {
+		d    Dir
+		want int
+	}{
+		{Dir{Path: "/data/out"}, 1},
+		{Dir{Path: "/data/out", join: join}, 1},
+		{Dir{Path: "s3://bucket/out"}, 16},
+		{Dir{Path: "s3://bucket/out", join: join}, 2},
+	} {
+		if got := c.d.joinsAtOnce(); got != c.want {
+			t.Errorf("%s with join %t: %d joins at once, want %d", c.d.Path, c.d.join != nil, got, c.want)
 		}
 	}
 }
