@@ -45,8 +45,10 @@ func (l layout) check(out Output) error {
 	}
 	for i, name := range l.folders {
 		switch {
-		case name == "" || strings.HasPrefix(name, "."):
-			return fmt.Errorf("a folder is named %q; give it a name that does not begin with a dot, such as year", name)
+		case name == "":
+			return errors.New(`a folder is named ""; give it a name, such as year`)
+		case name[0] == '.' || name[0] == '_':
+			return fmt.Errorf("a folder is named %q, and readers leave out names that begin with . or _; give it another name, such as year", name)
 		case slices.Contains(l.folders[:i], name):
 			return fmt.Errorf("two folders are named %q; give each its own name", name)
 		case l.by[i] == nil:

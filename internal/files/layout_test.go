@@ -188,6 +188,9 @@ func TestLayoutsRefused(t *testing.T) {
 		{SizeSink(one, 10), "a single file"},
 		{FolderSink(one, "year", year), "a single file"},
 		{FolderSink(dir, "", year), "is named"},
+		{FolderSink(dir, ".year", year), "leave out"},
+		{FolderSink(dir, "_year", year), "leave out"},
+		{FolderSink(FolderSink(dir, "year", year), "_month", year), "leave out"},
 		{FolderSink(FolderSink(dir, "year", year), "year", year), "two folders"},
 		{FolderSink[string](dir, "year", nil), "is nil"},
 	} {
