@@ -47,6 +47,9 @@ func (w *Worker) replay(ctx context.Context, file string) error {
 	if h == nil {
 		return fmt.Errorf("this program has no handler for function %q, only for [%s]", r.Function, strings.Join(slices.Sorted(maps.Keys(w.handlers)), ", "))
 	}
+	if err := os.WriteFile(file+report.ReplayTaken, nil, 0o600); err != nil {
+		return err
+	}
 	if h.timeout > 0 {
 		fmt.Fprintf(os.Stderr, "the hard limit of %v does not apply to a replay\n", h.timeout)
 	}

@@ -207,11 +207,21 @@ func (c *taskReplayCmd) replayTask(ctx context.Context) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), report.ReplayEnv+"="+file)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err = cmd.Run()
 	var exit *exec.ExitError
-	if err := cmd.Run(); errors.As(err, &exit) {
-		return fmt.Errorf("%w: the program ended with %s", tasks.ErrFailed, exit)
-	} else if err != nil {
+	if err != nil && !errors.As(err, &exit) {
 		return err
+	}
+	if _, e := os.Stat(file + report.ReplayTaken); e != nil {
+		ended := "successfully"
+		if exit != nil {
+			ended = "with " + exit.String()
+		}
+		name := plain.Text(task.Function)
+		return fmt.Errorf("%w: the program ended %s and did not take the task: it must run a worker of package tasks with a handler of %s; for a command, add before it: layshaft task work -function %s --", tasks.ErrFailed, ended, name, name)
+	}
+	if exit != nil {
+		return fmt.Errorf("%w: the program ended with %s", tasks.ErrFailed, exit)
 	}
 	return nil
 }
