@@ -3,8 +3,8 @@ package report
 // ReplayEnv is the environment variable with the file of a task to replay; see package tasks.
 const ReplayEnv = "LAYSHAFT_REPLAY_TASK"
 
-// ReplayTaken ends the name of an empty file beside the file of ReplayEnv. The program makes it when
-// it has found the handler of the task.
+// ReplayTaken ends the name of an empty file beside the file of ReplayEnv. The program makes it
+// when it has found the handler of the task.
 const ReplayTaken = ".taken"
 
 // Replay is a queued task to run once more in one process, as JSON in the file of ReplayEnv.
