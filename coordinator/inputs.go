@@ -20,6 +20,8 @@ const (
 	maxInputs = 64
 	// maxInputJobs is how many jobs with failed attempts are remembered, the latest ones.
 	maxInputJobs = 1000
+	// maxHeldJobs is how many failed jobs hold outputs on the workers, the latest ones.
+	maxHeldJobs = 4
 )
 
 // inputs are the launches of attempts. Coordinator.mu guards it.
@@ -94,17 +96,25 @@ func (c *Coordinator) forgetInputs(id job.ID) {
 }
 
 // noteJobEnd decides which outputs stay after the end of a job. A job that did not fail is
-// forgotten.
+// forgotten. A job that fails drops what the oldest of several failed jobs holds, because a job may
+// fail again and again.
 func (c *Coordinator) noteJobEnd(e *sched.JobEnded) {
+	for _, p := range c.keepInputs(e) {
+		c.drop(p.Worker, p.Attempt)
+	}
+}
+
+// keepInputs returns the outputs that noteJobEnd drops.
+func (c *Coordinator) keepInputs(e *sched.JobEnded) (drop []job.Producer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.inputs.failed[e.Job]
 	if f == nil {
-		return
+		return nil
 	}
 	if e.Outcome != report.JobFailed {
 		c.inputs.forget(e.Job)
-		return
+		return nil
 	}
 	f.keep, f.until = map[job.Producer]bool{}, time.Now().Add(c.cfg.KeepFailed)
 	for i := range f.launches {
@@ -114,6 +124,28 @@ func (c *Coordinator) noteJobEnd(e *sched.JobEnded) {
 			}
 		}
 	}
+	var oldest *failedInputs
+	holding := 0
+	for _, id := range c.inputs.order {
+		if old := c.inputs.failed[id]; !old.until.IsZero() && len(old.keep) > 0 {
+			if holding++; oldest == nil || old.until.Before(oldest.until) {
+				oldest = old
+			}
+		}
+	}
+	if holding <= maxHeldJobs {
+		return nil
+	}
+	return oldest.release()
+}
+
+// release returns the outputs that were held, and holds no others from now on.
+func (f *failedInputs) release() []job.Producer {
+	drop := f.held
+	// a split is its own input
+	f.launches = slices.DeleteFunc(f.launches, func(l job.Launch) bool { return len(l.Producers) > 0 })
+	f.keep, f.held, f.until = nil, nil, time.Time{}
+	return drop
 }
 
 // keepInput returns the outputs of a release that are dropped now.
@@ -148,10 +180,7 @@ func (c *Coordinator) dropKept(now time.Time) (next time.Time) {
 				next = f.until
 			}
 		default:
-			drop = append(drop, f.held...)
-			// a split is its own input
-			f.launches = slices.DeleteFunc(f.launches, func(l job.Launch) bool { return len(l.Producers) > 0 })
-			f.keep, f.held, f.until = nil, nil, time.Time{}
+			drop = append(drop, f.release()...)
 		}
 	}
 	c.mu.Unlock()

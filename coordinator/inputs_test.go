@@ -1,6 +1,7 @@
 package coordinator_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -65,4 +66,45 @@ func TestInputs(t *testing.T) {
 			time.Sleep(5 * time.Second)
 		})
 	}
+}
+
+// TestInputsOfManyJobs fails a job again and again. Only the latest four hold outputs.
+func TestInputsOfManyJobs(t *testing.T) {
+	coordtest.Bubble(t, func(t *testing.T) {
+		c, stop := coordtest.Start(t, coordinator.Config{KeepFailed: time.Hour})
+		w := coordtest.NewWorker("w1")
+		w.Fail = func(a job.Attempt) *job.Failure {
+			if a.Task.Stage == 0 {
+				return nil
+			}
+			return &job.Failure{Kind: job.Fatal, Message: "boom"}
+		}
+		w.Join(t, c, 2)
+		go w.Beat()
+		for i := range 7 {
+			spec := coordtest.TwoStages(5, 1)
+			spec.ID = job.ID(fmt.Sprint("j", i))
+			coordtest.Submit(t, c, spec)
+			if err := c.Wait(t.Context(), spec.ID); err == nil {
+				t.Fatal("the job is done, want a failure")
+			}
+			synctest.Wait()
+			if got, want := w.Outputs(), 5*min(i+1, 4); got != want {
+				t.Errorf("after %d jobs, the worker holds %d outputs, want %d", i+1, got, want)
+			}
+			time.Sleep(time.Second)
+		}
+		for i := range 7 {
+			l, err := c.Input(job.Attempt{Job: job.ID(fmt.Sprint("j", i)), Task: job.Task{Stage: 1}})
+			if ok := err == nil && len(l.Producers) > 0; ok != (i >= 3) {
+				t.Errorf("input of job %d: %v", i, err)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		if n := w.Outputs(); n != 0 {
+			t.Errorf("the worker holds %d outputs after KeepFailed", n)
+		}
+		stop()
+		time.Sleep(5 * time.Second)
+	})
 }
