@@ -21,7 +21,7 @@ import grpc
 import layshaft
 import layshaft.blocking
 from layshaft.connection import Cluster
-from layshaft.errors import is_retryable
+from layshaft.errors import from_status, is_retryable
 
 HERE = pathlib.Path(__file__).parent
 BIN = os.environ.get("LAYSHAFT_BIN", "layshaft")
@@ -394,6 +394,19 @@ class TestErrors(unittest.TestCase):
             ("Peer name localhost is not in peer certificate", False),
         ):
             self.assertEqual(is_retryable(_Status(text)), want, text)
+
+    def test_other_name(self) -> None:
+        """The error says what to do when the coordinator's certificate has another name."""
+        for text, want in (
+            ("Custom verification check failed with error: UNAUTHENTICATED: Hostname Verification Check failed.", True),
+            ("Peer name coordinator.layshaft is not in peer certificate", True),
+            ("last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused", False),
+        ):
+            error = from_status(_Status(text))
+            self.assertIsInstance(error, layshaft.UnavailableError)
+            self.assertTrue(str(error).startswith(text), error)
+            for way in ("layshaft cert issue", "server_name", "LAYSHAFT_TLS_SERVER_NAME"):
+                self.assertEqual(way in str(error), want, error)
 
 
 class TestTLS(Base):

@@ -88,10 +88,18 @@ _BY_CODE: dict[grpc.StatusCode, type[LayshaftError]] = {
 }
 
 
+_OTHER_NAME = (
+    "; the coordinator's certificate has another name: issue it again with layshaft cert issue, or set server_name or LAYSHAFT_TLS_SERVER_NAME to its name"
+)
+
+
 def from_status(error: grpc.RpcError) -> LayshaftError:
     """Returns the error of this package for a gRPC status."""
     kind = _BY_CODE.get(error.code(), LayshaftError)
-    return kind(error.details() or error.code().name)
+    text = error.details() or error.code().name
+    if any(words in text.lower() for words in ("hostname verification", "peer name")):
+        text += _OTHER_NAME
+    return kind(text)
 
 
 def is_distrust(error: grpc.RpcError) -> bool:
