@@ -30,6 +30,7 @@ type Conn struct {
 	cc        *grpc.ClientConn
 	client    runnerv1.RunnerServiceClient
 	tolerates bool // set by Load
+	replays   bool // set by Load
 }
 
 // NewConn makes a Conn of a connection from the child. Close closes it.
@@ -70,12 +71,16 @@ func (c *Conn) Load(ctx context.Context, spec *job.Spec) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
-	c.tolerates = resp.GetToleratesBadRecords()
+	c.tolerates, c.replays = resp.GetToleratesBadRecords(), resp.GetReplays()
 	return failureFrom(resp.GetFailure())
 }
 
 // Tolerates reports whether the job continues without bad records. It is known after Load.
 func (c *Conn) Tolerates() bool { return c.tolerates }
+
+// Replays reports whether the sinks of the child write nothing; see ReplayEnv. It is known after
+// Load. A program with an older library does not know ReplayEnv, and answers false.
+func (c *Conn) Replays() bool { return c.replays }
 
 // Call describes one attempt for the child to run.
 type Call struct {

@@ -49,9 +49,9 @@ func Serve(address string, build Build) error {
 	}
 	defer stacksOnQuit()()
 	if os.Getenv(ReplayEnv) != "" {
-		return serve(conn, build, nil)
+		return serve(conn, &server{build: build, replays: true})
 	}
-	return serve(conn, build, tagOutput())
+	return serve(conn, &server{build: build, tags: tagOutput()})
 }
 
 // StuckMark is printed by the child before the stacks of its attempts, when the worker sends
@@ -83,14 +83,15 @@ func stacksOnQuit() (stop func()) {
 	}
 }
 
-// serve runs attempts for the worker at conn. It writes tags of attempts to tags, if it is not nil.
-func serve(conn net.Conn, build Build, tags io.Writer) error {
+// serve runs attempts for the worker at conn. s has its configuration.
+func serve(conn net.Conn, s *server) error {
 	one := &oneConn{Conn: conn, closed: make(chan struct{})}
 	gs := grpc.NewServer(grpc.ForceServerCodecV2(codec{}), grpc.StaticStreamWindowSize(perSlot), grpc.StaticConnWindowSize(math.MaxInt32),
 		grpc.ReadBufferSize(batch), grpc.WriteBufferSize(batch), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(1<<16))
 	ctx, cancel := context.WithCancelCause(context.Background())
-	runnerv1.RegisterRunnerServiceServer(gs, &server{ctx: ctx, build: build, tags: tags, programs: make(map[int]*job.Program)})
+	s.ctx, s.programs = ctx, make(map[int]*job.Program)
+	runnerv1.RegisterRunnerServiceServer(gs, s)
 	err := gs.Serve(one)
 	cancel(errors.New("the worker is gone"))
 	gs.Stop()
@@ -127,9 +128,10 @@ func (c *oneConn) Close() error {
 // server runs the attempts of one job.
 type server struct {
 	runnerv1.UnimplementedRunnerServiceServer
-	ctx   context.Context
-	build Build
-	tags  io.Writer // nil means no tags
+	ctx     context.Context
+	build   Build
+	tags    io.Writer // gets tags of attempts; nil means no tags
+	replays bool      // runs attempts for a person; see ReplayEnv
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -159,7 +161,7 @@ func (s *server) Load(_ context.Context, req *runnerv1.LoadRequest) (*runnerv1.L
 		return &runnerv1.LoadResponse{Failure: wire.FailureToProto(failureOf(err))}, nil
 	}
 	s.giveBack(0, p)
-	return &runnerv1.LoadResponse{ToleratesBadRecords: p.Tolerates}, nil
+	return &runnerv1.LoadResponse{ToleratesBadRecords: p.Tolerates, Replays: s.replays}, nil
 }
 
 // take returns the program of a slot for one attempt.

@@ -86,6 +86,9 @@ func (f *Foreground) serve(nc net.Conn, attempt func(p *job.Program) error) erro
 	if err := conn.Load(context.Background(), f.Spec); err != nil {
 		return err
 	}
+	if !conn.Replays() {
+		return fmt.Errorf("program %s does not know replays, so its sinks would write: build it with this version of Layshaft, and let it keep the variable %s", f.Command[0], child.ReplayEnv)
+	}
 	p := &job.Program{Tolerates: conn.Tolerates()}
 	for range f.Spec.Stages {
 		p.Stages = append(p.Stages, func(ctx context.Context, run *job.Run) error { return f.stage(ctx, conn, run) })

@@ -96,8 +96,10 @@ type LoadResponse struct {
 	Failure *v1.Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
 	// tolerates_bad_records means that the plan sets bad records aside and continues without them.
 	ToleratesBadRecords bool `protobuf:"varint,2,opt,name=tolerates_bad_records,json=toleratesBadRecords,proto3" json:"tolerates_bad_records,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// replays means that the child runs attempts for a person, and its sinks write nothing.
+	Replays       bool `protobuf:"varint,3,opt,name=replays,proto3" json:"replays,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoadResponse) Reset() {
@@ -140,6 +142,13 @@ func (x *LoadResponse) GetFailure() *v1.Failure {
 func (x *LoadResponse) GetToleratesBadRecords() bool {
 	if x != nil {
 		return x.ToleratesBadRecords
+	}
+	return false
+}
+
+func (x *LoadResponse) GetReplays() bool {
+	if x != nil {
+		return x.Replays
 	}
 	return false
 }
@@ -1452,10 +1461,11 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x1flayshaft/runner/v1/runner.proto\x12\x12layshaft.runner.v1\x1a\x15layshaft/v1/job.proto\"P\n" +
 	"\vLoadRequest\x12%\n" +
 	"\x04spec\x18\x01 \x01(\v2\x11.layshaft.v1.SpecR\x04spec\x12\x1a\n" +
-	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\"r\n" +
+	"\bprotocol\x18\x02 \x01(\x05R\bprotocol\"\x8c\x01\n" +
 	"\fLoadResponse\x12.\n" +
 	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x122\n" +
-	"\x15tolerates_bad_records\x18\x02 \x01(\bR\x13toleratesBadRecords\"\xbb\x02\n" +
+	"\x15tolerates_bad_records\x18\x02 \x01(\bR\x13toleratesBadRecords\x12\x18\n" +
+	"\areplays\x18\x03 \x01(\bR\areplays\"\xbb\x02\n" +
 	"\n" +
 	"RunRequest\x128\n" +
 	"\x05start\x18\x01 \x01(\v2 .layshaft.runner.v1.StartAttemptH\x00R\x05start\x124\n" +
