@@ -218,7 +218,7 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 	if err != nil {
 		return err
 	}
-	if err := d.syncFolders(ctx, fsys, list); err != nil {
+	if err := d.syncFolders(ctx, fsys, final.Parts); err != nil {
 		return err
 	}
 	for _, name := range stale {

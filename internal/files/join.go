@@ -138,18 +138,19 @@ func (d *Dir) joinGroup(ctx context.Context, fsys filesys.FS, job string, g grou
 	return p, nil
 }
 
-// eachFolder calls f for the folders of parts below the directory, outermost first.
+// eachFolder calls f for the folders of parts below the directory, outermost first, and for each
+// host of a folder.
 func (d *Dir) eachFolder(list []Part, f func(dir string) error) error {
 	seen := map[string]bool{}
 	for _, p := range list {
 		parts := strings.Split(p.Name, "/")
 		for i := 1; i < len(parts); i++ {
-			folder := strings.Join(parts[:i], "/")
+			folder := filesys.OnHost(filesys.Join(d.Path, strings.Join(parts[:i], "/")), p.Host)
 			if seen[folder] {
 				continue
 			}
 			seen[folder] = true
-			if err := f(filesys.OnHost(filesys.Join(d.Path, folder), p.Host)); err != nil {
+			if err := f(folder); err != nil {
 				return err
 			}
 		}
@@ -157,9 +158,10 @@ func (d *Dir) eachFolder(list []Part, f func(dir string) error) error {
 	return nil
 }
 
-// makeFolders makes the folders of parts.
+// makeFolders makes the folders of parts. A host that is absent may be back under another name; see
+// moveIn.
 func (d *Dir) makeFolders(ctx context.Context, fsys filesys.FS, list []Part) error {
-	return d.eachFolder(list, func(dir string) error { return makeDirs(ctx, fsys, dir, d.NoSync) })
+	return d.eachFolder(list, func(dir string) error { return ignoreGone(makeDirs(ctx, fsys, dir, d.NoSync)) })
 }
 
 // syncFolders makes the names of parts in their folders durable. The directory itself is synced

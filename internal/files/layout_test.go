@@ -326,3 +326,17 @@ func TestJoinsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestEachFolder checks that a folder on two hosts comes once for each.
+func TestEachFolder(t *testing.T) {
+	d := &Dir{Path: "dataset://d/x"}
+	var got []string
+	err := d.eachFolder([]Part{{Name: "a/b/1", Host: "w1"}, {Name: "a/b/2", Host: "w2"}, {Name: "a/3", Host: "w1"}, {Name: "4", Host: "w3"}}, func(dir string) error {
+		got = append(got, dir)
+		return nil
+	})
+	want := []string{"dataset://w1@d/x/a", "dataset://w1@d/x/a/b", "dataset://w2@d/x/a", "dataset://w2@d/x/a/b"}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}

@@ -507,3 +507,52 @@ func TestSplitsShareHosts(t *testing.T) {
 		t.Errorf("\n got %s\nwant %s", strings.Join(got, "|"), want)
 	}
 }
+
+// Each host of a folder has the folder, also a worker that comes back under another name.
+func TestFolderOnSeveralWorkers(t *testing.T) {
+	d := newDatasets(t, 2)
+	p := place{dir: "dataset://d/x", client: as(d.router(""))}
+	s := FolderSink(NewSink("lines", &Dir{Path: p.dir, Ext: "txt"}), "k", func(l string) string { return l[:1] })
+	write := func(job string) (parts [][]byte) {
+		for i, name := range []string{"w1", "w2"} {
+			w, err := OpenSink(as(d.routers[name]), s, Task{Job: job, Index: i, Of: 2, Attempt: 1}, nil, func(dst []byte, v *string) ([]byte, error) { return append(append(dst, *v...), '\n'), nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := fmt.Sprint("k", i)
+			if err := w.Write(&line); err != nil {
+				t.Fatal(err)
+			}
+			part, err := w.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts = append(parts, part)
+		}
+		return parts
+	}
+	finish := func(job string, parts [][]byte) {
+		t.Helper()
+		if err := s.Finish(p.client, job, parts); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.content(t, p.dir, 0); got != "k0\nk1\n" {
+			t.Errorf("%s: %q", job, got)
+		}
+	}
+	p.workers = []context.Context{as(d.routers["w1"]), as(d.routers["w2"])}
+	finish("j1", write("j1"))
+	if err := os.RemoveAll(filepath.Join(d.dirs["w2"], "x", "k=k")); err != nil {
+		t.Fatal(err)
+	}
+	parts := write("j2")
+	d.routers["w2b"], d.gone["w2"] = d.router("w2b"), true
+	v, err := remote.OpenVolume(d.dirs["w2"], "w2b", remote.Outputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	d.routers["w2b"].Datasets = map[string]*remote.Volume{"d": v}
+	p.workers = []context.Context{as(d.routers["w1"]), as(d.routers["w2b"])}
+	finish("j2", parts)
+}
