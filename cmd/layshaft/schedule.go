@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,8 +236,9 @@ func (p program) runScheduled(file string) func(ctx context.Context, in []byte) 
 		if err := json.Unmarshal(in, &x); err != nil || len(x.Args) == 0 {
 			return nil, tasks.Fatal(fmt.Errorf("input of %s: no list of arguments: %w", p.function, cmp.Or(err, os.ErrInvalid)))
 		}
-		p.command = append([]string{file}, x.Args[1:]...)
-		p.env = append(p.env[:len(p.env):len(p.env)], "LAYSHAFT_SCHEDULE="+x.Schedule, "LAYSHAFT_SCHEDULE_TIME="+x.Time.Format(time.RFC3339))
-		return p.run(ctx, nil)
+		q := p // runs of one program may be parallel, with different arguments
+		q.command = append([]string{file}, x.Args[1:]...)
+		q.env = append(slices.Clip(p.env), "LAYSHAFT_SCHEDULE="+x.Schedule, "LAYSHAFT_SCHEDULE_TIME="+x.Time.Format(time.RFC3339))
+		return q.run(ctx, nil)
 	}
 }
