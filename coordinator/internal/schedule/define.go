@@ -40,7 +40,7 @@ func (s *Schedules) set(ev Set) error {
 	default:
 		s.check(e) // what is due by now fires as it was defined
 		if e.spec.Cron != spec.Cron || e.spec.Zone != spec.Zone || e.spec.Jitter != spec.Jitter {
-			e.decided = max(e.decided, s.now.Unix())
+			e.decided = s.now.Unix() // may be earlier: a clock ahead has decided about times to come
 		}
 	}
 	e.spec, e.expr, e.broken = spec, expr, ""
@@ -70,7 +70,7 @@ func (s *Schedules) compile(spec *Spec) (cron.Expression, error) {
 	}
 	switch {
 	case !ValidName(spec.Name):
-		return cron.Expression{}, refuse("a name has 1 to 128 letters, digits and characters of ._-/")
+		return cron.Expression{}, refuse("a name has 1 to 128 letters, digits and characters of ._-/; each part between slashes is not empty, . or ..")
 	case spec.Function == "" || len(spec.Function) > maxFunction:
 		return cron.Expression{}, refuse("the name of the function must have 1 to %d bytes", maxFunction)
 	case programSize(spec.Program) > MaxProgram:
@@ -113,6 +113,20 @@ func validPolicy(p queue.Policy) bool {
 
 // ValidName reports whether a schedule may have the name.
 func ValidName(name string) bool {
+	if !restorable(name) {
+		return false
+	}
+	for part := range strings.SplitSeq(name, "/") { // a browser rewrites such a path
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// restorable reports whether a record may have the name. Early versions accepted more names than
+// ValidName; such a schedule does not fire, and can be removed.
+func restorable(name string) bool {
 	ok := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/", r)
 	}

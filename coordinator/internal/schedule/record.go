@@ -102,7 +102,7 @@ func bit(b bool) byte {
 // schedule whose state is missing begins anew, and a state without a definition is ignored.
 func (s *Schedules) Restore(key, value []byte) error {
 	name, r := string(key[1:]), &reader{b: value}
-	if !ValidName(name) || r.byte() != version {
+	if !restorable(name) || r.byte() != version {
 		return fmt.Errorf("schedule %q: %w", name, errRecord)
 	}
 	var err error

@@ -55,6 +55,9 @@ const (
 	MaxJitter = 24 * time.Hour
 	// maxHistory is the number of fires in a history.
 	maxHistory = 20
+	// maxTimes limits the times of a schedule that one Step decides about, since the shell holds
+	// its lock. The next Step continues.
+	maxTimes = 10_000
 	// retryAfter is the pause after the queue has refused a task.
 	retryAfter = 10 * time.Second
 )
@@ -169,11 +172,11 @@ type Write struct {
 	Value []byte // nil removes the record
 }
 
-// Fire asks for a task of a schedule. The shell cancels the task Replaces, if it is not zero. Then
-// it submits the new task, and sends Started or Refused, all before the next event. What Started
-// returns becomes durable together with the task.
+// Fire asks for a task of a schedule. The shell submits the task, and sends Started or Refused.
+// After Started it cancels the task Replaces, if it is not zero and another one. All of that comes
+// before the next event. What Started returns becomes durable together with the task.
 type Fire struct {
-	Spec     *Spec     // the schedule; valid until the next Step
+	Spec     *Spec     // the schedule, as it was defined when it fired
 	Time     time.Time // time of the schedule, without jitter
 	Replaces uint64    // task to cancel; zero means none
 }
@@ -389,8 +392,12 @@ func (s *Schedules) check(e *entry) {
 		changed = true
 	}
 	missed, last := 0, time.Time{} // of the missed times
-	for !e.due.IsZero() && !e.due.After(s.now) {
-		at, late := e.next, s.now.Sub(e.due) >= Late
+	// With a jitter above the interval, a time may be due before the time ahead of it has fired. So
+	// its lateness counts from the latest due up to it.
+	due := time.Time{}
+	for n := 0; n < maxTimes && !e.due.IsZero() && !e.due.After(s.now); n++ {
+		due = latest(due, e.due)
+		at, late := e.next, s.now.Sub(due) >= Late
 		e.decided = at.Unix()
 		s.plan(e)
 		e.counts.Due++
@@ -406,7 +413,7 @@ func (s *Schedules) check(e *entry) {
 	}
 	if missed > 0 {
 		e.counts.Missed += missed
-		e.remember(Past{Time: last, Outcome: OutcomeMissed, Count: missed})
+		e.rememberSeveral(Past{Time: last, Outcome: OutcomeMissed, Count: missed})
 	}
 	if s.fire(e) {
 		return // Started or Refused writes the state
@@ -435,12 +442,17 @@ func (s *Schedules) offer(e *entry, at time.Time) {
 // skip counts a time as skipped. Skipped times in a row are one entry of the history.
 func (s *Schedules) skip(e *entry, at time.Time) {
 	e.counts.Skipped++
-	if n := len(e.history); n > 0 && e.history[n-1].Outcome == OutcomeSkipped {
-		e.history[n-1].Time = at
-		e.history[n-1].Count++
+	e.rememberSeveral(Past{Time: at, Outcome: OutcomeSkipped, Count: 1})
+}
+
+// rememberSeveral adds p to the last entry of the history if that has the same outcome.
+func (e *entry) rememberSeveral(p Past) {
+	if n := len(e.history); n > 0 && e.history[n-1].Outcome == p.Outcome {
+		e.history[n-1].Time = p.Time
+		e.history[n-1].Count += p.Count
 		return
 	}
-	e.remember(Past{Time: at, Outcome: OutcomeSkipped, Count: 1})
+	e.remember(p)
 }
 
 // fire fires the first waiting time of e, and reports whether it could.
@@ -449,7 +461,8 @@ func (s *Schedules) fire(e *entry) bool {
 		return false
 	}
 	e.firing = true
-	s.emit(Fire{Spec: &e.spec, Time: s.local(e, e.waiting[0].at), Replaces: e.task})
+	spec := e.spec // a Set replaces e.spec before the shell fires
+	s.emit(Fire{Spec: &spec, Time: s.local(e, e.waiting[0].at), Replaces: e.task})
 	return true
 }
 
@@ -474,9 +487,9 @@ func (e *entry) remember(p Past) {
 	e.history = append(e.history, p)
 }
 
-// past returns the entry of a task in the history of e, or nil.
+// past returns the latest entry of a task in the history of e, or nil.
 func (e *entry) past(task uint64) *Past {
-	for i := range e.history {
+	for i := len(e.history) - 1; i >= 0; i-- {
 		if e.history[i].Task == task {
 			return &e.history[i]
 		}
@@ -554,8 +567,8 @@ func (s *Schedules) pause(ev Pause) error {
 	if e.paused == ev.On {
 		return nil
 	}
-	s.check(e) // what is due by now
-	e.paused, e.decided = ev.On, max(e.decided, s.now.Unix())
+	s.check(e)                                // what is due by now
+	e.paused, e.decided = ev.On, s.now.Unix() // may be earlier: a clock ahead has decided about times to come
 	s.plan(e)
 	if !e.firing {
 		s.write(e)

@@ -231,6 +231,10 @@ func TestDefinitions(t *testing.T) {
 		want   string
 	}{
 		{func(s *Spec) { s.Name = "a b" }, "a name has"},
+		{func(s *Spec) { s.Name = ".." }, "each part between slashes"},
+		{func(s *Spec) { s.Name = "a/../b" }, "each part between slashes"},
+		{func(s *Spec) { s.Name = "/x" }, "each part between slashes"},
+		{func(s *Spec) { s.Name = "a//b" }, "each part between slashes"},
 		{func(s *Spec) { s.Function = "" }, "the name of the function"},
 		{func(s *Spec) { s.Zone = "Europe/Atlantis" }, `time zone "Europe/Atlantis" is unknown`},
 		{func(s *Spec) { s.Zone = "Local" }, `time zone "Local" is unknown`},
@@ -351,4 +355,65 @@ func TestRecords(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestJitterAboveInterval checks that no time is missed while a coordinator is there.
+func TestJitterAboveInterval(t *testing.T) {
+	x := newStory(t, "2026-01-01 00:00:00")
+	x.do(Set{Spec: Spec{Name: "n", Cron: "*/5 * * * *", Function: "f", Jitter: 30 * time.Minute, CatchUp: CatchUpSkip}})
+	x.at("23:59:00")
+	if i := x.info(); i.Counts.Missed != 0 || i.Counts.Due < 270 {
+		t.Errorf("%+v", i.Counts)
+	}
+}
+
+// TestClockAhead checks the way out after a clock was ten years ahead for one Tick: a pause, or a
+// change of the times. No Step decides about all times of these years.
+func TestClockAhead(t *testing.T) {
+	for _, way := range []string{"pause", "set"} {
+		x := newStory(t, "2026-01-01 00:00:30")
+		spec := Spec{Name: "n", Cron: "* * * * *", Function: "f"}
+		x.do(Set{Spec: spec})
+		right := x.now
+		x.now = right.AddDate(10, 0, 0)
+		for steps := 1; !x.s.Next().After(x.now); steps++ {
+			before := x.info().Counts.Due
+			if x.do(Tick{}); x.info().Counts.Due-before > maxTimes {
+				t.Fatalf("one step decided about %d times", x.info().Counts.Due-before)
+			}
+			if i := x.info(); steps > 1 && len(i.History) > 2 {
+				t.Fatalf("history: %s", x.history())
+			}
+		}
+		x.now = right
+		switch way {
+		case "pause":
+			x.do(Pause{"n", true})
+			x.do(Pause{"n", false})
+		case "set":
+			spec.Cron = "*/1 * * * *"
+			x.do(Set{Spec: spec})
+		}
+		if next := x.info().Next; next.Sub(right) != 30*time.Second {
+			t.Errorf("%s: the next time is %s, want half a minute after %s", way, next, right)
+		}
+	}
+}
+
+// TestFireBeforeSet checks that a time that is due at a change fires as the schedule was defined.
+func TestFireBeforeSet(t *testing.T) {
+	x := newStory(t, "2026-01-01 00:30:00")
+	x.do(Set{Spec: hourly})
+	x.now = x.now.Add(30 * time.Minute)
+	changed := hourly
+	changed.Function = "g"
+	for _, c := range x.s.Step(x.now, Set{Spec: changed}) {
+		if f, ok := c.(Fire); ok {
+			if f.Spec.Function != "f" {
+				t.Errorf("01:00 fires function %s", f.Spec.Function)
+			}
+			return
+		}
+	}
+	t.Error("01:00 does not fire")
 }

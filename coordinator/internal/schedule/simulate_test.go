@@ -93,15 +93,6 @@ func (c *cluster) fire(f Fire) {
 	if c.maybeCrash() {
 		return
 	}
-	if f.Replaces != 0 {
-		if _, runs := c.running[f.Replaces]; runs {
-			delete(c.running, f.Replaces)
-			c.ended[f.Replaces] = OutcomeCancelled
-		}
-		if c.maybeCrash() {
-			return
-		}
-	}
 	if c.refuse && c.r.IntN(3) == 0 {
 		_ = c.step(Refused{f.Spec.Name, "full"})
 		return
@@ -117,7 +108,13 @@ func (c *cluster) fire(f Fire) {
 	c.lastTask++
 	c.fired = append(c.fired, f.Time)
 	c.running[task] = time.Now().Add(time.Duration(c.r.ExpFloat64() * float64(20*time.Minute)))
-	c.maybeCrash()
+	if !c.maybeCrash() && f.Replaces != 0 {
+		if _, runs := c.running[f.Replaces]; runs {
+			delete(c.running, f.Replaces)
+			c.ended[f.Replaces] = OutcomeCancelled
+		}
+		c.maybeCrash()
+	}
 }
 
 func (c *cluster) maybeCrash() bool {
