@@ -102,9 +102,6 @@ func (d *Desk) writeSchedules(cmds []schedule.Command, fires *[]schedule.Fire) (
 // fire submits the task of a schedule. The task and the state of the schedule are one batch.
 func (d *Desk) fire(f *schedule.Fire) {
 	name, task := f.Spec.Name, queue.ID(0)
-	if f.Replaces != 0 {
-		d.step(&queue.Cancel{Task: queue.ID(f.Replaces)}, nil)
-	}
 	input, err := scheduledInput(f)
 	if err == nil {
 		unique := "schedule " + name + " " + f.Time.UTC().Format(time.RFC3339)
@@ -127,6 +124,11 @@ func (d *Desk) fire(f *schedule.Fire) {
 	}
 	d.cfg.Log.Info("schedule fired", "schedule", name, "time", f.Time, "task", task)
 	d.step(&queue.Attach{Peer: d.schedules.peer, Task: task, Ref: NoRef}, nil)
+	// Only now: a queue or disk that is full must not end the earlier task without another one. Two
+	// requests in one second have the same task.
+	if old := queue.ID(f.Replaces); old != 0 && old != task {
+		d.step(&queue.Cancel{Task: old}, nil)
+	}
 }
 
 // ScheduledProgram is the input of a task that runs a program.

@@ -108,3 +108,43 @@ func TestSchedulesRestart(t *testing.T) {
 		shut()
 	})
 }
+
+// TestReplaceOnFullQueue checks that a task is cancelled only when the task in its place exists.
+func TestReplaceOnFullQueue(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, d *Desk) {
+		w := join(t, d, "worker")
+		w.work(1, "f")
+		d.Lock()
+		d.SetFunction("f", queue.Limits{Queue: [3]int{queue.Normal: 2}})
+		err := d.SetSchedule(schedule.Spec{Name: "n", Cron: "@hourly", Function: "f", Overlap: schedule.OverlapReplace, Policy: queue.Policy{Attempts: 1}}, true)
+		d.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func() schedule.Info {
+			d.Lock()
+			defer d.Unlock()
+			i, _ := d.Schedule("n")
+			return i
+		}
+		time.Sleep(time.Until(get().Due))
+		first := w.expect("f#1()")
+		other := join(t, d, "client").submit(Submission{Function: "f", Input: []byte("x")})
+		time.Sleep(time.Until(get().Due))
+		synctest.Wait()
+		if i := get(); i.Problem == "" || i.Task != uint64(first.Task) || i.History[0].Outcome != schedule.Running {
+			t.Errorf("with a full queue: %+v", i)
+		}
+		d.Lock()
+		if info, ok := d.core.Status(first.Task); !ok || info.State != queue.Running {
+			t.Errorf("with a full queue, the earlier task is %+v, %t", info, ok)
+		}
+		d.Cancel(other)
+		d.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if i := get(); i.Problem != "" || i.Task == uint64(first.Task) || i.History[1].Outcome != schedule.OutcomeReplaced {
+			t.Errorf("with room again: %+v", i)
+		}
+	})
+}
