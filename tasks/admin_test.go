@@ -128,7 +128,7 @@ func TestDeadInBulk(t *testing.T) {
 		which tasks.DeadLetters
 		want  []tasks.ID
 	}{
-		{tasks.DeadLetters{}, []tasks.ID{down, full, other}},
+		{tasks.DeadLetters{}, []tasks.ID{full, down, other}}, // by function, the latest first
 		{tasks.DeadLetters{Error: "DATABASE"}, []tasks.ID{down, other}},
 		{tasks.DeadLetters{Function: "f", Error: "down"}, []tasks.ID{down}},
 		{tasks.DeadLetters{Older: time.Hour}, nil},
