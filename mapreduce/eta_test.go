@@ -3,6 +3,7 @@ package mapreduce
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
@@ -29,8 +30,11 @@ func TestETA(t *testing.T) {
 	}
 }
 
-// TestLineFits checks that a line fits the terminal, and keeps the remaining time whole.
-func TestLineFits(t *testing.T) {
+// TestLineFits checks that a line fits the terminal, and keeps the remaining time whole. Time stands
+// still meanwhile.
+func TestLineFits(t *testing.T) { synctest.Test(t, lineFits) }
+
+func lineFits(t *testing.T) {
 	spec := &job.Spec{Stages: []job.Stage{{Splits: []job.Split{{Bytes: 4 << 40}}, Tasks: 8000}, {Tasks: 500, Inputs: []job.Edge{{From: 0}}}}}
 	p := &display{j: &Job{spec: spec}, start: time.Now().Add(-10 * time.Minute), began: map[int]time.Time{0: time.Now().Add(-10 * time.Minute)}}
 	s := report.Stage{Name: "read > filter > map > aggregateby words", FailedAttempts: 123}
