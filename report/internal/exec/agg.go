@@ -98,6 +98,10 @@ type fold struct {
 	some   []uint32 // groups of the rows that a FILTER keeps
 	row    int64    // the number of the next row
 	arena  arena
+
+	folded int      // rows in the table
+	skips  int      // rows that add emits without a table from now on
+	each   []uint32 // 0, 1, 2, ...: each row of a batch is a group of its own
 }
 
 func newFold(n *bind.Aggregate, task mapreduce.Task, emit func(group)) *fold {
@@ -107,15 +111,22 @@ func newFold(n *bind.Aggregate, task mapreduce.Task, emit func(group)) *fold {
 }
 
 func (f *fold) reset() {
-	f.table = aggr.NewTable(keyTypes(f.n))
-	f.states = nil
-	for _, a := range f.n.Aggs {
-		s := a.Func.New()
-		if len(f.n.Keys) == 0 && f.n.Sets == nil {
+	f.table, f.folded = aggr.NewTable(keyTypes(f.n)), 0
+	f.states = newStates(f.n.Aggs)
+	if len(f.n.Keys) == 0 && f.n.Sets == nil {
+		for _, s := range f.states {
 			s.Resize(1)
 		}
-		f.states = append(f.states, s)
 	}
+}
+
+// newStates returns the states of no groups, by aggregate.
+func newStates(aggs []*bind.Agg) []aggr.State {
+	states := make([]aggr.State, len(aggs))
+	for i, a := range aggs {
+		states[i] = a.Func.New()
+	}
+	return states
 }
 
 // foldFiles folds the rows of each file into groups of their own.
@@ -167,6 +178,10 @@ func (f *fold) add(b vec.Batch) error {
 		}
 	}
 	f.row += int64(b.N)
+	if f.skips > 0 {
+		f.skips -= b.N
+		return f.emitRows(keys, args, kept, b.N)
+	}
 	if f.n.Sets == nil {
 		if err := f.fold(keys, args, kept, b.N); err != nil {
 			return err
@@ -184,10 +199,32 @@ func (f *fold) add(b vec.Batch) error {
 			return err
 		}
 	}
+	if f.folded += b.N; f.folded >= sampleRows && f.folded-b.N < sampleRows && f.foldsLittle() {
+		f.skips = skippedRows
+		return f.flush()
+	}
 	if f.bytes() > f.task.Memory {
 		return f.flush()
 	}
 	return nil
+}
+
+// A table in which hardly any rows share a group costs memory and time and saves nothing. So after
+// sampleRows rows the table may be left out for the next skippedRows rows.
+const (
+	sampleRows  = 32 << 10
+	skippedRows = 16 * sampleRows
+)
+
+// foldsLittle reports whether the input has more groups than a table can hold, judging by the
+// rows in the table. If d groups are equally frequent, n rows have about n*n/2d groups twice.
+func (f *fold) foldsLittle() bool {
+	groups := f.table.Len()
+	if len(f.n.Keys) == 0 || f.n.Sets != nil || groups < f.folded/2 {
+		return false
+	}
+	most := min(4<<20, float64(f.task.Memory)/float64(f.bytes())*float64(groups))
+	return 2*float64(f.folded-groups)*most < float64(f.folded)*float64(f.folded)
 }
 
 // arguments evaluates the arguments of an aggregate. rows are the rows that its FILTER keeps; nil
@@ -225,15 +262,22 @@ func (f *fold) arguments(a *bind.Agg, b *vec.Batch) (args []*vec.Vec, rows []int
 
 // fold adds n rows to the groups of the keys.
 func (f *fold) fold(keys []*vec.Vec, args [][]*vec.Vec, kept [][]int32, n int) error {
-	single := len(keys) == 0
-	if !single {
-		f.groups = f.table.Groups(keys, n, f.groups)
+	if len(keys) == 0 {
+		return f.addTo(f.states, nil, 1, args, kept, n)
 	}
-	for i, s := range f.states {
+	f.groups = f.table.Groups(keys, n, f.groups)
+	return f.addTo(f.states, f.groups, f.table.Len(), args, kept, n)
+}
+
+// addTo adds n rows to the states of their groups, of which there are count. Without keys, all rows
+// belong to one group.
+func (f *fold) addTo(states []aggr.State, groups []uint32, count int, args [][]*vec.Vec, kept [][]int32, n int) error {
+	single := len(f.n.Keys) == 0 && f.n.Sets == nil
+	for i, s := range states {
 		if x := f.shifts[i]; x != nil && x.base != i {
 			continue
 		}
-		groups, rows := f.groups, n
+		groups, rows := groups, n
 		if kept[i] != nil {
 			rows = len(kept[i])
 		}
@@ -250,10 +294,29 @@ func (f *fold) fold(keys []*vec.Vec, args [][]*vec.Vec, kept [][]int32, n int) e
 			}
 			groups = f.some
 		}
-		s.Resize(f.table.Len())
+		s.Resize(count)
 		if err := s.Add(groups, args[i]); err != nil {
 			return fatal(err)
 		}
+	}
+	return nil
+}
+
+// emitRows emits each of n rows as a group of its own.
+func (f *fold) emitRows(keys []*vec.Vec, args [][]*vec.Vec, kept [][]int32, n int) error {
+	for len(f.each) < n {
+		f.each = append(f.each, uint32(len(f.each)))
+	}
+	states := newStates(f.n.Aggs)
+	if err := f.addTo(states, f.each[:n], n, args, kept, n); err != nil {
+		return err
+	}
+	for i := range n {
+		key := append(f.arena.begin(), f.prefix...)
+		for _, k := range keys {
+			key = k.AppendKey(key, i, vec.Order{})
+		}
+		f.emitGroup(f.arena.end(key), states, i)
 	}
 	return nil
 }
@@ -273,21 +336,23 @@ func (f *fold) flush() error {
 		groups = 1
 	}
 	for g := range groups {
-		var r group
-		r.Key = f.arena.end(f.table.AppendKey(append(f.arena.begin(), f.prefix...), g))
-		data := f.arena.begin()
-		for i, s := range f.states {
-			if x := f.shifts[i]; x != nil {
-				data = aggr.AppendShiftedSum(data, f.states[x.base], g, x.c)
-			} else {
-				data = s.AppendState(data, g)
-			}
-		}
-		r.Value = f.arena.end(data)
-		f.emit(r)
+		f.emitGroup(f.arena.end(f.table.AppendKey(append(f.arena.begin(), f.prefix...), g)), f.states, g)
 	}
 	f.reset()
 	return nil
+}
+
+// emitGroup emits a key with the states of group g.
+func (f *fold) emitGroup(key string, states []aggr.State, g int) {
+	data := f.arena.begin()
+	for i, s := range states {
+		if x := f.shifts[i]; x != nil {
+			data = aggr.AppendShiftedSum(data, states[x.base], g, x.c)
+		} else {
+			data = s.AppendState(data, g)
+		}
+	}
+	f.emit(group{Key: key, Value: f.arena.end(data)})
 }
 
 // states are encoded states of one group: those of several tasks, one after the other.
@@ -397,13 +462,11 @@ func newResults(n *bind.Aggregate, emit func(vec.Batch)) *results {
 }
 
 func (r *results) reset() {
-	r.keys, r.states, r.count = nil, nil, 0
+	r.keys, r.count = nil, 0
 	for _, t := range keyTypes(r.n) {
 		r.keys = append(r.keys, vec.NewBuilder(t, vec.Size))
 	}
-	for _, a := range r.n.Aggs {
-		r.states = append(r.states, a.Func.New())
-	}
+	r.states = newStates(r.n.Aggs)
 }
 
 // add takes a group.
