@@ -66,6 +66,7 @@ type cli struct {
 		Issue certIssueCmd `cmd:"" help:"Create a certificate and its key."`
 	} `cmd:"" help:"Create certificates."`
 	New        newCmd        `cmd:"" help:"Write a module with a pipeline over a file of yours, and its test."`
+	Vet        vetCmd        `cmd:"" help:"Look for functions of pipelines that read flags, the clock, random numbers or the environment, or change variables outside of them."`
 	Completion completionCmd `cmd:"" help:"Print the completion of commands and flags for a shell."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Write the manual pages."`
 	Version    versionCmd    `cmd:"" help:"Print the version of this program."`

@@ -48,6 +48,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line or config, 3 the job or task 
 worker, 6 the coordinator cannot be reached, 130 interrupted.`
 
 func main() {
+	vetMain()
 	collectLater()
 	keeper.Main()
 	mapreduce.Main()

@@ -19,6 +19,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
 
 func TestMain(m *testing.M) {
+	vetMain()
 	keeper.Main()
 	if fifo := os.Getenv(ownerOf); fifo != "" {
 		ownCommand(fifo)

@@ -60,6 +60,7 @@ var examples = map[string]string{
 	"state drop":                 "layshaft state drop /var/lib/reports -done",
 	"completion":                 "source <(layshaft completion bash)",
 	"new":                        "layshaft new orders orders.csv",
+	"vet":                        "layshaft vet ./...",
 	"cert issue":                 "layshaft cert issue -role worker -name host1",
 }
 

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/tools/go/analysis/unitchecker"
+
+	"github.com/layshaft/layshaft/mapreduce/vet"
+)
+
+// vetCmd runs the analyzer of pipelines.
+type vetCmd struct {
+	Packages []string `arg:"" optional:"" placeholder:"PACKAGE" help:"Packages, as for \"go vet\". Default: ./..."`
+}
+
+// vetTool is a variable of the environment that makes this program the tool of "go vet -vettool".
+const vetTool = "LAYSHAFT_IS_VETTOOL"
+
+// vetMain never returns if "go vet" has started this process to look at one package.
+func vetMain() {
+	if os.Getenv(vetTool) != "" {
+		unitchecker.Main(vet.Analyzer)
+	}
+}
+
+// errVetted means that vet found something, or could not look. The go command has printed it.
+var errVetted = errors.New("the code was not vetted, or has findings: see above")
+
+// Run lets the go command find and compile the packages. It prints findings to standard error.
+func (c *vetCmd) Run(ctx context.Context, k *kong.Context) error {
+	if len(c.Packages) == 0 {
+		c.Packages = []string{"./..."}
+	}
+	gotool, err := exec.LookPath("go")
+	if err != nil {
+		return fmt.Errorf("vet needs the go command: %w; install Go, or add its directory to PATH", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("the path of this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, gotool, append([]string{"vet", "-vettool=" + self}, c.Packages...)...)
+	cmd.Env = append(os.Environ(), vetTool+"=1")
+	cmd.Stdout, cmd.Stderr = k.Stdout, k.Stderr
+	switch err := cmd.Run(); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, new(*exec.ExitError)):
+		return errVetted
+	default:
+		return err
+	}
+}
