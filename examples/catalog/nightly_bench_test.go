@@ -13,7 +13,10 @@ import (
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 )
 
-var nightProducts = flag.Int64("products", 20_000, "number of products of BenchmarkNight")
+var (
+	nightProducts = flag.Int64("products", 20_000, "number of products of BenchmarkNight")
+	nightSlots    = flag.Int("slots", 0, "slots of the pipelines of BenchmarkNight; 0 means one for each processor")
+)
 
 // joined is the first half of Catalog: clean products, written as JSON.
 var joined = mapreduce.Define("joined", func(p *mapreduce.Plan, in Params) mapreduce.Dataset[mapreduce.None] {
@@ -43,8 +46,14 @@ func BenchmarkNight(b *testing.B) {
 	}
 	for b.Loop() {
 		stop := watchDatabase(b, s.DB, &most, &longest)
-		timed(&joins, func() error { _, err := joined.Collect(b.Context(), mapreduce.Local{}, documents); return err })
-		timed(&night, func() error { _, err := Catalog.Collect(b.Context(), mapreduce.Local{}, s.in); return err })
+		timed(&joins, func() error {
+			_, err := joined.Collect(b.Context(), mapreduce.Local{Slots: *nightSlots}, documents)
+			return err
+		})
+		timed(&night, func() error {
+			_, err := Catalog.Collect(b.Context(), mapreduce.Local{Slots: *nightSlots}, s.in)
+			return err
+		})
 		stop()
 		timed(&statement, func() error { s.Exec(b, "COPY ("+reference+") TO '/dev/null'"); return nil })
 	}

@@ -53,14 +53,17 @@ type (
 	}
 )
 
-// part is one row of a product, from one of the tables.
+// part is one row of a product, from one of the tables. Only the fields of that table are set; the
+// others take a byte each in the shuffle.
 type part struct {
-	ID        int64         // of the product
-	Product   *productRow   // its own row
-	Price     *priceRow     // the price in the market
-	Stock     int64         // in one store
-	Attribute *attributeRow // one of many
-	Image     string        // the address of the first one
+	ID          int64       // of the product
+	Product     *productRow // its own row
+	Price       Cents       // in the market
+	Currency    string
+	Stock       int64 // in one store
+	Attribute   bool  // it has one of many attributes: a name and a value
+	Name, Value string
+	Image       string // the address of the first one
 }
 
 // fromDatabase reads the tables on one snapshot and returns the products that are sold in a market.
@@ -87,9 +90,9 @@ func fromDatabase(p *mapreduce.Plan, in Params) mapreduce.Dataset[Product] {
 	first := mapreduce.Read(p, pgio.Rows[imageRow](in.Database, "images").Where("position = 1"))
 	parts := mapreduce.Union(
 		mapreduce.Map(placed, func(x productRow) part { return part{ID: x.ID, Product: &x} }),
-		mapreduce.Map(prices, func(x priceRow) part { return part{ID: x.ProductID, Price: &x} }),
+		mapreduce.Map(prices, func(x priceRow) part { return part{ID: x.ProductID, Price: x.Price, Currency: x.Currency} }),
 		mapreduce.Map(table[stockRow](p, in, "stock"), func(x stockRow) part { return part{ID: x.ProductID, Stock: x.Quantity} }),
-		mapreduce.Map(table[attributeRow](p, in, "attributes"), func(x attributeRow) part { return part{ID: x.ProductID, Attribute: &x} }),
+		mapreduce.Map(table[attributeRow](p, in, "attributes"), func(x attributeRow) part { return part{ID: x.ProductID, Attribute: true, Name: x.Name, Value: x.Value} }),
 		mapreduce.Map(first, func(x imageRow) part { return part{ID: x.ProductID, Image: x.URL} }))
 	return mapreduce.GroupBy(parts, func(x part) int64 { return x.ID }, assemble).
 		Filter(func(x Product) bool { return x.Currency != "" }, mapreduce.Named("sold in the market"))
@@ -107,13 +110,13 @@ func assemble(_ int64, parts iter.Seq[part]) (x Product) {
 		case row.Product != nil:
 			r := row.Product
 			x.ID, x.SKU, x.Title, x.Brand, x.Category, x.Rating, x.UpdatedAt = r.ID, r.SKU, r.Title, r.Brand, r.Category, r.Rating, r.UpdatedAt
-		case row.Price != nil:
-			x.Price, x.Currency = row.Price.Price, row.Price.Currency
-		case row.Attribute != nil:
+		case row.Currency != "":
+			x.Price, x.Currency = row.Price, row.Currency
+		case row.Attribute:
 			if x.Attributes == nil {
 				x.Attributes = map[string]string{}
 			}
-			x.Attributes[row.Attribute.Name] = row.Attribute.Value
+			x.Attributes[row.Name] = row.Value
 		case row.Image != "":
 			x.Image = row.Image
 		}
