@@ -93,7 +93,7 @@ func TestShellCompletes(t *testing.T) {
 		}
 	}
 	s := &shell{c: &reportCmd{Progress: "none"}, lines: []string{"SELECT sku", "FROM products.csv"}}
-	if got, _, _ := s.complete("ORDER BY pri", 12, '\t'); got != "ORDER BY price" {
+	if got, _, _ := s.complete("ORDER BY pric", 13, '\t'); got != "ORDER BY price" {
 		t.Errorf("the third line is completed to %q", got)
 	}
 	s.lines = nil

@@ -198,8 +198,8 @@ func jsonFunctions() []function {
 		}),
 		def("json_keys json_object_keys", "json", keys),
 		def("json_valid", "text", of1(vec.Bool, validJSON)), def("json_valid", "json", of1(vec.Bool, validJSON)),
-		withNulls("to_json to_jsonb json_quote", "any", always(vec.Of(vec.JSON), func(args []*vec.Vec, n int) (*vec.Vec, error) {
-			return appendEach(vec.Of(vec.JSON), nil, n, func(dst []byte, i int) ([]byte, error) { return appendJSON(dst, args[0], i, ""), nil })
+		def("to_json to_jsonb json_quote", "any", always(vec.Of(vec.JSON), func(args []*vec.Vec, n int) (*vec.Vec, error) {
+			return appendEach(vec.Of(vec.JSON), args, n, func(dst []byte, i int) ([]byte, error) { return appendJSON(dst, args[0], i, ""), nil })
 		})),
 		withNulls("json_array json_build_array", "any...", always(vec.Of(vec.JSON), func(args []*vec.Vec, n int) (*vec.Vec, error) {
 			return appendEach(vec.Of(vec.JSON), nil, n, func(dst []byte, i int) ([]byte, error) {

@@ -29,6 +29,7 @@ func specials() map[string]special {
 		}
 		return Case(args[:1], args[1:2], args[2], offset)
 	}
+	m["iif"] = m["if"]
 	m["typeof"] = func(name string, args []*Expr, offset int) (*Expr, error) {
 		if err := arity(name, args, 1, 1, offset); err != nil {
 			return nil, err

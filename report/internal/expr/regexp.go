@@ -300,6 +300,16 @@ func regexpFunctions() []function {
 		}
 		return out, nil
 	})
+	match := pieces(2, func(re *regexp.Regexp, s string, _ int64) ([]string, error) {
+		switch m := re.FindStringSubmatch(s); {
+		case m == nil:
+			return nil, errNull
+		case len(m) > 1:
+			return m[1:], nil
+		default:
+			return m, nil
+		}
+	})
 	split := pieces(2, func(re *regexp.Regexp, s string, _ int64) ([]string, error) { return re.Split(s, -1), nil })
 	heavy := func(f function) function { f.cost = 150; return f }
 	return []function{
@@ -308,6 +318,7 @@ func regexpFunctions() []function {
 		heavy(def("regexp_replace", "text text text [text]", replace)),
 		heavy(def("regexp_extract", "text text [int] [text]", group(nil))),
 		heavy(def("regexp_substr", "text text", group(errNull))),
+		heavy(def("regexp_match", "text text [text]", match)),
 		heavy(def("regexp_count", "text text [text]", count)),
 		heavy(def("regexp_extract_all", "text text [int] [text]", extractAll)),
 		heavy(def("regexp_split_to_array string_split_regex str_split_regex regexp_split", "text text [text]", split)),

@@ -464,6 +464,7 @@ func stringFunctions() []function {
 		withNulls("concat", "any...", anyText),
 		withNulls("concat_ws", "text any...", always(vec.Of(text), concatKernel(true))),
 		withNulls("format", "text any...", always(vec.Of(text), formatKernel)),
+		withNulls("printf", "text any...", always(vec.Of(text), printfKernel)),
 	}
 }
 
