@@ -158,6 +158,7 @@ type cell struct {
 	at, column int
 	fill       *filler
 	isText     bool
+	isNumber   bool // in a notation of its own
 }
 
 // newFillers returns fillers for the columns, or nil for those that have one value for a file.
@@ -219,7 +220,8 @@ func (rd *csvReader) enter(sl files.Slice, header []string) {
 			continue
 		}
 		if at := slices.Index(header, c.Name); at >= 0 {
-			rd.cells = append(rd.cells, cell{at, i, rd.fillers[i], c.Type.Kind == vec.Text || c.Type.Kind == vec.JSON})
+			isText := c.Type.Kind == vec.Text || c.Type.Kind == vec.JSON
+			rd.cells = append(rd.cells, cell{at, i, rd.fillers[i], isText, rd.d.hasNumbers() && c.Type.IsNumber()})
 			want = max(want, at+1)
 		} else {
 			for row := range vec.Size {
@@ -328,6 +330,12 @@ func (rd *csvReader) row(p *csvcodec.Parser) (wrong int) {
 			if quoted := p.Quoted(c.at); !quoted && rd.d.isNull(text) || text == "" && !c.isText {
 				c.fill.setNull(n)
 				continue
+			}
+		}
+		if c.isNumber {
+			var ok bool
+			if text, ok = rd.d.number(text); !ok {
+				return i
 			}
 		}
 		if !c.fill.set(n, text) {

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,10 @@ type Dialect struct {
 	Multiline bool `json:"multiline,omitempty"`
 	// Pad allows rows with fewer cells: the missing ones are NULL.
 	Pad bool `json:"pad,omitempty"`
+	// Decimal is the byte before the fraction of a number, and Thousands the one between groups of
+	// three digits; empty means a point, and none.
+	Decimal   string `json:"decimal,omitempty"`
+	Thousands string `json:"thousands,omitempty"`
 	// DateFormat and TimestampFormat are the formats of strptime; empty means ISO 8601.
 	DateFormat      string `json:"dateformat,omitempty"`
 	TimestampFormat string `json:"timestampformat,omitempty"`
@@ -63,7 +68,7 @@ func (d *Dialect) quote() byte {
 func (d *Dialect) parser(want int) *csvcodec.Parser { return csvcodec.New(d.Delim[0], d.quote(), want) }
 
 // csvOptions are the options of read_csv and what they are for.
-var csvOptions = []string{"delim", "sep", "quote", "escape", "header", "nullstr", "skip", "comment", "names", "columns", "types", "dateformat", "timestampformat", "all_varchar", "null_padding", "multiline"}
+var csvOptions = []string{"delim", "sep", "quote", "escape", "header", "nullstr", "skip", "comment", "names", "columns", "types", "dateformat", "timestampformat", "decimal_separator", "thousands", "all_varchar", "null_padding", "multiline"}
 
 // newDialect returns the dialect that the options give. What they leave open is for sniffing: an
 // empty Delim; header is nil.
@@ -117,6 +122,14 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 			d.DateFormat = value
 		case "timestampformat":
 			d.TimestampFormat = value
+		case "decimal_separator":
+			if d.Decimal = value; value != "." && value != "," {
+				return nil, nil, fmt.Errorf("option decimal_separator: %q is neither a comma nor a point", value)
+			}
+		case "thousands":
+			if d.Thousands = value; len(value) != 1 || strings.Contains("0123456789-+eE\"\r\n", value) || value[0] >= 0x80 {
+				return nil, nil, fmt.Errorf("option thousands: %q is not one byte of ASCII that can separate digits", value)
+			}
 		case "all_varchar":
 			if _, err := isTrue(name, value); err != nil {
 				return nil, nil, err
@@ -133,6 +146,12 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 			return nil, nil, fmt.Errorf("option %q is not known for %s; the options are %s", name, t.Format, strings.Join(spelling.Sort(name, csvOptions), ", "))
 		}
 	}
+	if d.Decimal == "." && d.Thousands == "" {
+		d.Decimal = ""
+	}
+	if d.hasNumbers() && d.Thousands == cmp.Or(d.Decimal, ".") {
+		return nil, nil, fmt.Errorf("option thousands: %q also stands before the fraction; give decimal_separator another one", d.Thousands)
+	}
 	for name, format := range map[string]string{"dateformat": d.DateFormat, "timestampformat": d.TimestampFormat} {
 		if _, err := newLayout(format); err != nil {
 			return nil, nil, fmt.Errorf("option %s: %w", name, err)
@@ -141,12 +160,46 @@ func newDialect(t *Table) (d *Dialect, header *bool, err error) {
 	return d, header, nil
 }
 
+// hasNumbers reports whether numbers have a notation of their own.
+func (d *Dialect) hasNumbers() bool { return d.Decimal != "" || d.Thousands != "" }
+
+// number returns a number in the notation of other formats: 1.234,5 is 1234.5. Other texts stay. ok
+// is false for a text that is a number in that notation only.
+func (d *Dialect) number(s string) (n string, ok bool) {
+	digits := strings.TrimLeft(s, "-+")
+	sign := s[:len(s)-len(digits)]
+	whole, frac, hasFrac := strings.Cut(digits, cmp.Or(d.Decimal, "."))
+	if d.Thousands != "" && strings.Contains(whole, d.Thousands) {
+		groups := strings.Split(whole, d.Thousands)
+		for i, g := range groups {
+			if i == 0 && (len(g) < 1 || len(g) > 3) || i > 0 && len(g) != 3 || strings.Trim(g, "0123456789") != "" {
+				return s, classify(s).class != isDecimal
+			}
+		}
+		whole = strings.Join(groups, "")
+	}
+	if d.Decimal == "," && strings.Contains(whole, ".") {
+		c := classify(s).class
+		return s, c != isDecimal && c != isFloat
+	}
+	if hasFrac {
+		whole += "." + frac
+	}
+	return sign + whole, true
+}
+
 // A classifier adds cells to what is known of a column. A format of dates or times replaces ISO
-// 8601; nil means none.
-type classifier struct{ dates, stamps *layout }
+// 8601; nil means none. numbers is the dialect if its numbers have a notation of their own.
+type classifier struct {
+	dates, stamps *layout
+	numbers       *Dialect
+}
 
 // newClassifier returns the classifier for the formats of d.
 func newClassifier(d *Dialect) (k classifier) {
+	if d.hasNumbers() {
+		k.numbers = d
+	}
 	if d.DateFormat != "" {
 		k.dates, _ = newLayout(d.DateFormat) // checked by newDialect
 	}
@@ -169,6 +222,13 @@ func (k *classifier) add(s *shape, cell string) {
 			return
 		} else if ok {
 			s.stamps++
+			return
+		}
+	}
+	if k.numbers != nil {
+		n, ok := k.numbers.number(cell)
+		if cell = n; !ok {
+			s.texts++
 			return
 		}
 	}
