@@ -210,7 +210,11 @@ func (w *partitions) Begin(columns []vec.Field) error {
 		}
 	}
 	for _, i := range w.c.columns {
-		w.names = append(w.names, files.EscapeFolder(columns[i].Name))
+		name := files.EscapeFolder(columns[i].Name)
+		if strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") { // such folders are hidden
+			name = fmt.Sprintf("%%%02X", name[0]) + name[1:]
+		}
+		w.names = append(w.names, name)
 	}
 	w.synced.SetLimit(8)
 	return os.MkdirAll(w.dir, 0o755)
