@@ -310,6 +310,36 @@ func (s *Statement) State(ctx context.Context) ([]string, error) {
 	return exec.Explain(ctx, s.target, s.s, s.root, s.keep)
 }
 
+// Reads returns lines that show what a run would read: the files, the columns of the query, and the
+// row groups of Parquet that statistics do not exclude.
+func (s *Statement) Reads(ctx context.Context) (lines []string, err error) {
+	err = mapreduce.WithFiles(ctx, s.target, func(ctx context.Context) error {
+		lines, err = reads(ctx, s.root)
+		return err
+	})
+	return lines, err
+}
+
+// reads returns the lines of the scans below a node.
+func reads(ctx context.Context, n bind.Node) (lines []string, err error) {
+	if x, ok := n.(*bind.Scan); ok {
+		fields := make([]vec.Field, len(x.Cols))
+		for i, c := range x.Cols {
+			fields[i] = vec.Field{Name: c.Name, Type: c.Type}
+		}
+		line, err := x.Table.Reads(ctx, fields, x.Bounds, x.Extremes)
+		return []string{line}, err
+	}
+	for _, in := range n.Inputs() {
+		more, err := reads(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, more...)
+	}
+	return lines, nil
+}
+
 // Query prepares a statement and runs it.
 func Query(ctx context.Context, t mapreduce.Target, text string, args ...any) (*Rows, error) {
 	s, err := Prepare(ctx, t, text, args...)

@@ -51,6 +51,8 @@ func TestReport(t *testing.T) {
 		{"SELECT products.id, stock FROM postgres('shop', 'products') JOIN '" + file + "' s ON s.id = products.id ORDER BY 1", "id,stock\n1,10\n2,20\n"},
 		{"SELECT * FROM postgres('shop', 'products') WHERE id = 7", "id,brand,price,any_number,rating,active,title,code,mood,tags,nums,doc,id2,day,at,local,clock,took,net,raw\n" +
 			`7,7,0.07,0.875,1.75,false,title 7,"ab  ",glad,"[""a"", ""b7""]","[7, null]","{""i"": 7}",00000000-0000-0000-0000-000000000007,2024-01-08,2024-01-01 12:00:00.5+00,1999-12-31 23:59:59,10:11:12.5,1 mon 2 days 03:00:00,10.0.0.1,\x00ff` + "\n"},
+		{"SELECT count(*), max(brands.name) FROM postgres://shop/sales.brands", "count(*),max(brands.name)\n10,brand 9\n"},
+		{"SELECT count(*) FROM 'postgres://nowhere/products'", "set LAYSHAFT_PG_nowhere"},
 		{"SELECT count(*), count(price), count(tags) FROM postgres('shop', 'products') WHERE price IS NULL", "count(*),count(price),count(tags)\n1,0,0\n"},
 		{"SELECT count(*) FROM postgres('shop', 'products') WHERE mood = 'happy'", "count(*)\n0\n"},
 		{"SELECT count(*) FROM postgres('shop', 'products') WHERE mood = 'glad' AND title >= 'title 4' AND price <= 45.00 AND day > DATE '2024-01-03' AND active = false", "count(*)\n"},

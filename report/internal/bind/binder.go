@@ -3,6 +3,8 @@ package bind
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/report/internal/expr"
@@ -35,6 +37,7 @@ func Query(ctx context.Context, catalog Catalog, q *sql.Query, params Params) (N
 	n = pushConditions(n)
 	n = pruneAll(n)
 	addBounds(n)
+	useStatistics(n)
 	return n, nil
 }
 
@@ -47,6 +50,8 @@ type binder struct {
 	outer [][]Column
 	// tables counts the tables, and depth the nesting, to refuse statements that grow without end.
 	tables, depth int
+	// aliased counts the names that stood for items of a SELECT list.
+	aliased int
 	// bound are the FROM clauses of subqueries that were bound to find outer columns in WHERE.
 	bound map[*sql.Select]Node
 }
@@ -267,6 +272,12 @@ func (b *binder) setOp(op *sql.SetOp, seen *names) (Node, error) {
 }
 
 func (b *binder) combine(op *sql.SetOp, left, right Node) (Node, error) {
+	var err error
+	if op.ByName {
+		if left, right, err = byName(op, left, right); err != nil {
+			return nil, err
+		}
+	}
 	lc, rc := left.Columns(), right.Columns()
 	if len(lc) != len(rc) {
 		return nil, errAt(op, "", "%s: the left side has %s, the right side %d", op.Op, columns(len(lc)), len(rc))
@@ -279,7 +290,6 @@ func (b *binder) combine(op *sql.SetOp, left, right Node) (Node, error) {
 		}
 		cols[i] = Column{Name: lc[i].Name, Type: t}
 	}
-	var err error
 	if left, err = castColumns(left, cols); err != nil {
 		return nil, err
 	}
@@ -297,6 +307,39 @@ func (b *binder) combine(op *sql.SetOp, left, right Node) (Node, error) {
 		return u, nil
 	}
 	return distinctAll(u), nil
+}
+
+// byName gives both sides of UNION BY NAME the columns of either, in the order of the left side. A
+// column that a side lacks is NULL there.
+func byName(op *sql.SetOp, left, right Node) (Node, Node, error) {
+	var names []string
+	for _, n := range []Node{left, right} {
+		own := map[string]bool{}
+		for _, c := range n.Columns() {
+			key := strings.ToLower(c.Name)
+			if own[key] {
+				return nil, nil, errAt(op, "give one of them another name with AS", "UNION BY NAME: a side has two columns %q", c.Name)
+			}
+			own[key] = true
+			if !slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, c.Name) }) {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	named := func(n Node) Node {
+		p := &Project{In: n}
+		for _, name := range names {
+			x := expr.Null(op.Offset)
+			for i, c := range n.Columns() {
+				if strings.EqualFold(c.Name, name) {
+					x = expr.Column(i, c.Type, c.Name, 0)
+				}
+			}
+			p.Exprs, p.Cols = append(p.Exprs, x), append(p.Cols, Column{Name: name, Type: x.Type})
+		}
+		return p
+	}
+	return named(left), named(right), nil
 }
 
 // castColumns casts the columns of a node to those of cols, and gives them their names.

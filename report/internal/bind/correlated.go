@@ -64,6 +64,9 @@ func (s *scope) correlate(q *sql.Query, list bool, more ...[2]sql.Expr) (*correl
 	} else if sel.Where != nil {
 		all = append(all, sel.Where)
 	}
+	if all, err = splitRows(all); err != nil {
+		return nil, err
+	}
 	// equalities with an outer value become keys of the join; other conditions are kept
 	pairs := slices.Clone(more)
 	var kept, mixed, alone []sql.Expr

@@ -15,6 +15,9 @@ func Describe(n Node) string {
 		for i, c := range n.Cols {
 			names[i] = c.Name
 		}
+		if n.Extremes {
+			return fmt.Sprintf("statistics of %s; columns: %s", n.Table.Describe(), orNone(names))
+		}
 		return fmt.Sprintf("scan %s; columns: %s", n.Table.Describe(), orNone(names))
 	case *Values:
 		return fmt.Sprintf("values: %d rows", len(n.Rows))
@@ -84,6 +87,9 @@ func Describe(n Node) string {
 		}
 		return "intersect"
 	case *Unnest:
+		if n.Outer {
+			return "left unnest " + text(n.X, n.In)
+		}
 		return "unnest " + text(n.X, n.In)
 	}
 	return fmt.Sprintf("%T", n)

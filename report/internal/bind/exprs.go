@@ -82,6 +82,12 @@ func (s *scope) expr(x sql.Expr) (*expr.Expr, error) {
 		}
 		return s.call(x, strings.ToLower(string(x.Op)), x.X)
 	case *sql.Binary:
+		if row, err := rowComparison(x); err != nil || row != nil {
+			if err != nil {
+				return nil, err
+			}
+			return s.expr(row)
+		}
 		return s.binary(x)
 	case *sql.Logical:
 		return s.call(x, strings.ToLower(string(x.Op)), x.Args...)
@@ -193,6 +199,13 @@ func (s *scope) between(x *sql.Between) (*expr.Expr, error) {
 }
 
 func (s *scope) in(x *sql.In) (*expr.Expr, error) {
+	if row, ok := x.X.(*sql.Row); ok {
+		in, err := inRows(x, row)
+		if err != nil {
+			return nil, err
+		}
+		return s.expr(in)
+	}
 	if x.Query != nil {
 		e, err := s.mark(x, x.X, x.Query, sql.Eq)
 		return negate(e, err, x.Not, x)
@@ -208,18 +221,21 @@ func (s *scope) in(x *sql.In) (*expr.Expr, error) {
 	return expr.In(e, list, x.Not, x.Offset)
 }
 
-// quantified binds = ANY and <> ALL, which are IN and NOT IN.
+// quantified binds a comparison with ANY or ALL of a list. = ANY and <> ALL of a subquery are IN
+// and NOT IN.
 func (s *scope) quantified(x *sql.Quantified) (*expr.Expr, error) {
-	not := x.All
+	if x.Query == nil {
+		which := " any"
+		if x.All {
+			which = " all"
+		}
+		return s.call(x, string(x.Op)+which, x.X, x.Array)
+	}
 	if x.All && x.Op != sql.Ne || !x.All && x.Op != sql.Eq {
-		return nil, errAt(x, "use = ANY, <> ALL, or compare with min() or max()", "%s with ANY or ALL is not supported", x.Op)
+		return nil, errAt(x, "use = ANY, <> ALL, or compare with min() or max()", "%s with ANY or ALL of a subquery is not supported", x.Op)
 	}
-	if x.Query != nil {
-		e, err := s.mark(x, x.X, x.Query, x.Op)
-		return negate(e, err, not, x)
-	}
-	e, err := s.call(x, "list_contains", x.Array, x.X)
-	return negate(e, err, not, x)
+	e, err := s.mark(x, x.X, x.Query, x.Op)
+	return negate(e, err, x.All, x)
 }
 
 func (s *scope) caseOf(x *sql.Case) (*expr.Expr, error) {
@@ -322,6 +338,10 @@ func (s *scope) function(c *sql.Call) (*expr.Expr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Name == "age" && len(args) == 1 { // the age today
+		today, _ := expr.StatementTime("current_date", s.b.params.Now, c.Offset)
+		args = []*expr.Expr{today, args[0]}
+	}
 	if now, ok := expr.StatementTime(c.Name, s.b.params.Now, c.Offset); ok && len(args) == 0 {
 		return now, nil
 	}
@@ -382,7 +402,17 @@ func (s *scope) aggregate(c *sql.Call) (*expr.Expr, error) {
 
 // aggregateCall binds the arguments of an aggregate.
 func (s *scope) aggregateCall(c *sql.Call) (*Agg, error) {
-	args, err := s.exprs(argsOf(c))
+	list := argsOf(c)
+	if len(list) == 1 && c.Name == "count" { // count(DISTINCT (a, b))
+		if row, ok := list[0].(*sql.Row); ok {
+			fields := &sql.Struct{Pos: row.Pos}
+			for i, item := range row.Items {
+				fields.Fields = append(fields.Fields, &sql.StructField{Pos: row.Pos, Name: fmt.Sprintf("f%d", i+1), X: item})
+			}
+			list[0] = fields
+		}
+	}
+	args, err := s.exprs(list)
 	if err != nil {
 		return nil, err
 	}

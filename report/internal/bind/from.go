@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,7 @@ func (b *binder) from(s *sql.Select, seen *names) (Node, error) {
 	var node Node
 	for _, t := range s.From {
 		if f, ok := t.(*sql.TableFunc); ok && f.Call.Name == "unnest" {
-			n, err := b.unnestTable(node, f, seen)
+			n, err := b.unnestTable(node, f, seen, false)
 			if err != nil {
 				return nil, err
 			}
@@ -55,8 +56,9 @@ func cross(left, right Node) *Join {
 	return &Join{Kind: Inner, Left: left, Right: right, Cols: slices.Concat(left.Columns(), right.Columns())}
 }
 
-// unnestTable adds unnest(x) of FROM to the tables before it, whose columns x may use.
-func (b *binder) unnestTable(node Node, f *sql.TableFunc, seen *names) (Node, error) {
+// unnestTable adds unnest(x) of FROM to the tables before it, whose columns x may use. With outer,
+// rows without elements stay.
+func (b *binder) unnestTable(node Node, f *sql.TableFunc, seen *names, outer bool) (Node, error) {
 	if len(f.Call.Args) != 1 {
 		return nil, errAt(f, "", "unnest needs one list")
 	}
@@ -84,6 +86,9 @@ func (b *binder) unnestTable(node Node, f *sql.TableFunc, seen *names) (Node, er
 	if err := sel.addUnnest(s, f.Call, col, ordinality); err != nil {
 		return nil, err
 	}
+	if outer {
+		sel.node.(*Unnest).Outer = true
+	}
 	return sel.node, nil
 }
 
@@ -100,9 +105,9 @@ func (b *binder) table(t sql.Table, seen *names) (Node, error) {
 				return b.cte(t, c)
 			}
 		}
-		return b.file(t, scan.Request{Paths: []string{t.Name.Name}}, t.Alias, seen)
+		return b.file(t, pathRequest([]string{t.Name.Name}), t.Alias, seen)
 	case *sql.File:
-		return b.file(t, scan.Request{Paths: t.Paths}, t.Alias, seen)
+		return b.file(t, pathRequest(t.Paths), t.Alias, seen)
 	case *sql.TableFunc:
 		return b.tableFunc(t, seen)
 	case *sql.Subquery:
@@ -115,6 +120,28 @@ func (b *binder) table(t sql.Table, seen *names) (Node, error) {
 		return b.join(t, seen)
 	}
 	return nil, errAt(t, "", "this element of FROM is not supported")
+}
+
+// databaseTable matches postgres://shop/products: a table of the database that is known as shop. A
+// connection string has more parts, and is refused.
+var databaseTable = regexp.MustCompile(`^postgres(?:ql)?://([A-Za-z0-9_-]+)/([A-Za-z0-9_."]+)$`)
+
+// pathRequest returns what paths in FROM stand for.
+func pathRequest(paths []string) scan.Request {
+	if m := databaseTable.FindStringSubmatch(paths[0]); m != nil && len(paths) == 1 {
+		return postgresRequest(m[1], m[2], map[string]string{})
+	}
+	return scan.Request{Paths: paths}
+}
+
+// postgresRequest returns the request of a table or a query of a database.
+func postgresRequest(database, from string, options map[string]string) scan.Request {
+	options["database"], options["from"] = database, from
+	r := scan.Request{Format: scan.Postgres, Name: "query", Options: options, Paths: []string{fmt.Sprintf("postgres('%s', '%s')", database, from)}}
+	if !strings.ContainsAny(from, " (") {
+		r.Name = strings.Trim(from[strings.LastIndexByte(from, '.')+1:], `"`)
+	}
+	return r
 }
 
 // nested binds a subquery that sees no columns of the queries around it.
@@ -249,7 +276,7 @@ var formats = map[string]string{
 
 func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
 	if t.Call.Name == "unnest" {
-		return b.unnestTable(nil, t, seen)
+		return b.unnestTable(nil, t, seen, false)
 	}
 	if t.Call.Name == "range" || t.Call.Name == "generate_series" {
 		return b.series(t)
@@ -289,11 +316,9 @@ func (b *binder) tableFunc(t *sql.TableFunc, seen *names) (Node, error) {
 		if len(r.Paths) != 2 {
 			return nil, errAt(t, "write postgres('shop', 'products'), with the connection string in LAYSHAFT_PG_shop", "postgres needs the name of a database, and a table or a query")
 		}
-		r.Options["database"], r.Options["from"] = r.Paths[0], r.Paths[1]
-		if r.Name = "query"; !strings.ContainsAny(r.Paths[1], " (") {
-			r.Name = strings.Trim(r.Paths[1][strings.LastIndexByte(r.Paths[1], '.')+1:], `"`)
-		}
-		r.Paths = []string{fmt.Sprintf("postgres('%s', '%s')", r.Paths[0], r.Paths[1])}
+		types := r.Types
+		r = postgresRequest(r.Paths[0], r.Paths[1], r.Options)
+		r.Types = types
 	}
 	if len(r.Paths) == 0 {
 		return nil, errAt(t, fmt.Sprintf("write %s('file')", t.Call.Name), "%s needs a path", t.Call.Name)
@@ -376,53 +401,16 @@ func (b *binder) text(x sql.Expr) ([]string, error) {
 	return nil, errAt(x, "", "options and paths must be constants")
 }
 
-// maxSeries is the most rows of range().
-const maxSeries = 1_000_000
-
-// series binds range(from, to, step) and generate_series, which includes its end.
-func (b *binder) series(t *sql.TableFunc) (Node, error) {
-	bounds := []int64{0, 0, 1}
-	for i, a := range t.Call.Args {
-		x, not := a.X, int64(1)
-		if u, ok := x.(*sql.Unary); ok && u.Op == sql.Sub {
-			x, not = u.X, -1
-		}
-		n, err := b.integer(x, t.Call.Name)
-		if err != nil {
-			return nil, err
-		}
-		if i >= len(bounds) {
-			return nil, errAt(a, "", "%s has at most 3 arguments", t.Call.Name)
-		}
-		bounds[i] = n * not
-	}
-	if len(t.Call.Args) == 1 {
-		bounds[0], bounds[1] = 0, bounds[0]
-	}
-	if t.Call.Name == "generate_series" {
-		bounds[1]++
-	}
-	if bounds[2] <= 0 || (bounds[1]-bounds[0])/bounds[2] > maxSeries {
-		return nil, errAt(t, "", "%s needs a step above 0 and makes at most %d rows", t.Call.Name, maxSeries)
-	}
-	n := &Values{Cols: []Column{{Table: t.Call.Name, Name: t.Call.Name, Type: vec.Of(vec.Int)}}}
-	for i := bounds[0]; i < bounds[1]; i += bounds[2] {
-		n.Rows = append(n.Rows, []*expr.Expr{expr.Int(i, t.Offset)})
-	}
-	if t.Alias != nil && len(t.Alias.Columns) == 0 {
-		n.Cols[0].Name = t.Alias.Name.Name
-	}
-	return rename(n, t.Alias, t.Call.Name)
-}
-
 // join binds a join.
 func (b *binder) join(j *sql.Join, seen *names) (Node, error) {
 	left, err := b.table(j.Left, seen)
 	if err != nil {
 		return nil, err
 	}
-	if f, ok := j.Right.(*sql.TableFunc); ok && f.Call.Name == "unnest" && j.Kind == sql.CrossJoin {
-		return b.unnestTable(left, f, seen)
+	if f, ok := j.Right.(*sql.TableFunc); ok && f.Call.Name == "unnest" {
+		if n, err := b.unnestJoin(left, j, f, seen); n != nil || err != nil {
+			return n, err
+		}
 	}
 	right, err := b.table(j.Right, seen)
 	if err != nil {
@@ -508,6 +496,37 @@ func (b *binder) join(j *sql.Join, seen *names) (Node, error) {
 		return out, nil
 	}
 	return merged(out, pairs, j.Kind)
+}
+
+// unnestJoin binds a join with unnest(x), whose x may use columns of the left side: CROSS JOIN,
+// JOIN with any condition, and LEFT JOIN … ON true. It returns nil for other joins, where x is
+// constant.
+func (b *binder) unnestJoin(left Node, j *sql.Join, f *sql.TableFunc, seen *names) (Node, error) {
+	always, _ := j.On.(*sql.Bool)
+	isTrue := always != nil && always.Value
+	switch {
+	case j.Natural || len(j.Using) > 0:
+		return nil, nil
+	case j.Kind == sql.CrossJoin || j.Kind == sql.InnerJoin && isTrue:
+		return b.unnestTable(left, f, seen, false)
+	case j.Kind == sql.LeftJoin && isTrue:
+		return b.unnestTable(left, f, seen, true)
+	case j.Kind != sql.InnerJoin:
+		return nil, nil
+	}
+	n, err := b.unnestTable(left, f, seen, false)
+	if err != nil {
+		return nil, err
+	}
+	s := &scope{b: b, cols: n.Columns(), clause: "ON", calls: &calls{}, seen: seen}
+	cond, err := s.condition(j.On)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.calls.subs) > 0 {
+		return nil, errAt(j.On, "move it to WHERE", "subqueries are not supported in ON")
+	}
+	return &Filter{n, cond}, nil
 }
 
 // swap turns a right join into a left join with its sides exchanged, and puts the columns back.

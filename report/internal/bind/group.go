@@ -18,7 +18,7 @@ func (sel *selection) groupKeys(items []*sql.Item, seen *names) (keys []*expr.Ex
 	keys = []*expr.Expr{}
 	if g.All {
 		for i, x := range sel.items[:sel.visible] {
-			if !hasVirtual(x, aggBase) && !slices.ContainsFunc(keys, func(k *expr.Expr) bool { return k.Key() == x.Key() }) {
+			if !hasVirtual(x, aggBase) && !hasVirtual(x, windowBase) && !hasVirtual(x, groupBase) && !slices.ContainsFunc(keys, func(k *expr.Expr) bool { return k.Key() == x.Key() }) {
 				keys = append(keys, sel.items[i])
 			}
 		}

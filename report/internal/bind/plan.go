@@ -37,6 +37,8 @@ type Scan struct {
 	Cols   []Column
 	// Bounds are conditions of a later Filter, for leaving out row groups and files.
 	Bounds []scan.Bound
+	// Extremes reports that the query needs only the least and the greatest value of each column.
+	Extremes bool
 }
 
 // Values is a list of rows.
@@ -164,11 +166,13 @@ type SetOp struct {
 }
 
 // Unnest makes one row for each element of a list. The column of the element comes after the
-// columns of the input, and with Ordinality its number from 1.
+// columns of the input, and with Ordinality its number from 1. With Outer, a row whose list is NULL
+// or empty stays, and both are NULL.
 type Unnest struct {
 	In         Node
 	X          *expr.Expr
 	Ordinality bool
+	Outer      bool
 	Cols       []Column
 }
 

@@ -153,7 +153,7 @@ func prune(n Node, need []bool) (Node, []int) {
 		inner := slices.Clone(need[:width])
 		use(inner, n.X)
 		in, moves := prune(n.In, inner)
-		u := &Unnest{In: in, X: moved(n.X, moves), Ordinality: n.Ordinality}
+		u := &Unnest{In: in, X: moved(n.X, moves), Ordinality: n.Ordinality, Outer: n.Outer}
 		u.Cols = append(slices.Clone(in.Columns()), n.Cols[width:]...)
 		to := slices.Clone(moves)
 		for i := range n.Cols[width:] {

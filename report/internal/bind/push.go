@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/layshaft/layshaft/report/internal/expr"
-	"github.com/layshaft/layshaft/report/internal/scan"
 )
 
 // pushConditions moves conditions as near to the files as possible, and orders inner joins: the
@@ -367,47 +366,4 @@ func Size(n Node) int64 {
 		return max(Size(n.Left), Size(n.Right))
 	}
 	return Size(n.Inputs()[0])
-}
-
-// operators of conditions that can leave out row groups, and the same with exchanged sides.
-var bounding = map[string]string{"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-// addBounds gives each Scan the conditions of the Filter on it that compare a column with a
-// constant.
-func addBounds(n Node) {
-	for _, in := range n.Inputs() {
-		addBounds(in)
-	}
-	f, ok := n.(*Filter)
-	if !ok {
-		return
-	}
-	s, ok := f.In.(*Scan)
-	if !ok {
-		return
-	}
-	for _, c := range conjuncts(f.Cond) {
-		if c.Op != expr.OpCall {
-			continue
-		}
-		if len(c.Args) == 1 && (c.Name == "is null") && c.Args[0].Op == expr.OpColumn {
-			s.Bounds = append(s.Bounds, scan.Bound{Column: c.Args[0].Col, Op: c.Name})
-		}
-		mirrored, ok := bounding[c.Name]
-		if !ok || len(c.Args) != 2 {
-			continue
-		}
-		a, b, op := c.Args[0], c.Args[1], c.Name
-		if b.Op == expr.OpColumn {
-			a, b, op = b, a, mirrored
-		}
-		if a.Op != expr.OpColumn || !b.IsConst() {
-			continue
-		}
-		v, err := expr.Fold(b)
-		if err != nil || v.Value == nil || !v.Type.Equal(a.Type) || v.Value.Null(0) {
-			continue // the Filter reports the error
-		}
-		s.Bounds = append(s.Bounds, scan.Bound{Column: a.Col, Op: op, Values: v.Value})
-	}
 }

@@ -129,17 +129,31 @@ func (s *scope) column(c *sql.Column) (*expr.Expr, error) {
 	return x, nil
 }
 
-// alias resolves a name to an earlier item of the SELECT list; nil if there is none.
-func (s *scope) alias(c *sql.Column) (*expr.Expr, error) {
-	if len(c.Parts) != 1 || s.aliases == nil {
-		return nil, nil
-	}
-	for _, it := range s.aliases {
-		if it.Alias != nil && matches(it.Alias.Name, c.Parts[0], false) {
-			inner := *s
-			inner.aliases = nil // an alias sees columns only, so there is no loop
-			return inner.expr(it.X)
+// maxAliased is how many times the names of a statement may stand for items of a SELECT list. Items
+// that use earlier items twice each double at each step.
+const maxAliased = 10_000
+
+// alias resolves a name to an item of the SELECT list, and what follows its dots to fields; nil if
+// there is none.
+func (s *scope) alias(c *sql.Column) (x *expr.Expr, err error) {
+	for i, it := range s.aliases {
+		if it.Alias == nil || !matches(it.Alias.Name, c.Parts[0], false) {
+			continue
 		}
+		if s.b.aliased++; s.b.aliased > maxAliased {
+			return nil, errAt(c, "compute it in a subquery first", "names of the SELECT list stand for one another more than %d times", maxAliased)
+		}
+		inner := *s
+		inner.aliases = s.aliases[:i] // an item sees those before it, so there is no loop
+		if x, err = inner.expr(it.X); err != nil {
+			return nil, err
+		}
+		for _, p := range c.Parts[1:] {
+			if x, err = expr.Field(x, p.Name, p.Offset); err != nil {
+				return nil, err
+			}
+		}
+		return x, nil
 	}
 	return nil, nil
 }

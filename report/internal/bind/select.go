@@ -24,6 +24,7 @@ type selection struct {
 	having  *expr.Expr
 	qualify *expr.Expr
 	order   []SortKey // over the items
+	on      []int     // the items of DISTINCT ON
 	// values are the outer values of a correlated subquery, columns of node; nil for none.
 	values *dependent
 }
@@ -255,7 +256,31 @@ func (sel *selection) bindItems(items []*sql.Item, order []*sql.OrderItem, seen 
 		}
 		sel.order = append(sel.order, bound...)
 	}
-	return keys, sets, nil
+	return keys, sets, sel.bindDistinctOn(s, items)
+}
+
+// bindDistinctOn binds the expressions of DISTINCT ON as those of ORDER BY.
+func (sel *selection) bindDistinctOn(s *scope, items []*sql.Item) error {
+	if sel.s.Distinct == nil {
+		return nil
+	}
+	on := *s
+	on.clause = "DISTINCT ON"
+	for _, x := range sel.s.Distinct.On {
+		i, ok, err := position(x, sel.visible, "DISTINCT ON")
+		if err != nil {
+			return err
+		}
+		if !ok {
+			e, err := sel.orderExpr(&on, items, x)
+			if err != nil {
+				return err
+			}
+			i = e.Col
+		}
+		sel.on = append(sel.on, i)
+	}
+	return nil
 }
 
 // orderExpr returns the output column of an expression of ORDER BY. It adds a hidden one if none is
@@ -336,7 +361,7 @@ func (sel *selection) finish() (Node, error) {
 	var node Node = &Project{sel.node, all, sel.cols}
 	if d := sel.s.Distinct; d != nil {
 		if len(d.On) > 0 {
-			return sel.distinctOn(node, d)
+			return sel.distinctOn(node), nil
 		}
 		node = distinctAll(node)
 	}
@@ -359,39 +384,11 @@ func (sel *selection) hide(node Node) Node {
 }
 
 // distinctOn keeps the first row, by the order, of each set of rows with equal expressions.
-func (sel *selection) distinctOn(node Node, d *sql.Distinct) (Node, error) {
-	p := node.(*Project)
-	s := sel.scope("DISTINCT ON", nil)
-	keys := &Distinct{}
-	for _, x := range d.On {
-		if i, ok, err := position(x, sel.visible, "DISTINCT ON"); err != nil {
-			return nil, err
-		} else if ok {
-			keys.Keys = append(keys.Keys, i)
-			continue
-		}
-		e, err := s.expr(x)
-		if err != nil {
-			return nil, err
-		}
-		if highest(e) >= subBase {
-			return nil, errAt(x, "select it, and name its column by number: DISTINCT ON (1)", "subqueries are not supported in DISTINCT ON")
-		}
-		i := slices.IndexFunc(p.Exprs, func(it *expr.Expr) bool { return it.Key() == e.Key() })
-		if i < 0 {
-			i = len(p.Exprs)
-			p.Exprs = append(p.Exprs, e)
-			p.Cols = append(slices.Clone(p.Cols), Column{Name: "on", Type: e.Type, Hidden: true})
-		}
-		keys.Keys = append(keys.Keys, i)
+func (sel *selection) distinctOn(node Node) Node {
+	keys := &Distinct{In: node, Keys: sel.on}
+	if len(sel.order) == 0 {
+		return sel.hide(keys)
 	}
-	keys.In = p
-	if len(sel.order) > 0 {
-		keys.In = &Sort{p, sel.order, -1}
-	}
-	var out Node = keys
-	if len(sel.order) > 0 {
-		out = &Sort{keys, sel.order, -1}
-	}
-	return sel.hide(out), nil
+	keys.In = &Sort{node, sel.order, -1}
+	return sel.hide(&Sort{keys, sel.order, -1})
 }

@@ -115,7 +115,11 @@ func (p *plan) scan(n *bind.Scan) batches {
 	for i, c := range n.Cols {
 		fields[i] = vec.Field{Name: c.Name, Type: c.Type}
 	}
-	rows := mapreduce.Read(p.p, n.Table.Source(fields, n.Bounds), mapreduce.Named("scan"), mapreduce.MaxBad(p.maxBad))
+	from := n.Table.Source(fields, n.Bounds)
+	if n.Extremes {
+		from = n.Table.Extremes(fields)
+	}
+	rows := mapreduce.Read(p.p, from, mapreduce.Named("scan"), mapreduce.MaxBad(p.maxBad))
 	if n == p.driving {
 		rows = mapreduce.Map(rows, func(b vec.Batch) vec.Batch {
 			p.path = b.Path
@@ -233,21 +237,32 @@ func (p *plan) unnest(n *bind.Unnest) batches {
 			if n.Ordinality {
 				v := vec.New(vec.Of(vec.Int), len(rows))
 				copy(v.Ints, numbers)
+				for i, e := range elems {
+					if e < 0 {
+						v.SetNull(i)
+					}
+				}
 				out.Cols = append(out.Cols, v)
 			}
 			emit(*out)
 			rows, elems, numbers = rows[:0], elems[:0], numbers[:0]
 		}
 		for i := range b.N {
+			first, end := list.Offsets[i], list.Offsets[i+1]
 			if list.Null(i) {
-				continue
+				end = first
 			}
-			first := list.Offsets[i]
-			for e := first; e < list.Offsets[i+1]; e++ {
+			if n.Outer && first == end {
+				rows, elems, numbers = append(rows, int32(i)), append(elems, -1), append(numbers, 0)
+			}
+			for e := first; e < end; e++ {
 				rows, elems, numbers = append(rows, int32(i)), append(elems, e), append(numbers, int64(e-first)+1)
 				if len(rows) == vec.Size {
 					flush()
 				}
+			}
+			if len(rows) == vec.Size {
+				flush()
 			}
 		}
 		flush()

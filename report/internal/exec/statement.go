@@ -57,7 +57,7 @@ type Param struct {
 func (s *Statement) SetTime(q *sql.Query, now time.Time) {
 	sql.Walk(q, func(n sql.Node) bool {
 		if c, ok := n.(*sql.Call); ok {
-			if _, ok := expr.StatementTime(c.Name, now, 0); ok {
+			if _, ok := expr.StatementTime(c.Name, now, 0); ok || c.Name == "age" && len(c.Args) == 1 {
 				s.Now = now.UnixMicro()
 			}
 		}

@@ -229,6 +229,11 @@ func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquet
 				continue
 			}
 			p.Groups, p.bytes = []int{i}, max(parquetfile.Bytes(file, i, leaves), 1)
+			if s.extremes {
+				if _, ok := columns.extremes(file, i, p.Path); ok {
+					p.bytes = 1
+				}
+			}
 			out = append(out, p)
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,57 @@ func TestParquetColumns(t *testing.T) {
 	want := fmt.Sprintf("NULL | (n0) | %[1]s/a.parquet | 0\nNULL | NULL | %[1]s/a.parquet | 1\nx | NULL | %[1]s/b.parquet | 7", dir)
 	if got := strings.Join(rows, "\n"); got != want {
 		t.Errorf("rows are\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Bounds of decimals whose bytes were compared without their sign are not used.
+func TestParquetSigns(t *testing.T) {
+	type row struct {
+		Wide [16]byte `parquet:"wide,decimal(0:38)"`
+	}
+	minus, five := row{}, row{}
+	for i := range minus.Wide {
+		minus.Wide[i] = 0xff
+	}
+	five.Wide[15] = 5
+	table := resolve(t, Request{Paths: []string{parquetFile(t, "a.parquet", []row{minus, five})}})
+	for op, value := range map[string]int64{">": 0, "<": 0, "=": 5} {
+		if rows, _ := read(t, table, table.Columns, 0, Bound{0, op, &vec.Vec{Type: vec.HugeInt, Len: 1, Ints: []int64{value}}}); len(rows) != 2 {
+			t.Errorf("%s %d: rows are %v", op, value, rows)
+		}
+	}
+	if rows, _ := readAll(t, table.Extremes(table.Columns), table.Columns, 0); strings.Join(rows, " ") != "-1 5" {
+		t.Errorf("extremes are %v", rows)
+	}
+}
+
+// The statistics of a row group have the least and the greatest value of its columns, unless a
+// column is one of texts, floats or lists.
+func TestParquetExtremes(t *testing.T) {
+	table := resolve(t, Request{Paths: []string{parquetFile(t, "a.parquet", records(250), parquet.MaxRowsPerRowGroup(100))}})
+	column := func(name string) vec.Field {
+		return table.Columns[slices.IndexFunc(table.Columns, func(f vec.Field) bool { return f.Name == name })]
+	}
+	for _, c := range []struct {
+		columns string
+		want    string // the first rows
+		rows    int
+	}{
+		{"id", "0|99|100|199|200|249", 6},
+		{"small price day", "-99 | 0.00 | 19000|0 | 4.95 | 19099|-199 | 5.00 | 19100", 6},
+		{"unsigned wide", "9223372036854775808 | 0.256|9223372036854775907 | 0.355", 6},
+		{"at", "0|99000000", 6},
+		{"id name", "0 | name0|1 | name1|2 | name2", 250},
+		{"rating", "0|0.25", 250}, {"score", "0|NULL|1", 250}, {"tags", "[]|[0]", 250},
+	} {
+		var fields []vec.Field
+		for name := range strings.FieldsSeq(c.columns) {
+			fields = append(fields, column(name))
+		}
+		rows, bad := readAll(t, table.Extremes(fields), fields, 0)
+		if got := strings.Join(rows, "|"); !strings.HasPrefix(got+"|", c.want+"|") || len(rows) != c.rows || bad != nil {
+			t.Errorf("%s: %d rows %.200s, want %d: %s; %v", c.columns, len(rows), got, c.rows, c.want, bad)
+		}
 	}
 }
 

@@ -191,6 +191,14 @@ func (s *source) readPiece(ctx context.Context, p parquetPiece, file *parquet.Fi
 			before += g.NumRows()
 		}
 		bytes := parquetfile.Bytes(file, i, columns.leaves())
+		if s.extremes {
+			if b, ok := columns.extremes(file, i, p.Path); ok {
+				r.Path, r.Line, r.Offset = p.Path, 0, before
+				r.Emit(b)
+				r.Add(groups[i].NumRows(), 1)
+				continue
+			}
+		}
 		if skip, err := columns.lacks(file, groups[i], i); err != nil {
 			return fmt.Errorf("%s: row group %d: %w", p.Path, i, err)
 		} else if skip {
@@ -375,7 +383,8 @@ func (p *parquetColumns) skips(file *parquet.File, group int, bounds []Bound) bo
 		typ := p.s.columns[b.Column].Type
 		least, ok1 := l.bound(stats.MinValue, typ)
 		most, ok2 := l.bound(stats.MaxValue, typ)
-		if ok1 && ok2 && b.Values != nil && b.Values.Type.Equal(typ) && excludes(b, least, most) {
+		// many writers compare the bytes of decimals without their sign: then the least is greater
+		if ok1 && ok2 && bytes.Compare(least, most) <= 0 && b.Values != nil && b.Values.Type.Equal(typ) && excludes(b, least, most) {
 			return true
 		}
 	}
@@ -395,6 +404,15 @@ func (p *parquetColumns) bounded(b Bound) *leafReader {
 
 // bound returns the key of the least or greatest value of the statistics.
 func (l *leafReader) bound(b []byte, typ vec.Type) (key []byte, ok bool) {
+	v, ok := l.statistic(b, typ)
+	if !ok {
+		return nil, false
+	}
+	return v.AppendKey(nil, 0, vec.Order{}), true
+}
+
+// statistic returns the least or greatest value of the statistics in one row.
+func (l *leafReader) statistic(b []byte, typ vec.Type) (v *vec.Vec, ok bool) {
 	if b == nil {
 		return nil, false
 	}
@@ -417,7 +435,7 @@ func (l *leafReader) bound(b []byte, typ vec.Type) (key []byte, ok bool) {
 	default:
 		return nil, false
 	}
-	v := vec.New(l.typ, 1)
+	v = vec.New(l.typ, 1)
 	if err := l.decode(v, 0, &data, 0, 1); err != nil || v.Floats != nil && math.IsNaN(v.Floats[0]) {
 		return nil, false
 	}
@@ -425,7 +443,52 @@ func (l *leafReader) bound(b []byte, typ vec.Type) (key []byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	return w.AppendKey(nil, 0, vec.Order{}), true
+	return w, true
+}
+
+// extremes returns two rows with the least and the greatest value of each column of a row group, if
+// its statistics have them. Those of floats leave NaN out, and those of texts may be cut.
+func (p *parquetColumns) extremes(file *parquet.File, group int, path string) (b *vec.Batch, ok bool) {
+	if file.Metadata().RowGroups[group].NumRows == 0 {
+		return nil, false
+	}
+	b = &vec.Batch{N: 2, Path: path}
+	for i, n := range p.nodes {
+		if n == nil || n.kind == missingNode {
+			v, err := p.column(i, path, 2)
+			if err != nil {
+				return nil, false
+			}
+			b.Cols = append(b.Cols, v)
+			continue
+		}
+		l := p.bounded(Bound{Column: i})
+		switch n.typ.Kind {
+		case vec.Int, vec.Decimal, vec.Date, vec.Time, vec.Timestamp, vec.TimestampTZ:
+		default:
+			l = nil
+		}
+		if l == nil {
+			return nil, false
+		}
+		meta := &file.Metadata().RowGroups[group].Columns[l.col.Index()].MetaData
+		stats := &meta.Statistics
+		out := vec.NewBuilder(n.typ, 2)
+		if stats.NullCount > 0 && stats.NullCount == meta.NumValues {
+			out.AppendNull()
+			out.AppendNull()
+		} else {
+			least, ok1 := l.statistic(stats.MinValue, n.typ)
+			most, ok2 := l.statistic(stats.MaxValue, n.typ)
+			if !ok1 || !ok2 || bytes.Compare(least.AppendKey(nil, 0, vec.Order{}), most.AppendKey(nil, 0, vec.Order{})) > 0 {
+				return nil, false
+			}
+			out.Append(least, 0)
+			out.Append(most, 0)
+		}
+		b.Cols = append(b.Cols, out.Done())
+	}
+	return b, true
 }
 
 // excludes reports whether no value from least to most fulfils a bound. Statistics of floats leave

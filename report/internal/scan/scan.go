@@ -52,6 +52,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -399,4 +400,58 @@ func (t *Table) Source(columns []vec.Field, bounds []Bound) mapreduce.Source[vec
 		return o.Source(t, columns, bounds)
 	}
 	return &source{t: t, columns: columns, bounds: bounds}
+}
+
+// Extremes is Source for a query that needs nothing but the least and the greatest value of each
+// column. Of a row group of Parquet whose statistics have them, it emits two rows with them.
+func (t *Table) Extremes(columns []vec.Field) mapreduce.Source[vec.Batch] {
+	return &source{t: t, columns: columns, extremes: true}
+}
+
+// Reads returns a line for people about what a source reads: files, columns and row groups.
+func (t *Table) Reads(ctx context.Context, columns []vec.Field, bounds []Bound, extremes bool) (string, error) {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	of := "columns " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		of = "no column"
+	}
+	line := fmt.Sprintf("reads %s: ", strings.Join(t.Paths, " "))
+	if t.IsOutside() {
+		return line + of, nil
+	}
+	all, err := files.Expand(ctx, t.Paths)
+	if err != nil {
+		return "", err
+	}
+	s := &source{t: t, columns: columns, bounds: bounds, extremes: extremes}
+	some, err := s.expand(ctx)
+	if err != nil {
+		return "", err
+	}
+	line += fmt.Sprintf("%d of %s, ", len(some), report.Plural(len(all), "file"))
+	if t.Format != "parquet" {
+		return line + of, nil
+	}
+	groups, total := 0, 0
+	for _, f := range some {
+		if f.Size == 0 {
+			continue
+		}
+		out, n, err := s.parquetGroups(ctx, f)
+		if err != nil {
+			return "", err
+		}
+		groups, total = groups+len(out), total+n
+	}
+	line += fmt.Sprintf("%d of %s, %s", groups, report.Plural(total, "row group"), of)
+	switch {
+	case extremes:
+		line += "; statistics are read in place of rows where they have the answer"
+	case groups < total:
+		line += "; statistics exclude the other row groups"
+	}
+	return line, nil
 }

@@ -62,8 +62,13 @@ func resolve(t testing.TB, r Request) *Table {
 // read reads all rows of some columns as text, and the errors of bad records.
 func read(t testing.TB, table *Table, columns []vec.Field, target int64, bounds ...Bound) (rows, bad []string) {
 	t.Helper()
+	return readAll(t, table.Source(columns, bounds), columns, target)
+}
+
+// readAll reads all rows of a source.
+func readAll(t testing.TB, src mapreduce.Source[vec.Batch], columns []vec.Field, target int64) (rows, bad []string) {
+	t.Helper()
 	ctx := background()
-	src := table.Source(columns, bounds)
 	splits, err := src.Splits(ctx, target)
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,8 @@ type source struct {
 	t       *Table
 	columns []vec.Field
 	bounds  []Bound
+	// extremes reports that only the least and the greatest value of each column matter.
+	extremes bool
 }
 
 // String returns the paths and the wanted columns.
@@ -28,6 +30,9 @@ func (s *source) String() string {
 	var names []string
 	for _, c := range s.columns {
 		names = append(names, c.Name)
+	}
+	if s.extremes {
+		return fmt.Sprintf("%s(%s: statistics of %s)", s.t.Format, strings.Join(s.t.Paths, ", "), strings.Join(names, ", "))
 	}
 	return fmt.Sprintf("%s(%s: %s)", s.t.Format, strings.Join(s.t.Paths, ", "), strings.Join(names, ", "))
 }

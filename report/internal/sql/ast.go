@@ -94,11 +94,12 @@ type Select struct {
 	Windows  []*WindowDef
 }
 
-// SetOp is UNION, INTERSECT or EXCEPT. Chains lean to the left.
+// SetOp is UNION, INTERSECT or EXCEPT. Chains lean to the left. ByName is UNION BY NAME.
 type SetOp struct {
 	Pos
 	Op          SetKind
 	All         bool
+	ByName      bool
 	Left, Right Body
 }
 

@@ -218,6 +218,9 @@ func (f *printer) body(b Body) {
 		if b.All {
 			f.s(" ALL")
 		}
+		if b.ByName {
+			f.s(" BY NAME")
+		}
 		f.s(" ")
 		f.setOperand(b.Right, setPrec(b)+1)
 	case *Select:

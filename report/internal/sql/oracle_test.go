@@ -25,6 +25,7 @@ var extensions = []struct {
 	{name: "DESCRIBE", tree: is(func(*Describe) bool { return true })},
 	{name: "SUMMARIZE", tree: is(func(*Summarize) bool { return true })},
 	{name: "COPY file", at: func(t []string, i int) bool { return t[i] == "COPY" && t[i+1] != "(" }},
+	{name: "UNION BY NAME", tree: is(func(s *SetOp) bool { return s.ByName })},
 	{name: "QUALIFY", tree: is(func(s *Select) bool { return s.Qualify != nil })},
 	{name: "GROUP BY ALL", tree: is(func(g *GroupBy) bool { return g.All })},
 	{name: "ORDER BY ALL", tree: is(func(o *OrderItem) bool { return o.X == nil })},

@@ -303,12 +303,20 @@ func (p *parser) setOps(left Body, prec int) Body {
 		if !all {
 			p.acceptKw("DISTINCT")
 		}
-		if p.isKw("BY") {
-			p.fail(string(kind)+" BY NAME is not supported", "name the columns in the same order on both sides")
+		byName := p.isKw("BY")
+		if byName {
+			if kind != Union {
+				p.fail(string(kind)+" BY NAME is not supported", "name the columns in the same order on both sides")
+			}
+			p.advance()
+			if p.tok.kind != bare || !strings.EqualFold(p.tok.val, "name") {
+				p.unexpected("NAME")
+			}
+			p.advance()
 		}
 		right := p.setOps(nil, next+1)
 		p.grow(at.Offset)
-		left = &SetOp{at, kind, all, left, right}
+		left = &SetOp{at, kind, all, byName, left, right}
 	}
 }
 

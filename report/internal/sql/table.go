@@ -124,6 +124,12 @@ func (p *parser) tablePrimary() Table {
 		v := p.values()
 		return &Subquery{Pos: at, Query: &Query{Pos: at, Body: v}, Alias: p.tableAlias()}
 	case p.isKw("LATERAL"):
+		m := p.mark()
+		p.advance()
+		if p.tok.kind == bare && strings.EqualFold(p.tok.val, "unnest") && p.follows("(") {
+			return p.tableFunc("unnest") // it may use the tables beside it anyway
+		}
+		p.reset(m)
 		p.fail("LATERAL is not supported", "a subquery in FROM cannot use the tables beside it; join with ON, or use unnest(x)")
 	case p.isKw("ONLY"), p.isKw("TABLE"):
 		p.fail("unexpected "+p.tok.kw.name, "write the file or name alone")
