@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parquet-go/parquet-go"
+
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report"
 )
@@ -119,6 +121,49 @@ func TestCorrelated(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)
 		}
+	}
+}
+
+// Decimals of more than 64 bits have no bounds in the statistics of files, where the library would
+// compare their bytes without the sign.
+func TestWideDecimals(t *testing.T) {
+	dir := put(t, nil)
+	if got := csvOf(t, dir, "COPY (SELECT v::decimal(38,2) AS v, [v::decimal(38,0)] AS l, n FROM (VALUES (-5, 1), (100, 2), (7, 3), (NULL, 4)) AS t(v, n)) TO 'DIR/w.parquet'"); got != "rows\n4" {
+		t.Fatal(got)
+	}
+	for text, want := range map[string]string{
+		"SELECT n FROM 'DIR/w.parquet' WHERE v > 50.00":             "n\n2",
+		"SELECT n FROM 'DIR/w.parquet' WHERE v < 0":                 "n\n1",
+		"SELECT n FROM 'DIR/w.parquet' WHERE v IN (7, 8)":           "n\n3",
+		"SELECT min(v) AS a, max(v) AS b FROM 'DIR/w.parquet'":      "a,b\n-5.00,100.00",
+		"SELECT n, l[1] AS l FROM 'DIR/w.parquet' WHERE l[1] = 100": "n,l\n2,100",
+		"SELECT min(n) AS a, max(n) AS b FROM 'DIR/w.parquet'":      "a,b\n1,4",
+	} {
+		if got := csvOf(t, dir, text); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, "w.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parquet.OpenFile(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range file.Metadata().RowGroups[0].Columns {
+		if has := c.MetaData.Statistics.MinValue != nil; has != (i == 2) {
+			t.Errorf("column %d has bounds: %v", i, has)
+		}
+	}
+	index := file.ColumnIndexes()[0]
+	if len(index.MinValues) != 1 || index.MinValues[0][0]&0x80 == 0 || index.MaxValues[0][0]&0x80 != 0 || index.NullCounts[0] != 1 {
+		t.Errorf("the index of pages is %+v", index)
 	}
 }
 

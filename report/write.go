@@ -26,6 +26,7 @@ func Formats() []string { return render.Formats() }
 //   - json, jsonl: an object for each row, in an array or one to a line
 //   - markdown: a table
 //   - html: one page with a table that can be sorted, and a chart if the result has its shape
+//   - parquet: a file with the types of the columns, compressed with zstd
 //
 // It blocks until the end of the run.
 func (r *Rows) Write(w io.Writer, format string, o WriteOptions) error {

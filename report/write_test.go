@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -39,6 +40,15 @@ func TestFormats(t *testing.T) {
 				if !strings.Contains(got, part) {
 					t.Errorf("the page has no %q", part)
 				}
+			}
+			continue
+		}
+		if format == "parquet" {
+			if err := os.WriteFile("out", []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if rows, err := answer(t, mapreduce.Local{}, "SELECT brand, n, typeof(n) FROM out"); err != nil || rows != "Acme,2,bigint\nBolt,1,bigint\n" {
+				t.Errorf("parquet: %q, %v", rows, err)
 			}
 			continue
 		}

@@ -21,7 +21,7 @@ import (
 
 // reportCmd answers one SELECT.
 type reportCmd struct {
-	Output   outputFormat      `short:"o" enum:"auto,table,csv,tsv,json,jsonl,markdown,html" default:"auto" help:"Output format: table, csv, tsv, json, jsonl, markdown or html. auto is a table on a terminal, and csv elsewhere."`
+	Output   outputFormat      `short:"o" enum:"auto,table,csv,tsv,json,jsonl,markdown,html,parquet" default:"auto" help:"Output format: table, csv, tsv, json, jsonl, markdown, html or parquet. auto is a table on a terminal, and csv elsewhere."`
 	By       string            `group:"Short form" placeholder:"COLUMNS" help:"Group by these columns or expressions."`
 	Agg      string            `group:"Short form" placeholder:"LIST" help:"Aggregates, such as 'count, sum(price*stock), p95(price)'. Default: count."`
 	Where    string            `group:"Short form" placeholder:"CONDITION" help:"Only the rows for which the condition is true."`
@@ -81,6 +81,9 @@ func (c *reportCmd) prepare(ctx context.Context, text string) (*report.Statement
 
 // answer runs a statement and writes its result.
 func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writer) error {
+	if f, ok := out.(*os.File); ok && format == "parquet" && !c.Schema && !c.Explain && term.IsTerminal(int(f.Fd())) {
+		return usageError{errors.New("parquet is not for a terminal; write -o parquet > out.parquet, or COPY (SELECT …) TO 'out.parquet'")}
+	}
 	s, err := c.prepare(ctx, text)
 	if err != nil {
 		return withCaret(err)
@@ -94,12 +97,14 @@ func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writ
 		return c.schema(s)
 	}
 	if c.Explain {
-		lines, err := s.State(ctx)
-		if err != nil {
-			return err
-		}
-		for _, line := range lines {
-			fmt.Fprintln(out, line)
+		for _, explain := range []func(context.Context) ([]string, error){s.Reads, s.State} {
+			lines, err := explain(ctx)
+			if err != nil {
+				return err
+			}
+			for _, line := range lines {
+				fmt.Fprintln(out, line)
+			}
 		}
 		for _, err := range s.Run(ctx).All() {
 			if err != nil {
@@ -153,8 +158,6 @@ func formatHint(name string, formats []string) string {
 		return fmt.Sprintf("%q is called %s here: write -o %[2]s", name, meant[lower])
 	case slices.Contains(formats, lower):
 		return fmt.Sprintf("format %q is not known; write -o %s", name, lower)
-	case lower == "parquet":
-		return "parquet is for files; write: layshaft report \"COPY (SELECT …) TO 'out.parquet'\""
 	case lower == "avro" || lower == "xlsx" || lower == "excel":
 		return fmt.Sprintf("%s is not written; -o csv opens in every spreadsheet, and COPY (SELECT …) TO 'out.parquet' keeps the types", lower)
 	}

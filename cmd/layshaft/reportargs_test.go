@@ -30,7 +30,7 @@ func TestFileWithoutQuery(t *testing.T) {
 // such files.
 func TestOutputFormat(t *testing.T) {
 	for name, want := range map[string]string{
-		"md": "write -o markdown", "JSON": "write -o json", "parquet": "COPY (SELECT …) TO 'out.parquet'", "jsn": "use json, ", "ndjson": "write -o jsonl", "xlsx": "-o csv",
+		"md": "write -o markdown", "JSON": "write -o json", "Parquet": "write -o parquet", "jsn": "use json, ", "ndjson": "write -o jsonl", "xlsx": "-o csv",
 	} {
 		var f outputFormat
 		if err := f.UnmarshalText([]byte(name)); err == nil || !strings.Contains(err.Error(), want) {

@@ -43,8 +43,8 @@ const settleFor = 2 * time.Second
 // runWatch watches the statement until ctx ends.
 func (c *reportCmd) runWatch(ctx context.Context, text string) error {
 	switch {
-	case c.format() == "html":
-		return usageError{errors.New("-watch writes one result after the other, which html cannot; use another format")}
+	case c.format() == "html" || c.format() == "parquet":
+		return usageError{fmt.Errorf("-watch writes one result after the other, which %s cannot; use another format", c.format())}
 	case c.Schema || c.Explain:
 		return usageError{errors.New("-watch runs the query; leave out -schema and -explain")}
 	}

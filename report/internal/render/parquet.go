@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -32,6 +34,7 @@ type Parquet struct {
 	to     io.Writer
 	out    *parquet.GenericWriter[any]
 	leaves []leaf
+	wide   []int // the leaves that are of type wideDecimal
 	rows   []parquet.Row
 	count  int
 }
@@ -121,6 +124,9 @@ func (p *Parquet) node(t vec.Type, at leaf) (parquet.Node, error) {
 	}
 	at.index = len(p.leaves)
 	p.leaves = append(p.leaves, at)
+	if isWide(t) {
+		p.wide = append(p.wide, at.index)
+	}
 	return leafNode(t), nil
 }
 
@@ -135,10 +141,10 @@ func leafNode(t vec.Type) parquet.Node {
 	case vec.Int:
 		return parquet.Int(64)
 	case vec.Decimal:
-		if t.Precision <= 18 {
+		if !isWide(t) {
 			return parquet.Decimal(t.Scale, t.Precision, parquet.Int64Type)
 		}
-		return parquet.Decimal(t.Scale, t.Precision, parquet.FixedLenByteArrayType(decimalBytes(t.Precision)))
+		return parquet.Leaf(wideDecimal{parquet.Decimal(t.Scale, t.Precision, parquet.FixedLenByteArrayType(decimalBytes(t.Precision))).Type(), t.Precision})
 	case vec.Float:
 		return parquet.Leaf(parquet.DoubleType)
 	case vec.Blob:
@@ -164,7 +170,12 @@ func (p *Parquet) Begin(columns []vec.Field) error {
 	if err != nil {
 		return err
 	}
-	p.out = parquet.NewGenericWriter[any](p.to, parquet.NewSchema("report", root), parquet.Compression(p.Codec))
+	schema := parquet.NewSchema("report", root)
+	options := []parquet.WriterOption{schema, parquet.Compression(p.Codec)}
+	for _, i := range p.wide {
+		options = append(options, parquet.SkipPageBounds(schema.Columns()[i]...))
+	}
+	p.out = parquet.NewGenericWriter[any](p.to, options...)
 	return nil
 }
 
@@ -259,10 +270,7 @@ func parquetValue(v *vec.Vec, i int) parquet.Value {
 			n, _ := x.Int64()
 			return parquet.Int64Value(n)
 		}
-		var b [16]byte
-		binary.BigEndian.PutUint64(b[:], uint64(x.Hi))
-		binary.BigEndian.PutUint64(b[8:], x.Lo)
-		return parquet.FixedLenByteArrayValue(b[16-decimalBytes(v.Type.Precision):])
+		return parquet.FixedLenByteArrayValue(appendWide(nil, x, v.Type.Precision))
 	case vec.Float:
 		return parquet.DoubleValue(v.Floats[i])
 	case vec.Date:
@@ -271,6 +279,61 @@ func parquetValue(v *vec.Vec, i int) parquet.Value {
 		return parquet.ByteArrayValue([]byte(v.String(i)))
 	}
 	return parquet.ByteArrayValue(expr.AppendText(nil, v, i))
+}
+
+// isWide reports whether t is a decimal of more than 64 bits.
+func isWide(t vec.Type) bool { return t.Kind == vec.Decimal && t.Precision > 18 }
+
+// appendWide appends a decimal of more than 64 bits as the file has it.
+func appendWide(dst []byte, x vec.Int128, precision int) []byte {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], uint64(x.Hi))
+	binary.BigEndian.PutUint64(b[8:], x.Lo)
+	return append(dst, b[16-decimalBytes(precision):]...)
+}
+
+// wideDecimal is a decimal of more than 64 bits. The library compares its bytes without the sign,
+// so the least and the greatest value that it finds are wrong if some are negative. They are left
+// out of the statistics. The index of pages must have some: the least and the greatest of the
+// type.
+type wideDecimal struct {
+	parquet.Type
+	precision int
+}
+
+// NewColumnIndexer returns what makes the index of pages.
+func (d wideDecimal) NewColumnIndexer(int) parquet.ColumnIndexer {
+	most := vec.Pow10(d.precision)
+	most, _ = most.Sub(vec.Int128Of(1))
+	return &wideIndexer{least: appendWide(nil, most.Neg(), d.precision), most: appendWide(nil, most, d.precision)}
+}
+
+// wideIndexer makes the index of the pages of a wideDecimal.
+type wideIndexer struct {
+	least, most []byte
+	nulls       []int64 // by page
+	empty       []bool  // the pages without a value
+}
+
+// Reset begins a row group.
+func (w *wideIndexer) Reset() { w.nulls, w.empty = nil, nil }
+
+// IndexPage adds a page.
+func (w *wideIndexer) IndexPage(values, nulls int64, _, _ parquet.Value) {
+	w.nulls, w.empty = append(w.nulls, nulls), append(w.empty, values == nulls)
+}
+
+// ColumnIndex returns the index.
+func (w *wideIndexer) ColumnIndex() format.ColumnIndex {
+	index := format.ColumnIndex{NullPages: w.empty, NullCounts: w.nulls}
+	for _, empty := range w.empty {
+		least, most := w.least, w.most
+		if empty {
+			least, most = []byte{}, []byte{}
+		}
+		index.MinValues, index.MaxValues = append(index.MinValues, least), append(index.MaxValues, most)
+	}
+	return index
 }
 
 // decimalBytes returns the size of a decimal of a precision: the fewest bytes that hold it.
@@ -285,3 +348,12 @@ func decimalBytes(precision int) int {
 
 // End writes the last row group and the footer.
 func (p *Parquet) End() error { return p.out.Close() }
+
+// flushed is a Parquet to a buffer, which End writes out.
+type flushed struct {
+	*Parquet
+	to *bufio.Writer
+}
+
+// End completes the file.
+func (f *flushed) End() error { return errors.Join(f.Parquet.End(), f.to.Flush()) }

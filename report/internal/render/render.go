@@ -1,5 +1,5 @@
-// Package render writes the rows of a report as a table for a terminal, CSV, TSV, JSON, Markdown or
-// HTML.
+// Package render writes the rows of a report as a table for a terminal, CSV, TSV, JSON, Markdown,
+// HTML or Parquet.
 //
 // Rows may come from anywhere, so texts are data: a table shows control characters as \xHH, and
 // HTML is escaped. CSV, TSV and JSON keep every byte that their format can hold.
@@ -49,6 +49,7 @@ var formats = map[string]func(out *bufio.Writer, o Options) Writer{
 	"json":     func(out *bufio.Writer, _ Options) Writer { return &objects{out: out, array: true} },
 	"jsonl":    func(out *bufio.Writer, _ Options) Writer { return &objects{out: out} },
 	"markdown": func(out *bufio.Writer, _ Options) Writer { return &markdown{out: out} },
+	"parquet":  func(out *bufio.Writer, _ Options) Writer { return &flushed{NewParquet(out), out} },
 	"html":     func(out *bufio.Writer, o Options) Writer { return &html{out: out, options: o} },
 }
 

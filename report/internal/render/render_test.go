@@ -318,7 +318,7 @@ func TestChartsOfAnyNumbers(t *testing.T) {
 }
 
 func TestUnknownFormat(t *testing.T) {
-	if _, err := New("xls", nil, Options{}); err == nil || err.Error() != `unknown format "xls": use csv, html, json, jsonl, markdown, table, tsv` {
+	if _, err := New("xls", nil, Options{}); err == nil || err.Error() != `unknown format "xls": use csv, html, json, jsonl, markdown, parquet, table, tsv` {
 		t.Errorf("error %v", err)
 	}
 }
