@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -120,6 +121,25 @@ func TestInterrupt_state(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(w.out); err != nil || len(entries) != 13 {
 		t.Errorf("the output directory holds temporary files: %v (%v)", entries, err)
+	}
+}
+
+// TestStopped stops a run for longer than the time limit of its attempts, as a sleeping laptop does.
+// They go on: only time in which the process runs counts.
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	const limit = 8 * time.Second
+	w := startWaiting(t, "-limit", limit.String())
+	if err := w.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(limit + 2*time.Second)
+	if err := w.process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	w.open(t)
+	if r := w.end().succeeded(t); r.stdout != "12\n" {
+		t.Errorf("printed %q, want 12 rows", r.stdout)
 	}
 }
 

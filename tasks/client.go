@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/addresses"
+	"github.com/layshaft/layshaft/internal/awake"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -66,7 +67,7 @@ func (c *Client) Close() error {
 // ask makes an RPC with a small answer.
 func ask[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (A, error), q Q) (out A, err error) {
 	err = c.retry(ctx, func(ctx context.Context) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+		ctx, cancel := awake.WithTimeout(ctx, rpcTimeout)
 		defer cancel()
 		out, err = method(ctx, q)
 		return err

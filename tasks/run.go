@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -239,8 +240,8 @@ func (w *Worker) stuckError() error {
 // is called with mu held.
 func (w *Worker) waitUntil(d time.Duration, ok func() bool) bool {
 	s := &w.state
-	t := time.NewTimer(d)
-	defer t.Stop()
+	late, stop := awake.After(d)
+	defer stop()
 	for {
 		s.mu.Lock()
 		done := ok()
@@ -249,7 +250,7 @@ func (w *Worker) waitUntil(d time.Duration, ok func() bool) bool {
 			return true
 		}
 		select {
-		case <-t.C:
+		case <-late:
 			return false
 		case <-s.changed:
 		}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"runtime"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -236,8 +236,8 @@ func (c *Client) submitOne(ctx context.Context, spec *layshaftv1.TaskSpec) (acce
 		if err != nil {
 			return err
 		}
-		limit := time.NewTimer(rpcTimeout)
-		defer limit.Stop()
+		late, stop := awake.After(rpcTimeout)
+		defer stop()
 		select {
 		case u, ok := <-call.end:
 			if ok {
@@ -247,7 +247,7 @@ func (c *Client) submitOne(ctx context.Context, spec *layshaftv1.TaskSpec) (acce
 			spec = proto.CloneOf(spec) // the stream may still use the message
 			spec.Resubmitted = true
 			return stream.err
-		case <-limit.C:
+		case <-late:
 			stream.leave(i)
 			return status.FromContextError(context.DeadlineExceeded).Err()
 		case <-ctx.Done():

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/layshaft/layshaft/internal/addresses"
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/job"
@@ -380,7 +381,7 @@ func (n *Node) idle() bool { return len(n.w.Jobs()) == 0 && len(n.w.Progress()) 
 func (n *Node) leave(ctx context.Context) {
 	n.log.Info("draining")
 	n.w.Drain()
-	patient, cancel := context.WithTimeout(ctx, n.cfg.Drain)
+	patient, cancel := awake.WithTimeout(ctx, n.cfg.Drain)
 	defer cancel()
 	if !n.joined.Load() && len(n.w.Jobs()) == 0 {
 		n.drainedNow() // no coordinator has seen this worker

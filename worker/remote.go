@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -246,7 +247,7 @@ func (r *remoteOutputs) try(ctx context.Context, a job.Attempt, call func(ctx co
 		return r.failure(a, context.Cause(ctx))
 	}
 	for i := 0; ; i++ {
-		limited, cancel := context.WithTimeout(ctx, callLimit)
+		limited, cancel := awake.WithTimeout(ctx, callLimit)
 		err := call(limited)
 		cancel()
 		code := status.Code(err)

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/worker/internal/attempt"
@@ -177,10 +178,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	drained := make(chan struct{})
 	var timer errgroup.Group
 	timer.Go(func() error {
-		t := time.NewTimer(w.cfg.Drain)
-		defer t.Stop()
+		late, stop := awake.After(w.cfg.Drain)
+		defer stop()
 		select {
-		case <-t.C:
+		case <-late:
 			cancel(lostWithWorker())
 		case <-drained:
 		}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -195,8 +196,8 @@ func (h *host) watch(work context.Context) {
 		return
 	default:
 	}
-	grace := time.NewTimer(h.call.Grace)
-	defer grace.Stop()
+	late, stop := awake.After(h.call.Grace)
+	defer stop()
 	f := failureOf(context.Cause(work))
 	// The message may wait for a child that does not read, so Grace starts before it.
 	var group sync.WaitGroup
@@ -206,7 +207,7 @@ func (h *host) watch(work context.Context) {
 	})
 	select {
 	case <-h.ended:
-	case <-grace.C:
+	case <-late:
 		h.call.Stuck()
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/addresses"
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/retry"
@@ -158,7 +159,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 // call makes one call with a small answer.
 func call[Q, A any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (A, error), q Q) (out A, err error) {
 	err = c.retry(ctx, func(ctx context.Context, _ func()) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, callWait)
+		ctx, cancel := awake.WithTimeout(ctx, callWait)
 		defer cancel()
 		out, err = method(ctx, q)
 		return err

@@ -27,9 +27,18 @@ import (
 // tasks is the number of tasks of the job wait.
 const tasks = 12
 
+type waitParams struct {
+	Dir, Out string
+	Limit    time.Duration
+}
+
 // gate is a job of twelve tasks. From the fifth on, each writes the file reached-INDEX in Dir and
-// waits for the file open.
-var gate = mapreduce.Define("wait", func(p *mapreduce.Plan, in struct{ Dir, Out string }) mapreduce.Dataset[int64] {
+// waits for the file open. With a Limit each has one attempt, of that time.
+var gate = mapreduce.Define("wait", func(p *mapreduce.Plan, in waitParams) mapreduce.Dataset[int64] {
+	var opts []mapreduce.Option
+	if in.Limit > 0 {
+		opts = append(opts, mapreduce.Timeout(in.Limit), mapreduce.Retry(1))
+	}
 	numbers := mapreduce.Read(p, memio.Generate(tasks, func(i int64) int64 { return i }).Cut(tasks))
 	passed := mapreduce.TryMap(numbers, func(ctx context.Context, i int64) (int64, error) {
 		if i < 4 {
@@ -48,7 +57,7 @@ var gate = mapreduce.Define("wait", func(p *mapreduce.Plan, in struct{ Dir, Out 
 			case <-time.After(10 * time.Millisecond):
 			}
 		}
-	})
+	}, opts...)
 	if in.Out != "" {
 		passed.WriteTo(textio.WriteAs(in.Out, func(dst []byte, i int64) []byte { return fmt.Append(dst, i) }))
 	}
@@ -93,6 +102,7 @@ func main() {
 	target := mapreduce.Flags(flag.CommandLine)
 	dir := flag.String("dir", ".", "`DIR` of the files of job wait")
 	out := flag.String("out", "", "`DIR` for the output of job wait")
+	limit := flag.Duration("limit", 0, "`TIME` of each attempt of job wait, of which there is then one; 0 means no limit")
 	bytes := flag.Int64("bytes", 1<<20, "`BYTES` to sort")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -101,7 +111,7 @@ func main() {
 	switch job := flag.Arg(0); job {
 	case "wait":
 		var all []int64
-		all, err = gate.Collect(ctx, target, struct{ Dir, Out string }{*dir, *out})
+		all, err = gate.Collect(ctx, target, waitParams{*dir, *out, *limit})
 		fmt.Println(len(all))
 	case "sort":
 		err = check(ctx, target, *bytes)

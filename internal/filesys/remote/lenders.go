@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/filesys"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -124,8 +125,8 @@ func clientGone(volume string) error {
 
 // stream returns the stream of a client. It waits up to lendWait for it.
 func (l *Lenders) stream(ctx context.Context, volume string) (*lendStream, error) {
-	late := time.NewTimer(lendWait)
-	defer late.Stop()
+	late, stop := awake.After(lendWait)
+	defer stop()
 	for {
 		l.mu.Lock()
 		s := l.streams[volume]
@@ -139,7 +140,7 @@ func (l *Lenders) stream(ctx context.Context, volume string) (*lendStream, error
 		}
 		select {
 		case <-changed:
-		case <-late.C:
+		case <-late:
 			return nil, clientGone(volume)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

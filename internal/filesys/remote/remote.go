@@ -32,6 +32,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/retry"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -217,7 +218,7 @@ func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.C
 		if len(hosts) > 0 {
 			req.Holder = hosts[try%len(hosts)]
 		}
-		one, cancel := context.WithTimeout(ctx, tryTime)
+		one, cancel := awake.WithTimeout(ctx, tryTime)
 		resp, err := f.caller.Call(one, req)
 		cancel()
 		if ctx.Err() != nil {

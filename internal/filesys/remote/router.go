@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/retry"
@@ -299,7 +300,7 @@ func (r *Router) askWithin(ctx context.Context, limit time.Duration, worker stri
 	if r.Self != "" && worker == r.Self {
 		return r.Serve(ctx, own)
 	}
-	limited, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := awake.WithTimeout(ctx, limit)
 	defer cancel()
 	for anew := false; ; anew = true {
 		c, err := r.Peer(limited, worker, anew)

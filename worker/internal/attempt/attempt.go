@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/job"
 )
@@ -87,7 +88,7 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 	var cancel context.CancelFunc
 	limit := cfg.Launch.Timeout
 	if limit > 0 {
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, errTimeout)
+		ctx, cancel = awake.WithTimeoutCause(ctx, limit, errTimeout)
 	} else {
 		ctx, cancel = context.WithCancel(ctx)
 	}
@@ -109,13 +110,13 @@ func Run(ctx context.Context, cfg Config) (m *job.Manifest, busy <-chan struct{}
 	if limit > 0 {
 		wait = min(wait, max(limit, time.Second)) // an attempt ends in about the stated time
 	}
-	grace := time.NewTimer(wait)
-	defer grace.Stop()
+	late, stop := awake.After(wait)
+	defer stop()
 	select {
 	case r := <-done:
 		<-ended
 		return r.m, ended, toFailure(ctx, r.err, cfg.Stage.Name, limit)
-	case <-grace.C:
+	case <-late:
 		f := toFailure(ctx, context.Cause(ctx), cfg.Stage.Name, limit).(*job.Failure)
 		f.Message += fmt.Sprintf("; user code ignored its context for %v, so its goroutine is abandoned and runs on; return when the context of TryMap and its kin ends", wait)
 		return nil, ended, f
