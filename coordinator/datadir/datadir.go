@@ -92,7 +92,7 @@ func (d *Data) open(opt Options) (err error) {
 	if d.Cluster, err = clusterName(d.Dir, opt.AcceptLoss); err != nil {
 		return fmt.Errorf("data directory %s: %w", d.Dir, err)
 	}
-	fork, err := d.checkPlace(opt)
+	fork, err := checkPlace(d.Dir, opt, waysOfCopy(d.Cluster))
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", d.Dir, err)
 	}

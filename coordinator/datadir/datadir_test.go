@@ -282,6 +282,75 @@ func TestCopiedDirectory(t *testing.T) {
 	}
 }
 
+// A copy of the directory of one of several coordinators is refused, too. Recover takes it, because
+// whoever recovers has lost the original; a dry run changes nothing.
+func TestCopiedMember(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells the time at which a directory was made")
+	}
+	opt := Options{NoSync: true, Reserve: -1}
+	open := func(dir string, opt Options) (single string, err error) {
+		m, err := OpenMember(dir, opt)
+		if err != nil {
+			return "", err
+		}
+		return m.Single(), m.Close()
+	}
+	top := t.TempDir()
+	copyOf := func(dir, name string) string {
+		to := filepath.Join(top, name)
+		if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	member := filepath.Join(top, "member")
+	if _, err := open(member, opt); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(member, "replica"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(member, opt); err != nil {
+		t.Errorf("the original: %v", err)
+	}
+	adopt, fork := opt, opt
+	adopt.Adopt, fork.Fork = true, true
+	copied := copyOf(member, "copy")
+	for _, o := range []Options{opt, fork} {
+		if _, err := open(copied, o); !errors.Is(err, ErrCopied) || !strings.Contains(err.Error(), member) || !strings.Contains(err.Error(), "-adopt") {
+			t.Errorf("a copy: %v", err)
+		}
+	}
+	if _, err := Recover(t.Context(), copied, opt, true); errors.Is(err, ErrCopied) {
+		t.Errorf("a dry run of recover: %v", err)
+	}
+	if _, err := open(copied, opt); !errors.Is(err, ErrCopied) {
+		t.Errorf("after the dry run: %v", err)
+	}
+	for _, o := range []Options{adopt, opt} {
+		if _, err := open(copied, o); err != nil {
+			t.Errorf("adopted: %v", err)
+		}
+	}
+
+	single := filepath.Join(top, "single")
+	d, err := Open(single, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	grown := copyOf(single, "grown")
+	if _, err := open(grown, opt); !errors.Is(err, ErrCopied) || !strings.Contains(err.Error(), "-fork") {
+		t.Errorf("a copy of a single coordinator with -peers: %v", err)
+	}
+	if name, err := open(grown, fork); err != nil || name == d.Cluster || name == "" {
+		t.Errorf("forked: %q, %v", name, err)
+	}
+}
+
 // lostPrograms are programs of several coordinators, of which this one has lost the lead.
 type lostPrograms struct{ stored map[string]bool }
 

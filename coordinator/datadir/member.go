@@ -32,7 +32,39 @@ type Member struct {
 }
 
 // OpenMember opens the directory dir, and creates it when it is missing. Errors are those of Open.
-func OpenMember(dir string, opt Options) (_ *Member, err error) {
+func OpenMember(dir string, opt Options) (*Member, error) {
+	m, err := openMember(dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.checkPlace(opt); err != nil {
+		return nil, errors.Join(err, m.unlock())
+	}
+	return m, nil
+}
+
+// checkPlace refuses a copy of the directory of a member: with the ID of the original it would
+// confirm what that one has not seen, and alone it would be a second cluster of the same name.
+func (m *Member) checkPlace(opt Options) error {
+	ways := "If that one is gone, start once with -adopt: this one then takes its place in the group. " +
+		"For a cluster of its own, restore a backup of the group (layshaft coordinator restore)"
+	if m.HasState() {
+		ways = waysOfCopy(m.single)
+	} else {
+		opt.Fork = false
+	}
+	fork, err := checkPlace(m.Dir, opt, ways)
+	if err == nil && fork {
+		m.single = newName()
+		err = writeCluster(m.Dir, m.single)
+	}
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", m.Dir, err)
+	}
+	return nil
+}
+
+func openMember(dir string, opt Options) (_ *Member, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -65,11 +97,17 @@ func Recover(ctx context.Context, dir string, opt Options, dry bool) (out replic
 	case !fileExists(filepath.Join(dir, "replica")):
 		return out, fmt.Errorf("data directory %s is not that of a coordinator: it has no replica inside; give the directory that -data of the coordinator names", dir)
 	}
-	m, err := OpenMember(dir, opt)
+	m, err := openMember(dir, opt)
 	if err != nil {
 		return out, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
+	if !dry { // whoever recovers a copy has lost the original
+		opt.Adopt = true
+		if err := m.checkPlace(opt); err != nil {
+			return out, err
+		}
+	}
 	out, err = replica.Recover(ctx, replica.Config{Dir: m.ReplicaDir(), Reserve: opt.Reserve, Log: opt.Log}, dry)
 	switch {
 	case errors.Is(err, replica.ErrNoGroup) && m.Aside() != "":

@@ -34,10 +34,17 @@ func machineID() string {
 	return name
 }
 
-// checkPlace compares the place of the directory with the stored one, and stores it if it is new.
-// It returns true if the directory is at another place and shall become another cluster.
-func (d *Data) checkPlace(opt Options) (fork bool, err error) {
-	file, here := filepath.Join(d.Dir, "place"), placeOf(d.Dir)
+// waysOfCopy are the ways out for a copy of the directory of a single coordinator.
+func waysOfCopy(cluster string) string {
+	return "If that one is gone, start once with -adopt: this one then continues the cluster " + cluster +
+		". With -fork it becomes a cluster of its own, with new workers"
+}
+
+// checkPlace compares the place of dir with the stored one, and stores it if it is new. It returns
+// true if the directory is at another place and shall become another cluster. ways are the ways out
+// for a copy.
+func checkPlace(dir string, opt Options, ways string) (fork bool, err error) {
+	file, here := filepath.Join(dir, "place"), placeOf(dir)
 	b, err := state.ReadFile(file)
 	lines := strings.Split(string(b), "\n")
 	known := err == nil && len(lines) >= 3 && placeFormat.Check(lines[0], "another directory") == nil
@@ -50,8 +57,7 @@ func (d *Data) checkPlace(opt Options) (fork bool, err error) {
 	}
 	if was.inode != here.inode && was.machine != here.machine && !opt.Adopt && !opt.Fork {
 		machine, path, _ := strings.Cut(was.machine, " ")
-		return false, fmt.Errorf("%w, which was at %s of machine %s. If that one is gone, start once with -adopt: this one then continues the cluster %s. "+
-			"With -fork it becomes a cluster of its own, with new workers", ErrCopied, path, machine, d.Cluster)
+		return false, fmt.Errorf("%w, which was at %s of machine %s. %s", ErrCopied, path, machine, ways)
 	}
 	if known && was == here {
 		return false, nil
