@@ -128,7 +128,7 @@ func serve(ctx context.Context, out io.Writer, addr, dir string, renew func(cont
 	if err != nil {
 		return errors.Join(err, index.Close())
 	}
-	srv := &http.Server{Handler: search{index, renew}, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	srv := &http.Server{Handler: guard(search{index, renew}), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	_, _ = io.WriteString(out, "search page at http://"+l.Addr().String()+"/\n")

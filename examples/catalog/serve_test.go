@@ -37,6 +37,27 @@ func listings(t *testing.T, dir string, n int64) {
 	}
 }
 
+// A page of another site that points its name to this machine gets nothing.
+func TestForeignHost(t *testing.T) {
+	page := httptest.NewServer(guard(http.NotFoundHandler()))
+	defer page.Close()
+	for host, want := range map[string]int{"": 404, "localhost:80": 404, "[::1]:80": 404, "127.0.0.1": 404, "rebound.example": 403, "127.0.0.1.rebound.example:80": 403} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		resp, err := page.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("host %q: status %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}
+
 // The page finds, filters, sorts and pages, and escapes what products and users contain.
 func TestPage(t *testing.T) {
 	dir := t.TempDir()
