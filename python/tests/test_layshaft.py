@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import shutil
@@ -87,6 +88,8 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    with contextlib.suppress(OSError):  # not Linux, or it has just ended
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     return True
 
 
@@ -185,7 +188,11 @@ class TestTasks(Base):
         self.assertEqual(await self.client.attach(ids[7], out=int), 7)
         self.assertEqual((await self.client.status(ids[7])).state, "done")
         id = await self.client.enqueue("py-sum", [1], unique="u", after=3600, priority=layshaft.Priority.HIGH)
-        self.assertEqual(await self.client.enqueue("py-sum", [2], unique="u", after=3600), id)
+        self.assertFalse(id.joined)
+        again = await self.client.enqueue("py-sum", [2], unique="u", after=3600)
+        self.assertEqual((again, again.joined), (id, True))
+        again, fresh = await self.client.enqueue_all("py-sum", [[3]], unique="u", after=3600) + await self.client.enqueue_all("py-sum", [[3]], after=3600)
+        self.assertEqual((again, again.joined, fresh.joined), (id, True, False))
         self.assertEqual((await self.client.status(function="py-sum", unique="u")).state, "delayed")
         self.assertEqual(await self.client.cancel(id), [id])
         with self.assertRaises(layshaft.TaskCancelledError):
@@ -313,14 +320,28 @@ class TestFaults(Base):
         self.assertEqual(text_of(path), "begun\n")  # one attempt, not cancelled
 
     async def test_drain(self) -> None:
+        for s in (signal.SIGTERM, signal.SIGHUP):
+            worker = self.start_worker()
+            path = self.dir / s.name
+            call = asyncio.ensure_future(self.client.do("py-wait", str(path), out=str))
+            await until(lambda: text_of(path) == "begun\n", "the start")
+            worker.send_signal(s)
+            if s == signal.SIGHUP:
+                worker.send_signal(s)
+            (self.dir / (s.name + ".go")).touch()
+            self.assertEqual(await call, "went")
+            await until(lambda: worker.poll() == 0, "the end of the worker")
+
+    async def test_process_ends_with_its_worker(self) -> None:
+        """A killed worker leaves no process behind: its task runs elsewhere."""
         worker = self.start_worker()
-        path = self.dir / "w"
-        call = asyncio.ensure_future(self.client.do("py-wait", str(path), out=str))
-        await until(lambda: text_of(path) == "begun\n", "the start")
-        worker.send_signal(signal.SIGTERM)
-        (self.dir / "w.go").touch()
-        self.assertEqual(await call, "went")
-        await until(lambda: worker.poll() == 0, "the end of the worker")
+        path = self.dir / "pid"
+        call = asyncio.ensure_future(self.client.do("py-spin", str(path)))
+        await until(lambda: text_of(path) != "", "the start")
+        pid = int(text_of(path))
+        worker.kill()
+        await until(lambda: not is_alive(pid), "the end of the process")
+        call.cancel()
 
     async def test_end_without_drain(self) -> None:
         """A worker that ends returns its tasks, and another one gets them."""
@@ -444,6 +465,12 @@ class TestTLS(Base):
         async with layshaft.Client(Cluster(self.coordinator.address, strict, connect=1)) as client:
             with self.assertRaises(layshaft.UnavailableError):
                 await client.do("py-echo", "x", out=str)
+        # A key that every user can read is refused.
+        open_key = self.files("client")[2] + ".open"
+        shutil.copyfile(self.files("client")[2], open_key)
+        os.chmod(open_key, 0o644)
+        with self.assertRaisesRegex(layshaft.InvalidError, "chmod o= "):
+            layshaft.Client(Cluster(self.coordinator.address, layshaft.TLS(*self.files("client")[:2], open_key)))
         # A client's certificate is not good for a worker.
         refused = layshaft.Worker(Cluster(self.coordinator.address, layshaft.TLS(*self.files("client"))))
         refused.handle("f")(lambda _: None)

@@ -25,7 +25,7 @@ a dataclass and every other value as JSON. The receiver names the type that it w
 the annotation of its parameter, a client by `out`.
 """
 
-from .client import Client, Next, Outcome, Priority, Status, Update
+from .client import Client, Next, Outcome, Priority, Status, TaskID, Update
 from .connection import TLS, Cluster
 from .errors import (
     Fatal,
@@ -66,6 +66,7 @@ __all__ = [
     "TaskCancelledError",
     "TaskError",
     "TaskFailedError",
+    "TaskID",
     "TaskLostError",
     "TaskTimedOutError",
     "UnavailableError",

@@ -84,11 +84,11 @@ class Client:
         finally:
             self._run(outcomes.aclose())
 
-    def enqueue(self, function: str, input: object = None, **options: Any) -> str:
+    def enqueue(self, function: str, input: object = None, **options: Any) -> _client.TaskID:
         """Queues a background task and returns its ID."""
         return self._run(self._client.enqueue(function, input, **options))
 
-    def enqueue_all(self, function: str, inputs: Iterable[object], **options: Any) -> list[str]:
+    def enqueue_all(self, function: str, inputs: Iterable[object], **options: Any) -> list[_client.TaskID]:
         """Queues a background task for each input, in few messages, and returns their IDs."""
         return self._run(self._client.enqueue_all(function, inputs, **options))
 

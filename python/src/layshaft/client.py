@@ -38,6 +38,9 @@ R = TypeVar("R")
 
 # The limit of a call with a small answer, in seconds.
 _RPC_TIMEOUT = 30.0
+# How much of one try counts against the patience of a client, in seconds. No try with the pause before
+# it takes longer: in the rest, this process was stopped or asleep.
+_LONGEST_TRY = 45.0
 # A try that took longer than this, in seconds, had reached the coordinator: connecting takes less.
 _ANSWERED = 5.0
 # The tasks of one scatter in progress.
@@ -46,6 +49,20 @@ _WINDOW = 16 << 10
 _MAX_BACKGROUND = 5000
 # The default keep of background tasks, in seconds.
 _KEEP = 600.0
+
+
+class TaskID(str):
+    """The ID of a task that was queued."""
+
+    joined: bool = False
+    """Whether the submit joined a task with its unique key, whose own input counts."""
+
+    @classmethod
+    def of(cls, number: int, joined: bool) -> TaskID:
+        """Returns the ID with a number."""
+        id = cls(f"{number:x}")
+        id.joined = joined
+        return id
 
 
 class Priority(Enum):
@@ -524,14 +541,14 @@ class Client:
             finally:
                 await ends.aclose()  # type: ignore[attr-defined]
 
-    async def enqueue(self, function: str, input: object = None, **options: Any) -> str:
+    async def enqueue(self, function: str, input: object = None, **options: Any) -> TaskID:
         """Queues a background task, which is then on the coordinator's disk, and returns its ID."""
         spec = Options(**options).spec(function, check_size("an input", encode(input)), _KEEP)
         spec.parent, spec.background, spec.token = 0, True, random.getrandbits(64)
 
         async def submit(channel: Channel) -> Any:
             try:
-                return await asyncio.wait_for(self._ask(channel, spec, "background", leave=False), _RPC_TIMEOUT)
+                return await _answered(self._ask(channel, spec, "background", leave=False))
             finally:
                 again = pb.TaskSpec()  # the stream may still use the message
                 again.CopyFrom(spec)
@@ -545,12 +562,12 @@ class Client:
         u = await self._retry(submit)
         if refused := _refusal(function, u.accepted):
             raise refused
-        return f"{u.accepted.task or u.task:x}"
+        return TaskID.of(u.accepted.task or u.task, u.accepted.joined)
 
-    async def enqueue_all(self, function: str, inputs: Iterable[object], **options: Any) -> list[str]:
+    async def enqueue_all(self, function: str, inputs: Iterable[object], **options: Any) -> list[TaskID]:
         """Queues a background task for each input, in few messages, and returns their IDs."""
         o = Options(**options)
-        out: list[str] = []
+        out: list[TaskID] = []
         batch: list[Any] = []
         size = 0
 
@@ -560,7 +577,7 @@ class Client:
 
             async def submit(channel: Channel) -> Any:
                 try:
-                    return await channel.unary("SubmitTasks", pb.SubmitTasksResponse)(request, timeout=_RPC_TIMEOUT)
+                    return await _answered(channel.unary("SubmitTasks", pb.SubmitTasksResponse)(request))
                 finally:
                     for spec in request.tasks:
                         spec.resubmitted = True
@@ -568,7 +585,7 @@ class Client:
             for accepted in (await self._retry(submit)).accepted:
                 if refused := _refusal(function, accepted):
                     raise refused
-                out.append(f"{accepted.task:x}")
+                out.append(TaskID.of(accepted.task, accepted.joined))
             batch.clear()
             size = 0
 
@@ -633,7 +650,7 @@ class Client:
 
     async def _unary(self, method: str, request: Any, reply: Any) -> Any:
         async def call(channel: Channel) -> Any:
-            return await channel.unary(method, reply)(request, timeout=_RPC_TIMEOUT)
+            return await _answered(channel.unary(method, reply)(request))
 
         return await self._retry(call)
 
@@ -660,7 +677,8 @@ class _Trial:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._since: float | None = None  # the first of the failures in a row
+        self._failing = 0.0  # how long tries in a row have failed, in seconds
+        self._last: float | None = None  # the end of the latest of them
         self._pause = MIN_PAUSE
         self.begin()
 
@@ -672,19 +690,40 @@ class _Trial:
         now = time.monotonic()
         c = self._client
         if now - self._begun > _ANSWERED:
-            c._reached, self._since, self._pause = True, None, MIN_PAUSE
+            c._reached, self._failing, self._last, self._pause = True, 0.0, None, MIN_PAUSE
         if isinstance(error, grpc.RpcError):
             if not is_retryable(error):
                 raise from_status(error) from None
         elif not isinstance(error, UnavailableError):
             raise UnavailableError("the client was closed") from None
-        self._since = self._since or now
-        if now - self._since >= (c.cluster.patience if c._reached else c.cluster.connect):
+        if self._last is not None:
+            self._failing += min(now - self._last, _LONGEST_TRY)
+        self._last = now
+        if self._failing >= (c.cluster.patience if c._reached else c.cluster.connect):
             why = error.details() if isinstance(error, grpc.RpcError) else error
             raise UnavailableError(f"coordinator {c.cluster.address}: {why}") from None
         c._connection.skip(channel)
         await asyncio.sleep(self._pause * random.uniform(0.5, 1))
         self._pause = min(self._pause * 2, MAX_PAUSE)
+
+
+async def _answered(call: Awaitable[R]) -> R:
+    """Returns the result of a call with a small answer, or raises UnavailableError after its limit.
+
+    Only the time counts in which this process runs.
+    """
+    task = asyncio.ensure_future(call)
+    left = _RPC_TIMEOUT
+    try:
+        while left > 0:
+            begun = time.monotonic()
+            done, _ = await asyncio.wait({task}, timeout=min(left, 1.0))
+            if done:
+                return task.result()
+            left -= min(time.monotonic() - begun, 2.0)
+    finally:
+        task.cancel()
+    raise UnavailableError(f"the coordinator does not answer within {_RPC_TIMEOUT:.0f} s")
 
 
 async def _limited(call: Awaitable[R], timeout: float | None, what: str) -> R:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class TLS:
     cert: str
     """The file with the certificate of this process: role worker, or for clients role client."""
     key: str
-    """The file with the private key of cert."""
+    """The file with the private key of cert. One that every user can read is refused."""
     server_name: str = "coordinator.layshaft"
     """The host name in the coordinator's certificate. `layshaft cert issue` gives the default to
     coordinators only, so no other process passes for one; empty means the host of the address."""
@@ -166,7 +167,11 @@ class Connection:
             except OSError as error:
                 raise InvalidError(f"TLS {name}: {error}") from None
 
-        return grpc.ssl_channel_credentials(read("ca", tls.ca), read("key", tls.key), read("cert", tls.cert))
+        key = read("key", tls.key)
+        mode = stat.S_IMODE(os.stat(tls.key).st_mode)
+        if os.name == "posix" and mode & 0o007:
+            raise InvalidError(f"TLS key {tls.key} is open to every user of this machine (mode {mode:04o}); close it: chmod o= {tls.key}")
+        return grpc.ssl_channel_credentials(read("ca", tls.ca), key, read("cert", tls.cert))
 
     async def close(self) -> None:
         """Closes all channels. Calls in progress fail."""

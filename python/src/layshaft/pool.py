@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,8 +40,16 @@ def error_text(error: BaseException) -> str:
     return first + "\n\n" + "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
+def _end_with_parent() -> None:
+    """Ends this process when the worker has ended, however that went: another worker gets the task."""
+    if parent := multiprocessing.parent_process():
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
 def _serve(pipe: Connection) -> None:
     """Runs calls from the pipe until it closes. It is the main function of a child process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides
     with contextlib.suppress(EOFError, OSError):
         while True:

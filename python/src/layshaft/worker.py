@@ -310,7 +310,10 @@ class Worker:
         return add
 
     def run(self) -> None:
-        """Runs tasks until SIGINT or SIGTERM; a second signal does not wait for running tasks."""
+        """Runs tasks until SIGINT, SIGTERM or SIGHUP, which drain the worker.
+
+        A second SIGINT or SIGTERM does not wait for running tasks. SIGHUP may stay ignored, as under nohup.
+        """
 
         async def main() -> None:
             loop = asyncio.get_running_loop()
@@ -325,6 +328,9 @@ class Worker:
                 for s in (signal.SIGINT, signal.SIGTERM):
                     with contextlib.suppress(NotImplementedError):  # on Windows
                         loop.add_signal_handler(s, interrupt)
+                with contextlib.suppress(AttributeError, NotImplementedError):  # on Windows
+                    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+                        loop.add_signal_handler(signal.SIGHUP, self.stop)  # a shell repeats it when its terminal closes
             await self.serve()
 
         asyncio.run(main())
