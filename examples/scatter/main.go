@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"math"
 	"os"
 	"os/signal"
 	"strconv"
@@ -37,8 +36,12 @@ func main() {
 	})
 	deadline := flag.Duration("deadline", 200*time.Millisecond, "with search: `TIME` after which what was found is enough")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second ^C ends the process at once
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...) // a worker then drains
+	context.AfterFunc(ctx, stop)                                        // a second ^C ends the process at once
 	c, err := tasks.Dial(*cluster)
 	if err != nil {
 		log.Fatal("scatter: ", err)
@@ -58,15 +61,21 @@ func main() {
 	}
 }
 
-// parseSize returns a number of bytes, such as 64K.
+// units are the units of sizes: K and KiB are 1,024 bytes, KB is 1,000.
+var units = map[string]float64{"": 1, "B": 1, "K": 1 << 10, "KIB": 1 << 10, "KB": 1e3, "M": 1 << 20, "MIB": 1 << 20, "MB": 1e6,
+	"G": 1 << 30, "GIB": 1 << 30, "GB": 1e9, "T": 1 << 40, "TIB": 1 << 40, "TB": 1e12}
+
+// parseSize returns a number of bytes, such as 64K, as the flags of layshaft read it.
 func parseSize(text string) (int, error) {
-	digits := strings.TrimRight(text, "iBKMG")
-	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30}[strings.TrimRight(text[len(digits):], "iB")]
-	n, err := strconv.Atoi(digits)
-	if !ok || err != nil || n < 1 || n > math.MaxInt>>shift {
+	text = strings.TrimSpace(text)
+	unit := strings.TrimLeft(text, "0123456789.")
+	number := strings.TrimSuffix(text, unit)
+	n, err := strconv.ParseFloat(number, 64)
+	factor := units[strings.ToUpper(strings.TrimSpace(unit))]
+	if n *= factor; err != nil || factor == 1 && strings.Contains(number, ".") || n < 1 || n > 1<<40 {
 		return 0, fmt.Errorf("%q is not a size such as 64K or 4M", text)
 	}
-	return n << shift, nil
+	return int(n), nil
 }
 
 // work runs a worker with the functions, which are ordinary Go functions with a context.
