@@ -88,7 +88,7 @@ type program struct {
 // ownEnvironment returns the environment of this process without its settings, which may hold keys.
 func ownEnvironment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "LAYSHAFT_") && !strings.HasPrefix(v, "LAYSHAFT_S3_") && !strings.HasPrefix(v, "LAYSHAFT_SEARCH_")
+		return strings.HasPrefix(v, "LAYSHAFT_") && !strings.HasPrefix(v, "LAYSHAFT_S3_") && !strings.HasPrefix(v, "LAYSHAFT_SEARCH_") && !strings.HasPrefix(v, "LAYSHAFT_PG_")
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/keeper"
+	"github.com/layshaft/layshaft/internal/plain"
 )
 
 const (
@@ -168,10 +169,11 @@ func (d *dev) runOnce(ctx context.Context, p Process) error {
 }
 
 // environment returns the environment of the processes. All flags are passed as arguments, so
-// LAYSHAFT_ variables must not apply a second time. Variables of object stores stay.
+// LAYSHAFT_ variables must not apply a second time. Variables of object stores, search servers and
+// databases stay.
 func environment() (env []string) {
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") || strings.HasPrefix(v, "LAYSHAFT_SEARCH_") {
+		if !strings.HasPrefix(v, "LAYSHAFT_") || strings.HasPrefix(v, "LAYSHAFT_S3_") || strings.HasPrefix(v, "LAYSHAFT_SEARCH_") || strings.HasPrefix(v, "LAYSHAFT_PG_") {
 			env = append(env, v)
 		}
 	}
@@ -181,7 +183,7 @@ func environment() (env []string) {
 func (d *dev) print(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	fmt.Fprintf(d.cfg.Out, "%-*s | %s\n", d.width, "dev", fmt.Sprintf(format, args...))
+	fmt.Fprintf(d.cfg.Out, "%-*s | %s\n", d.width, "dev", plain.Text(fmt.Sprintf(format, args...)))
 }
 
 // lines writes whole lines with a prefix.
@@ -204,7 +206,7 @@ func (l *lines) Write(b []byte) (int, error) {
 		if !found && len(l.rest) < maxLine {
 			return n, nil
 		}
-		fmt.Fprintf(l.d.cfg.Out, "%s%s\n", l.prefix, line)
+		fmt.Fprintf(l.d.cfg.Out, "%s%s\n", l.prefix, plain.Lines(strings.TrimSuffix(line, "\r")))
 		l.rest = []byte(rest)
 	}
 }

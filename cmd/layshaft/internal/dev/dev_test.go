@@ -19,7 +19,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) < 3 || os.Args[1] != "process" {
 		os.Exit(m.Run())
 	}
-	fmt.Println(os.Args[2], "starts", os.Getenv("LAYSHAFT_DATA")+os.Getenv("LAYSHAFT_S3_ENDPOINT"))
+	fmt.Println(os.Args[2], "starts", os.Getenv("LAYSHAFT_DATA")+os.Getenv("LAYSHAFT_S3_ENDPOINT")+os.Getenv("LAYSHAFT_PG_SHOP"))
+	if os.Args[2] == "shouts" {
+		fmt.Print("\x1b[31mred\x1b[0m\r\n")
+	}
 	if os.Args[2] == "fails" {
 		fmt.Print("no line feed")
 		os.Exit(7)
@@ -103,18 +106,28 @@ func start(t *testing.T, cfg Config) (o *output, stop func() error) {
 	}
 }
 
-// Flags of this process are not those of the others; the object store is the same for all.
+// Flags of this process are not those of the others; the object store and the database are the same for all.
 func TestRun(t *testing.T) {
 	t.Setenv("LAYSHAFT_DATA", "mine")
 	t.Setenv("LAYSHAFT_S3_ENDPOINT", "store")
+	t.Setenv("LAYSHAFT_PG_SHOP", "+database")
 	o, stop := start(t, Config{First: []Process{process("first")}, Others: []Process{process("w-1"), process("w-2")}})
-	o.wait(t, "welcome\n", "first | first starts store\n", "w-1   | w-1 starts store\n", "w-2   | w-2 starts store\n")
+	o.wait(t, "welcome\n", "first | first starts store+database\n", "w-1   | w-1 starts store+database\n", "w-2   | w-2 starts store+database\n")
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
 	o.wait(t, "w-1 ends", "w-2 ends", "first ends")
 	if text := o.String(); strings.Index(text, "first ends") < strings.Index(text, "w-1 ends") {
 		t.Errorf("the first did not end last:\n%s", text)
+	}
+}
+
+// Lines of a process do not move the cursor.
+func TestLinesEscape(t *testing.T) {
+	o, stop := start(t, Config{First: []Process{process("shouts")}})
+	o.wait(t, `shouts | \x1b[31mred\x1b[0m`+"\n")
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 
