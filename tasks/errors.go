@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
@@ -53,11 +54,11 @@ type Error struct {
 func (e *Error) Error() string {
 	text := "task "
 	if e.Function != "" {
-		text += e.Function + " "
+		text += plain.Text(e.Function) + " "
 	}
 	text += fmt.Sprintf("%s: %v", e.ID, e.Reason)
 	if e.Message != "" {
-		text += ": " + e.Message
+		text += ": " + plain.Lines(e.Message)
 	}
 	return text
 }

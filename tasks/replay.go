@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -26,7 +27,7 @@ func replayed(p *layshaftv1.TaskReport) error {
 		_, err := os.Stdout.Write(c.Data)
 		return err
 	case *layshaftv1.TaskReport_Warning:
-		fmt.Fprintf(os.Stderr, "warning: %s\n", c.Warning)
+		fmt.Fprintf(os.Stderr, "warning: %s\n", plain.Lines(string(c.Warning)))
 	case *layshaftv1.TaskReport_Progress:
 		fmt.Fprintf(os.Stderr, "%d/%d\n", c.Progress.GetDone(), c.Progress.GetTotal())
 	}
@@ -67,6 +68,6 @@ func (w *Worker) replay(ctx context.Context, file string) error {
 		return fmt.Errorf("task %s of %s %w again after %v: %w", ID(r.Task), r.Function, ErrFailed, took, err)
 	}
 	_, werr := os.Stdout.Write(out)
-	fmt.Fprintf(os.Stderr, "task %s of %s succeeded after %v: a result of %s; nothing was reported to the cluster\n", ID(r.Task), r.Function, took, report.Plural(len(out), "byte"))
+	fmt.Fprintf(os.Stderr, "task %s of %s succeeded after %v: a result of %s; nothing was reported to the cluster\n", ID(r.Task), plain.Text(r.Function), took, report.Plural(len(out), "byte"))
 	return werr
 }

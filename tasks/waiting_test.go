@@ -201,3 +201,11 @@ func TestLostAnswerOfGroup(t *testing.T) {
 		}
 	}, lose)
 }
+
+// The text of a task's error is safe for a terminal; its fields are as they came.
+func TestErrorEscapes(t *testing.T) {
+	err := &tasks.Error{ID: 1, Function: "f\x1b[31m", Reason: tasks.ErrFailed, Message: "bad\x1b[2J\xe9\nline 2"}
+	if got, want := err.Error(), `task f\x1b[31m 1: `+tasks.ErrFailed.Error()+`: bad\x1b[2J\xe9`+"\nline 2"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

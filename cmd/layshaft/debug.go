@@ -18,6 +18,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
@@ -113,9 +114,9 @@ func (c *debugBundleCmd) Run(ctx context.Context) error {
 		return err
 	}
 	for _, gap := range b.gaps {
-		fmt.Fprintln(os.Stderr, "missing:", gap)
+		fmt.Fprintln(os.Stderr, "missing:", plain.Text(gap))
 	}
-	fmt.Printf("%s: %s, %s; read it before you pass it on: it names users, inputs and addresses\n", to, report.Plural(len(b.names), "file"), bytesize.Format(size))
+	fmt.Printf("%s: %s, %s; read it before you pass it on: it names users, inputs and addresses\n", plain.Text(to), report.Plural(len(b.names), "file"), bytesize.Format(size))
 	return nil
 }
 
@@ -192,7 +193,7 @@ func (b *bundle) summary(cluster string, at time.Time) []byte {
 	fmt.Fprintln(&text, "Passwords, tokens and keys in settings, parameters and logs are masked where they look like such.")
 	fmt.Fprintln(&text, "jobs/*.history: read with \"layshaft history FILE\".")
 	for _, gap := range b.gaps {
-		fmt.Fprintln(&text, "missing:", gap)
+		fmt.Fprintln(&text, "missing:", plain.Text(gap))
 	}
 	return text.Bytes()
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/client"
@@ -116,13 +118,15 @@ func (c *jobLogsCmd) write(lines []report.Line) error {
 	if c.Output != "json" {
 		return writeLines(os.Stdout, lines)
 	}
-	to := json.NewEncoder(os.Stdout)
+	var b bytes.Buffer
+	to := json.NewEncoder(&b)
 	for i := range lines {
 		if err := to.Encode(plain.JSON(&lines[i])); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := os.Stdout.Write(plain.EncodedJSON(b.Bytes()))
+	return err
 }
 
 // writeLines writes lines for people: time, worker, attempt and text.
@@ -133,7 +137,7 @@ func writeLines(w io.Writer, lines []report.Line) error {
 		if l.Omitted > 0 {
 			fmt.Fprintf(b, "… %s of %s not kept: too many at once, or too old\n", report.Plural(l.Omitted, "line"), plain.Text(l.Worker))
 		}
-		fmt.Fprintf(b, "%s %s %s  %s\n", l.At.Format("15:04:05.000"), plain.Text(l.Worker), plain.Text(l.Writer()), plain.Lines(l.Text))
+		fmt.Fprintf(b, "%s %s %s  %s\n", l.At.Format("15:04:05.000"), plain.Text(l.Worker), plain.Text(l.Writer()), strings.ReplaceAll(plain.Lines(l.Text), "\n", "\n  "))
 	}
 	return b.Flush()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,9 +12,7 @@ import (
 // print prints v as JSON, or the output of table, with tabs between cells.
 func (f outputFlag) print(v any, table func(w io.Writer)) error {
 	if f.Output == "json" {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(plain.JSON(v))
+		return plain.WriteJSON(os.Stdout, v)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	table(w)

@@ -6,9 +6,12 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"text/tabwriter"
+	"time"
 
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
@@ -45,6 +48,128 @@ func TestTablesEscape(t *testing.T) {
 		}
 		if n := strings.Count(text, "\n"); n != c.lines {
 			t.Errorf("%s has %d lines, want %d:\n%s", name, n, c.lines, text)
+		}
+	}
+}
+
+// fill sets all texts in v to hostile, and everything else to something that is shown.
+func fill(v reflect.Value, depth int) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(hostile)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		v.SetInt(1)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(1)
+	case reflect.Float64:
+		v.SetFloat(0.5)
+	case reflect.Pointer:
+		if depth > 0 {
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem(), depth-1)
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			v.SetBytes([]byte(`{}`))
+		} else if depth > 0 {
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			fill(v.Index(0), depth-1)
+		}
+	case reflect.Map:
+		if depth > 0 {
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			fill(key, depth-1)
+			fill(value, depth-1)
+			v.Set(reflect.MakeMap(v.Type()))
+			v.SetMapIndex(key, value)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				fill(v.Field(i), depth-1)
+			}
+		}
+	}
+}
+
+// filled returns a value whose texts are hostile.
+func filled[T any]() (v T) {
+	fill(reflect.ValueOf(&v).Elem(), 6)
+	return v
+}
+
+// checkPlain fails if a text moves the cursor, or if the text of others begins a line in it.
+func checkPlain(t *testing.T, what, text string) {
+	t.Helper()
+	if plain.Lines(text) != text || strings.Contains(text, "\ny") || !strings.Contains(text, `\x1b[31mx`) {
+		t.Errorf("%s lets texts of others out of their place:\n%q", what, text)
+	}
+}
+
+// The other screens do not obey names and texts of others either.
+func TestScreensEscape(t *testing.T) {
+	line := filled[report.Line]()
+	line.Omitted = 0
+	for name, write := range map[string]func(w io.Writer){
+		"schedule list": func(w io.Writer) { scheduleTable(w, []tasks.ScheduleStatus{filled[tasks.ScheduleStatus]()}) },
+		"schedule show": func(w io.Writer) { s := filled[tasks.ScheduleStatus](); scheduleDetail(w, &s) },
+		"history":       func(w io.Writer) { v := filled[report.RunView](); writeRun(w, &v) },
+		"attempt":       func(w io.Writer) { v := filled[report.AttemptView](); writeAttempts(w, []*report.AttemptView{&v}) },
+		"lines":         func(w io.Writer) { _ = writeLines(w, []report.Line{line}) },
+		"members":       func(w io.Writer) { memberTable(w, []report.Coordinator{filled[report.Coordinator]()}) },
+		"task":          func(w io.Writer) { s := filled[tasks.Status](); taskDetails(w, &s) },
+		"tasks":         func(w io.Writer) { o := filled[tasks.Overview](); overviewTable(w, &o) },
+		"job":           func(w io.Writer) { v := filled[report.JobView](); writeHead(w, &v) },
+		"status": func(w io.Writer) {
+			c := filled[report.Coordinators]()
+			statusTable(w, &c, []report.Worker{filled[report.Worker]()}, []report.JobView{filled[report.JobView]()})
+		},
+	} {
+		checkPlain(t, name, table(t, func(w *tabwriter.Writer) { write(w) }))
+	}
+	b := &bundle{files: map[string][]byte{}}
+	b.miss("workers/"+fileName(hostile), errors.New(hostile))
+	checkPlain(t, "bundle", string(b.summary("c:7070", time.Now())))
+	schema := captured(t, &os.Stdout, func() error {
+		return outputFlag{Output: "json"}.print(map[string]string{"name": "\u009b31m\u202e"}, nil)
+	})
+	if plain.Lines(schema) != schema {
+		t.Errorf("JSON on a terminal: %q", schema)
+	}
+	for _, format := range []string{"text", "json"} {
+		log := captured(t, &os.Stderr, func() error {
+			(&memberFlags{LogFormat: format}).audit().Info("named", "name", hostile+"\u009b31m", "bytes", []byte(hostile), "err", errors.New(hostile))
+			return nil
+		})
+		if plain.Lines(log) != log || strings.Count(log, "\n") != 1 {
+			t.Errorf("%s log: %q", format, log)
+		}
+	}
+}
+
+// A report shows names of columns and files, and errors about them, as plain text.
+func TestReportEscapes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.csv")
+	if err := os.WriteFile(file, []byte("x\x1b[31my,n\n1,2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"report", "-schema", "SELECT * FROM '" + file + "'"},
+		{"report", "-explain", "SELECT * FROM '" + file + "'"},
+		{"report", "-o", "table", "SELECT * FROM '" + file + "'"},
+		{"report", "-o", "markdown", "SELECT * FROM '" + file + "'"},
+		{"report", "SELECT nothing FROM '" + file + "'"},
+	} {
+		var out string
+		text := captured(t, &os.Stderr, func() error {
+			out = captured(t, &os.Stdout, func() error { run(args); return nil })
+			return nil
+		})
+		if strings.Contains(out+text, "\x1b") {
+			t.Errorf("%q: %q", args, out+text)
 		}
 	}
 }

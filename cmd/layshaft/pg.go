@@ -11,6 +11,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/outbox"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/postgres"
 )
 
@@ -91,11 +92,11 @@ func (c *pgStatusCmd) Run(ctx context.Context) error {
 		for _, slot := range s.Slots {
 			if !slot.Active {
 				fmt.Fprintf(w, "\nNo process reads slot %[1]s, so the database keeps its log, %[2]s so far, and its disk may fill. Start its reader, such as layshaft pg replicate %[3]s -slot %[1]s -function …, or drop it with SELECT pg_drop_replication_slot(%[4]s). Without the slot, read all data once.\n",
-					slot.Name, bytesize.Format(slot.Lag), postgres.Display(c.Database), postgres.Literal(slot.Name))
+					plain.Text(slot.Name), bytesize.Format(slot.Lag), plain.Text(postgres.Display(c.Database)), plain.Text(postgres.Literal(slot.Name)))
 			}
 		}
 		if s.Reason != "" {
-			fmt.Fprintf(w, "\nThe latest refusal: %s. The tasks are in the table layshaft.refused.\n", s.Reason)
+			fmt.Fprintf(w, "\nThe latest refusal: %s. The tasks are in the table layshaft.refused.\n", plain.Text(s.Reason))
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/mapreduce"
 	_ "github.com/layshaft/layshaft/mapreduce/s3io" // s3:// paths
@@ -103,7 +104,7 @@ func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writ
 				return err
 			}
 			for _, line := range lines {
-				fmt.Fprintln(out, line)
+				fmt.Fprintln(out, plain.Text(line))
 			}
 		}
 		for _, err := range s.Run(ctx).All() {
@@ -241,11 +242,11 @@ func terminalWidth() int {
 // schema prints the tables and the columns of the result.
 func (c *reportCmd) schema(s *report.Statement) error {
 	for _, t := range s.Tables() {
-		fmt.Println(t)
+		fmt.Println(plain.Text(t))
 	}
 	fmt.Println()
 	for _, col := range s.Columns() {
-		fmt.Printf("%s %s\n", col.Name, col.Type)
+		fmt.Println(plain.Text(fmt.Sprint(col.Name, " ", col.Type)))
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (f *memberFlags) log(level slog.Level) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	to := io.MultiWriter(os.Stderr, &logTail)
 	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(to, opts))
+		return slog.New(slog.NewJSONHandler(plain.LinesOfJSON(to), opts))
 	}
 	return slog.New(slog.NewTextHandler(to, opts))
 }

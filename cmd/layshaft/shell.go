@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/report"
 )
 
@@ -152,12 +153,12 @@ func (s *shell) command(ctx context.Context, line string) {
 		s.answer(ctx, "EXPLAIN "+rest)
 	case ".output":
 		if !slices.Contains(report.Formats(), rest) {
-			fmt.Fprintln(s.out, strings.ReplaceAll(formatHint(rest, report.Formats()), "write -o ", "write .output "))
+			fmt.Fprintln(s.out, plain.Text(strings.ReplaceAll(formatHint(rest, report.Formats()), "write -o ", "write .output ")))
 			return
 		}
 		s.format = rest
 	default:
-		fmt.Fprintf(s.out, "command %s is not known; .help lists all\n", name)
+		fmt.Fprintf(s.out, "command %s is not known; .help lists all\n", plain.Text(name))
 	}
 }
 
@@ -167,7 +168,7 @@ func (s *shell) answer(ctx context.Context, text string) {
 	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
 	defer stop()
 	if err := s.c.answer(ctx, text, s.format, s.out); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(s.out, err)
+		fmt.Fprintln(s.out, plain.Lines(err.Error()))
 	}
 	s.words = append(s.words, s.c.seen...)
 }
@@ -244,7 +245,7 @@ func (s *shell) choose(found []string, line string, start, pos int) (string, int
 			if len(found) > maxListed {
 				found, more = found[:maxListed], fmt.Sprintf("  and %d more", len(found)-maxListed)
 			}
-			fmt.Fprintln(s.t, strings.Join(found, "  ")+more)
+			fmt.Fprintln(s.t, plain.Text(strings.Join(found, "  "))+more)
 		}
 		return "", 0, false
 	}

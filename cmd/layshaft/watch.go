@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/report"
 )
 
@@ -192,7 +193,7 @@ func difference(before, after map[string]string) string {
 // show draws the last result and a line about it in place; without a terminal it writes the line to
 // standard error.
 func (w *watcher) show(status string) {
-	status = time.Now().Format(time.TimeOnly) + "  " + status
+	status = time.Now().Format(time.TimeOnly) + "  " + plain.Text(status)
 	if w.size == nil {
 		fmt.Fprintf(w.err, "layshaft: %s\n", status)
 		return
@@ -207,19 +208,15 @@ func (w *watcher) show(status string) {
 	}
 	if more := len(lines) - (height - 3); more > 0 { // scrolled lines cannot be drawn again
 		last := lines[len(lines)-1]
-		lines = append(lines[:height-4], fmt.Sprintf("… %d more lines", more), last)
+		lines = append(lines[:height-4], fmt.Sprintf("… %d more", more), last)
 	}
-	if r := []rune(status + "; ^C ends"); len(r) > width-1 {
-		status = string(r[:width-2]) + "…"
-	} else {
-		status = string(r)
-	}
+	status, _ = plain.Cut(status+"; ^C ends", width-1)
 	var b strings.Builder
 	if w.lines > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", w.lines)
 	}
 	for _, line := range append(lines, status) {
-		b.WriteString(line + "\n")
+		b.WriteString(plain.Text(line) + "\n")
 	}
 	w.lines = len(lines) + 1
 	_, _ = io.WriteString(w.out, b.String())

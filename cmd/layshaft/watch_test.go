@@ -93,7 +93,7 @@ func TestWatchDraws(t *testing.T) {
 	w.table = []byte(strings.Repeat("row\n", 20) + "(20 rows)\n")
 	w.show("changed: a-file-with-a-long-name.jsonl")
 	got := out.String()
-	if !strings.HasPrefix(got, "\x1b[5A\x1b[Jrow\nrow\n… 18 more lines\n(20 rows)\n") || w.lines != 5 || !strings.HasSuffix(got, "…\n") {
+	if !strings.HasPrefix(got, "\x1b[5A\x1b[Jrow\nrow\n… 18 more\n(20 rows)\n") || w.lines != 5 || !strings.HasSuffix(got, "…\n") {
 		t.Errorf("%q, %d lines", got, w.lines)
 	}
 }

@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 
@@ -38,9 +37,7 @@ type Status struct {
 
 func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(plain.JSON(v)) // the reader has gone
+	_ = plain.WriteJSON(w, v) // the reader has gone
 }
 
 // status does not use a kept version: a script that asks after an event needs the effect of the

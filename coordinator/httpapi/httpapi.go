@@ -6,6 +6,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -134,10 +135,13 @@ func fail(w http.ResponseWriter, err error) {
 func write(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // the client has gone
+	if enc.Encode(v) == nil {
+		_, _ = w.Write(plain.EncodedJSON(b.Bytes())) // the client has gone
+	}
 }
 
 // method returns the handler of one request, for callers who may call the method of TasksService.

@@ -7,12 +7,16 @@
 package plain
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
+	"fmt"
+	"io"
 	"reflect"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -84,6 +88,55 @@ func JSON(v any) any {
 		}
 		return Text(s)
 	})
+}
+
+// WriteJSON writes v as indented JSON that is safe for screens: see JSON and EncodedJSON.
+func WriteJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(JSON(v)); err != nil {
+		return err
+	}
+	_, err := w.Write(EncodedJSON(b.Bytes()))
+	return err
+}
+
+// LinesOfJSON returns a writer for whole lines of JSON, which passes them through EncodedJSON.
+func LinesOfJSON(w io.Writer) io.Writer { return linesOfJSON{w} }
+
+type linesOfJSON struct{ to io.Writer }
+
+func (l linesOfJSON) Write(b []byte) (int, error) {
+	if _, err := l.to.Write(EncodedJSON(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// EncodedJSON returns encoded JSON in which a screen shows all characters as they are: others, such
+// as the control characters of one byte that U+0080 to U+009F stand for, are \u escapes. The value
+// stays the same.
+func EncodedJSON(b []byte) []byte {
+	var out []byte
+	done := 0 // b[:done] is in out
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r >= 0x7f && !isPlain(r) {
+			out = append(out, b[done:i]...)
+			if high, low := utf16.EncodeRune(r); high != utf8.RuneError {
+				out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+			} else {
+				out = fmt.Appendf(out, `\u%04x`, r)
+			}
+			done = i + n
+		}
+		i += n
+	}
+	if done == 0 {
+		return b
+	}
+	return append(out, b[done:]...)
 }
 
 // Page returns a copy of v for a template of a page: all texts in it are escaped as in Lines.

@@ -103,3 +103,23 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+// Encoded JSON has no character that a terminal obeys, and the value stays the same.
+func TestEncodedJSON(t *testing.T) {
+	text := "caf\u00e9 \u009b31m \u202e \x7f \x1b \U000e0001 \U0001f600 \n"
+	b, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := plain.EncodedJSON(b)
+	if plain.Text(string(got)) != string(got) {
+		t.Errorf("%q has unprintable characters", got)
+	}
+	var back string
+	if err := json.Unmarshal(got, &back); err != nil || back != text {
+		t.Errorf("%s is %q, %v; want %q", got, back, err, text)
+	}
+	if same := []byte(`{"a":"é"}`); &plain.EncodedJSON(same)[0] != &same[0] {
+		t.Error("plain JSON was copied")
+	}
+}

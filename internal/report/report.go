@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 )
 
 // Outcome is the end of a job. The zero value is JobRunning.
@@ -156,12 +157,13 @@ type JobError struct {
 	Failure job.Failure // reason of the end
 }
 
+// Error describes the end of the job, as text that is safe for screens.
 func (e *JobError) Error() string {
 	s := fmt.Sprintf("job %s %s: %s", e.ID, e.Outcome, e.Failure.Error())
 	if e.Failure.Detail != "" {
 		s += "\n" + e.Failure.Detail
 	}
-	return s
+	return plain.Lines(s)
 }
 
 func (e *JobError) Unwrap() error { return &e.Failure }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"embed"
-	"encoding/json"
 	"html/template"
 	"net/http"
 	"time"
@@ -60,9 +59,7 @@ func (p *workerPage) handler() http.Handler {
 	webpage.Assets(mux)
 	inJSON := func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		_ = enc.Encode(plain.JSON(map[string]any{"worker": p.status().Name, "version": p.version, "members": p.members()})) // the reader has gone
+		_ = plain.WriteJSON(w, map[string]any{"worker": p.status().Name, "version": p.version, "members": p.members()}) // the reader has gone
 	}
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { inJSON(w) })
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
