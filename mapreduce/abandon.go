@@ -65,6 +65,6 @@ func askDetach(t *settings, id job.ID, in io.Reader, lends bool) bool {
 	if err != nil || !strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y") {
 		return false
 	}
-	fmt.Fprintf(t.Err, "layshaft: job %s continues on %s; layshaft job wait %s waits for its end, and the same command reads its rows\n", id, t.cluster.Address, id)
+	t.note("job %s continues on %s; layshaft job wait %s waits for its end, and the same command reads its rows", id, t.cluster.Address, id)
 	return true
 }

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/layshaft/layshaft/internal/addresses"
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/client"
@@ -28,7 +29,6 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -99,7 +99,7 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 			return nil, err
 		}
 		if notice := tls.Notice(); notice != "" {
-			fmt.Fprintf(t.Err, "layshaft: %s\n", notice)
+			t.note("%s", notice)
 		}
 		to, e.creds = tls.Client(security.Coordinator), tls.Client(security.Worker)
 	}
@@ -202,7 +202,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 		return nil, errors.Join(ErrDetached, e.disconnect())
 	}
 	if files, size := lent.Size(); files > 0 && e.test == nil && e.hasWorkersElsewhere(ctx) {
-		fmt.Fprintf(t.Err, "layshaft: workers on other machines read %s of this machine (%s) through this command; a dataset (dataset://NAME/path) or an object store is nearer to them\n", report.Plural(files, "file"), bytesize.Format(size))
+		t.note("workers on other machines read %s of this machine (%s) through this command; a dataset (dataset://NAME/path) or an object store is nearer to them", report.Plural(files, "file"), bytesize.Format(size))
 	}
 	if t.Progress != "none" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
 		files, dirs := lent.Count()
@@ -221,7 +221,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 
 // workers returns the workers of the cluster. It waits up to 20 seconds for the first to join.
 func (e *cluster) workers(ctx context.Context, t *settings) ([]report.Worker, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errNoWorkers)
+	ctx, cancel := awake.WithTimeoutCause(ctx, 20*time.Second, errNoWorkers)
 	defer cancel()
 	waiting := report.Waiting{Print: t.printWaiting}
 	defer waiting.Update("")
@@ -295,7 +295,7 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 			return err
 		}
 		for _, w := range got.Warnings {
-			fmt.Fprintln(t.Err, "layshaft:", plain.Lines(w))
+			t.note("%s", w)
 		}
 		switch {
 		case got.CodeWanted:
@@ -321,11 +321,11 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 					return fmt.Errorf("job %s was submitted before and is done, but its result cannot be checked: %s: %w", e.spec.ID, gone, err)
 				}
 				if isSame = gone == ""; !isSame {
-					fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is done, but its result is gone (%s); it runs again\n", e.spec.ID, gone)
+					t.note("job %s was submitted before and is done, but its result is gone (%s); it runs again", e.spec.ID, gone)
 				}
 			}
 			if isSame {
-				fmt.Fprintf(t.Err, "layshaft: job %s was submitted before and is %s; this is its result\n", e.spec.ID, st.Outcome)
+				t.note("job %s was submitted before and is %s; this is its result", e.spec.ID, st.Outcome)
 				spec, was, err := e.client.Spec(ctx, e.spec.ID, true)
 				if err != nil {
 					return err
@@ -364,7 +364,7 @@ func (e *cluster) program() (path string, code child.Code, err error) {
 
 // printWaiting prints what the command waits for.
 func (t *settings) printWaiting(why string) {
-	fmt.Fprintln(t.Err, "layshaft: waiting:", plain.Text(why))
+	t.note("waiting: %s", why)
 }
 
 // follow keeps the status of the job until it ends. It prints why the job makes no progress.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/worker"
@@ -165,7 +166,7 @@ func (e *cluster) findOutput(p job.Producer) (job.Producer, error) {
 func (e *cluster) reportLost(p job.Producer) { _ = e.client.ReportLost(e.ctx, p) }
 
 func (e *cluster) setAside(ctx context.Context) (all []worker.SetAside, err error) {
-	ctx, cancel := context.WithTimeout(ctx, asideLimit)
+	ctx, cancel := awake.WithTimeout(ctx, asideLimit)
 	defer cancel()
 	names, err := e.workerNames(ctx)
 	if err != nil {

@@ -124,7 +124,7 @@ func (d *Definition[P, T]) repeat(target Target, canStartOver func() bool, run f
 			if !canStartOver() {
 				return fmt.Errorf("%w; rows of the lost snapshot were passed on already, so the job did not start over; run it again", err)
 			}
-			fmt.Fprintf(t.Err, "layshaft: %v; it starts over on a new snapshot\n", err)
+			t.note("%v; it starts over on a new snapshot", err)
 		case t.cluster == nil || !errors.As(err, &lost) || lost.Kind != job.InputLost || errors.As(err, new(*report.JobError)):
 			return err
 		}

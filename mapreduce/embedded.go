@@ -454,7 +454,7 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 		return nil
 	}
 	slots := int(min(int64(t.Slots), max(t.Memory/begun.Memory, int64(t.Workers))))
-	fmt.Fprintf(t.Err, "layshaft: state %s: job %s keeps its first memory, %s for each attempt, instead of %s from -memory and -slots; %d of %d slots work\n",
+	t.note("state %s: job %s keeps its first memory, %s for each attempt, instead of %s from -memory and -slots; slots at work: %d of %d",
 		t.State, e.spec.ID, bytesize.Format(begun.Memory), bytesize.Format(e.fresh.Memory), slots, t.Slots)
 	t.Slots = slots
 	return nil
@@ -478,7 +478,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 		return err
 	}
 	if st, ok := e.coord.Status(e.spec.ID); ok && st.Outcome == report.JobDone && !e.isComplete() {
-		fmt.Fprintf(t.Err, "layshaft: state %s: job %s was done, but its output was dropped or is gone; it runs again\n", t.State, e.spec.ID)
+		t.note("state %s: job %s was done, but its output was dropped or is gone; it runs again", t.State, e.spec.ID)
 		if err := e.drop(ctx, e.spec.ID); err != nil {
 			return err
 		}
@@ -490,7 +490,7 @@ func (e *embedded) submit(ctx context.Context, t settings) error {
 			done += st.Stages[i].Done
 		}
 		if done > 0 {
-			fmt.Fprintf(t.Err, "layshaft: state %s: job %s continues, %d of %s done before\n", t.State, e.spec.ID, done, report.Plural(e.spec.Tasks(), "task"))
+			t.note("state %s: job %s continues, %d of %s done before", t.State, e.spec.ID, done, report.Plural(e.spec.Tasks(), "task"))
 		}
 		return nil
 	}

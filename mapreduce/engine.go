@@ -107,7 +107,7 @@ func (j *Job) watch(ctx context.Context) {
 	if e != nil && err == nil {
 		err = e
 	} else if e != nil {
-		fmt.Fprintf(j.target.Err, "layshaft: %v\n", e)
+		j.target.note("%v", e)
 	}
 	// An interrupted run with State can continue later, so its output stays.
 	if err != nil && (!j.interrupted || j.target.State == "") {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -39,21 +40,35 @@ func lineFits(t *testing.T) {
 	p := &display{j: &Job{spec: spec}, start: time.Now().Add(-10 * time.Minute), began: map[int]time.Time{0: time.Now().Add(-10 * time.Minute)}}
 	s := report.Stage{Name: "read > filter > map > aggregateby words", FailedAttempts: 123}
 	s.Tasks, s.Done, s.Running = 8000, 2345, 64
-	for width := 50; width < 220; width++ {
-		line := p.line(0, s, 123_456_789, 1<<40, width)
-		if n := len([]rune(line)); n > width || !strings.HasSuffix(line, "  ETA 30m0s") || !strings.Contains(line, "2345/8000 tasks") {
-			t.Errorf("%d of %d characters: %s", n, width, line)
+	for width := 1; width < 220; width++ {
+		for _, name := range []string{"read > filter > map > aggregateby words", "読む > 数える > 書く", "x"} {
+			s.Name = name
+			line := p.line(0, s, 123_456_789, 1<<40, width)
+			if n := plain.Width(line); n > width && width > 3 {
+				t.Errorf("%d of %d columns: %s", n, width, line)
+			}
+			if strings.Contains(line, "E") != strings.HasSuffix(line, "  ETA 30m0s") || width >= 20 && !strings.Contains(line, "ETA") {
+				t.Errorf("width %d: the remaining time is cut: %s", width, line)
+			}
+			if strings.Contains(line, "/") != strings.Contains(line, " 2345/8000 tasks") || width >= 40 && !strings.Contains(line, "/") {
+				t.Errorf("width %d: the number of tasks is cut: %s", width, line)
+			}
 		}
+		s.Name = "read > filter > map > aggregateby words"
+		line := p.line(0, s, 123_456_789, 1<<40, width)
 		if width > 160 && !strings.Contains(line, "[#####...............] 2345/8000 tasks, 64 running, 123 attempts failed  123.46M records  205.8k/s  1.7 GiB/s") {
 			t.Errorf("parts are missing: %s", line)
 		}
 	}
 	// a quarter of the first stage is done, and its output is a quarter of its input
 	s.Sum.Bytes = 1 << 38
-	if got := p.total([]report.Stage{s, {}}, []int64{1 << 40, 0}); got != "   whole job 20%  ETA 40m0s" {
+	if got := p.total([]report.Stage{s, {}}, []int64{1 << 40, 0}, 0); got != "   whole job 20%  ETA 40m0s" {
 		t.Errorf("whole job: %q", got)
 	}
-	if got := p.total([]report.Stage{s}, []int64{1 << 40}); got != "" {
+	if got := p.total([]report.Stage{s, {}}, []int64{1 << 40, 0}, 20); got != "ETA 40m0s" {
+		t.Errorf("whole job in a narrow terminal: %q", got)
+	}
+	if got := p.total([]report.Stage{s}, []int64{1 << 40}, 0); got != "" {
 		t.Errorf("one stage: %q", got)
 	}
 }
@@ -67,8 +82,9 @@ func TestLineOfStartingStage(t *testing.T) {
 		want    string
 	}{
 		{report.Stage{Name: "read", Tasks: 1, Running: 1}, 0, "] starting, 1 running"},
-		{report.Stage{Name: "read", Tasks: 1, Running: 1}, 5, "] 0/1 tasks, 1 running  5 records"},
-		{report.Stage{Name: "read", Tasks: 1, Running: 1, FailedAttempts: 1}, 0, "] 0/1 tasks, 1 running, 1 attempt failed"},
+		{report.Stage{Name: "read", Tasks: 1, Running: 1}, 5, "] 0/1 task, 1 running  5 records"},
+		{report.Stage{Name: "read", Tasks: 1, Running: 1}, 1, "] 0/1 task, 1 running  1 record"},
+		{report.Stage{Name: "read", Tasks: 1, Running: 1, FailedAttempts: 1}, 0, "] 0/1 task, 1 running, 1 attempt failed"},
 		{report.Stage{Name: "read", Tasks: 2, Done: 1}, 0, "] 1/2 tasks"},
 	} {
 		if got := p.line(0, x.stage, x.records, 0, 0); !strings.HasSuffix(got, x.want) {

@@ -135,7 +135,7 @@ func openState(t *settings, name, id string, identity jobdir.Identity) (*jobdir.
 		all, err = jobdir.List(t.State)
 		for i := range all {
 			if e := &all[i]; e.Name == name && e.ID != id && e.Outcome == jobdir.Unfinished && !e.InUse && !isLater(identity.Differ(e.Identity)) {
-				fmt.Fprintf(t.Err, "layshaft: state %s: this run does not continue the unfinished job %s, because of other %s; layshaft state drop %s %s removes that job\n",
+				t.note("state %s: this run does not continue the unfinished job %s, because of other %s; layshaft state drop %s %s removes that job",
 					t.State, e.ID, strings.Join(identity.Differ(e.Identity), ", "), t.State, e.ID)
 			}
 		}
@@ -145,7 +145,7 @@ func openState(t *settings, name, id string, identity jobdir.Identity) (*jobdir.
 		return fail(err)
 	}
 	for i := range dropped {
-		fmt.Fprintf(t.Err, "layshaft: state %s: the %s job %s was removed, by -state-age or -state-size\n", t.State, dropped[i].Outcome, dropped[i].ID)
+		t.note("state %s: the %s job %s was removed, by -state-age or -state-size", t.State, dropped[i].Outcome, dropped[i].ID)
 	}
 	return d, nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/worker"
@@ -283,7 +282,7 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 func (j *Job) keepBadRecords(ctx context.Context) {
 	all, err := j.engine.setAside(ctx)
 	if err != nil {
-		fmt.Fprintf(j.target.Err, "layshaft: bad records of the failed run are missing: %v\n", plain.Lines(err.Error()))
+		j.target.note("bad records of the failed run are missing: %v", err)
 	}
 	var text []byte
 	var n, omitted int
@@ -300,14 +299,14 @@ func (j *Job) keepBadRecords(ctx context.Context) {
 		err = os.WriteFile(j.target.Quarantine, text, 0o600)
 	}
 	if err != nil {
-		fmt.Fprintf(j.target.Err, "layshaft: the bad records of the failed run are lost: %v\n", err)
+		j.target.note("the bad records of the failed run are lost: %v", err)
 		return
 	}
 	more := ""
 	if omitted > 0 {
 		more = fmt.Sprintf(" and %d more that were not kept", omitted)
 	}
-	fmt.Fprintf(j.target.Err, "layshaft: %s of the failed run in %s%s\n", report.Plural(n, "bad record"), j.target.Quarantine, more)
+	j.target.note("%s of the failed run in %s%s", report.Plural(n, "bad record"), j.target.Quarantine, more)
 }
 
 // defaultQuarantine returns the path of the quarantine file of a run that names none.

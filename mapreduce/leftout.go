@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -44,7 +45,7 @@ func printLeftOut(t *settings, in *filesys.Input) {
 		{filesys.LeftEmpty, "file", " without a header left out, such as %s: nothing is in it"},
 	} {
 		if l := in.LeftOut(x.why); l != nil {
-			fmt.Fprintf(w, prefix+report.Plural(l.N(), x.what)+x.after+"\n", filesys.DisplayText(l.First))
+			fmt.Fprintf(w, prefix+report.Plural(l.N(), x.what)+x.after+"\n", plain.Text(filesys.DisplayText(l.First)))
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/jobdir"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
@@ -604,7 +605,7 @@ func (c *compiled) explainReuse(w io.Writer) {
 		k := x.kept()
 		switch {
 		case k.why != "":
-			fmt.Fprintf(w, "%s: nothing is kept or used: %s\n", x, k.why)
+			fmt.Fprintf(w, "%s: nothing is kept or used: %s\n", x, plain.Text(k.why))
 		case k.drop:
 			fmt.Fprintf(w, "%s: all records are those of an earlier run\n", x)
 		case k.whole:

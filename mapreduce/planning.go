@@ -4,13 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -35,7 +33,7 @@ func showPlanning(t *settings, in *filesys.Input) (end func()) {
 			case <-time.After(wait):
 			}
 			if phase := in.Phase(); phase != "" {
-				fmt.Fprintln(t.Err, "layshaft:", plain.Lines(phase))
+				t.note("%s", phase)
 			}
 		}
 	})

@@ -114,7 +114,7 @@ func (p *display) show() {
 	if waiting > 0 && p.live {
 		lines = append(lines, report.Plural(waiting, "more stage")+" to come")
 	}
-	if line := p.total(st.Stages, bytes); line != "" && len(lines) > 0 {
+	if line := p.total(st.Stages, bytes, width-1); line != "" && len(lines) > 0 {
 		lines = append(lines, line)
 	}
 	p.draw(lines, width)
@@ -128,8 +128,8 @@ func (p *display) draw(lines []string, width int) {
 	}
 	for _, line := range lines {
 		line = plain.Text(line)
-		if r := []rune(line); width > 0 && len(r) > width-1 {
-			line = string(r[:width-1])
+		if width > 0 {
+			line, _ = plain.Cut(line, width-1)
 		}
 		out.WriteString(line + "\n")
 	}
@@ -149,10 +149,14 @@ func (p *display) running() (records, bytes []int64) {
 	return records, bytes
 }
 
-const barWidth = 20
+const (
+	barWidth  = 20
+	nameWidth = 26
+	leastName = 4 // columns that a name keeps before the last parts of a line are left out
+)
 
-// line returns the line of a stage, of at most width characters if width is positive. Of a long
-// line the less important parts are left out.
+// line returns the line of a stage, of at most width columns if width is positive. Of a long line
+// the less important parts are left out; no part is cut but the name.
 func (p *display) line(i int, s report.Stage, records, bytes int64, width int) string {
 	share := p.share(i, s, bytes)
 	records += s.Sum.Counters[consumedCounter]
@@ -160,7 +164,7 @@ func (p *display) line(i int, s report.Stage, records, bytes int64, width int) s
 	filled := int(barWidth * share)
 	parts := []string{
 		partBar:   fmt.Sprintf(" [%s%s]", strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled)),
-		partTasks: fmt.Sprintf(" %d/%d tasks", s.Done, s.Tasks),
+		partTasks: fmt.Sprintf(" %d/%s", s.Done, report.Plural(s.Tasks, "task")),
 		partETA:   "",
 	}
 	if s.Done == 0 && records == 0 && s.FailedAttempts == 0 && s.Tasks > 0 {
@@ -173,24 +177,29 @@ func (p *display) line(i int, s report.Stage, records, bytes int64, width int) s
 		parts[partFailed] = fmt.Sprintf(", %s failed", report.Plural(s.FailedAttempts, "attempt"))
 	}
 	if records > 0 {
-		parts[partRecords] = fmt.Sprintf("  %s records", countText(records))
+		parts[partRecords] = "  " + countOf(records, "record")
 	}
 	if took := time.Since(p.began[i]); s.Done < s.Tasks && s.Running > 0 && took > time.Second {
 		parts[partRecordRate] = fmt.Sprintf("  %s/s", countText(int64(float64(records)/took.Seconds())))
 		parts[partByteRate] = fmt.Sprintf("  %s/s", bytesize.Format(int64(float64(bytes)/took.Seconds())))
 		parts[partETA] = eta(took, share)
 	}
-	length := func(name string) (n int) { return 3 + len([]rune(name)) + len([]rune(strings.Join(parts, ""))) }
-	name := fmt.Sprintf("%-26.26s", s.Name)
-	for _, least := range []int{partRecordRate, partRecords, partBar, partRunning, partByteRate, partFailed} {
-		if width > 0 && length(name) > width {
+	number := fmt.Sprintf("%2d ", i)
+	// left returns the columns left for the name.
+	left := func() int {
+		if width <= 0 {
+			return nameWidth
+		}
+		return min(nameWidth, width-len(number)-plain.Width(strings.Join(parts, "")))
+	}
+	for k, least := range []int{partRecordRate, partRecords, partBar, partRunning, partByteRate, partFailed, partTasks, partETA} {
+		if n := left(); n < leastName || n < nameWidth && k < 6 {
 			parts[least] = ""
 		}
 	}
-	if r := []rune(name); width > 0 && length(name) > width {
-		name = string(r[:max(0, len(r)-(length(name)-width))])
-	}
-	return fmt.Sprintf("%2d %s%s", i, name, strings.Join(parts, ""))
+	room := max(left(), 0)
+	name, n := plain.Cut(plain.Text(s.Name), room)
+	return number + name + strings.Repeat(" ", max(0, room-n)) + strings.Join(parts, "")
 }
 
 // The parts of a line, in order.
@@ -234,8 +243,9 @@ func (p *display) work(stages []report.Stage, bytes []int64) (done, all float64)
 	return done, all
 }
 
-// total returns the line of the whole job. It is empty for a job of one stage, and at the start.
-func (p *display) total(stages []report.Stage, bytes []int64) string {
+// total returns the line of the whole job, of at most width columns if width is positive. It is
+// empty for a job of one stage, and at the start.
+func (p *display) total(stages []report.Stage, bytes []int64, width int) string {
 	took := time.Since(p.start)
 	if len(stages) < 2 || took < 2*time.Second {
 		return ""
@@ -248,7 +258,11 @@ func (p *display) total(stages []report.Stage, bytes []int64) string {
 	if left == "" {
 		return ""
 	}
-	return fmt.Sprintf("   whole job %.0f%%%s", 100*done/all, left)
+	line := fmt.Sprintf("   whole job %.0f%%%s", 100*done/all, left)
+	if width > 0 && len(line) > width {
+		return strings.TrimSpace(left)
+	}
+	return line
 }
 
 // eta returns the remaining time of a stage that did a share of its work in took. It returns "" for
@@ -293,7 +307,7 @@ func (p *display) end(err error) {
 		fmt.Fprintf(p.w, "%s %s after %s\n", p.j.ID(), outcome, took)
 		return
 	}
-	fmt.Fprintf(p.w, "%s done in %s: %s records read\n", p.j.ID(), took, countText(p.j.counters[readCounter]))
+	fmt.Fprintf(p.w, "%s done in %s: %s read\n", p.j.ID(), took, countOf(p.j.counters[readCounter], "record"))
 }
 
 // countText writes a count for people, in powers of 1,000.
@@ -307,6 +321,14 @@ func countText(n int64) string {
 		return fmt.Sprintf("%.2fM", float64(n)/1e6)
 	}
 	return fmt.Sprintf("%.2fG", float64(n)/1e9)
+}
+
+// countOf is countText with the noun of the count.
+func countOf(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return countText(n) + " " + noun + "s"
 }
 
 // printCounters prints the user's counters, then the engine's own.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -47,18 +48,18 @@ func (r reading) line(took time.Duration, width int) string {
 		fmt.Sprintf("[%s%s]", strings.Repeat("#", filled), strings.Repeat(".", barWidth-filled)),
 		fmt.Sprintf(" %.0f%%", 100*r.share),
 		fmt.Sprintf("  %s of %s", bytesize.Format(min(r.bytes, r.all)), bytesize.Format(r.all)),
-		fmt.Sprintf("  %s rows", countText(r.rows)), "", "", "",
+		"  " + countOf(r.rows, "row"), "", "", "",
 	}
 	if seconds := took.Seconds(); seconds > 1 && r.sources {
 		parts[4] = fmt.Sprintf("  %s/s", bytesize.Format(int64(float64(r.bytes)/seconds)))
-		parts[5] = fmt.Sprintf("  %s rows/s", countText(int64(float64(r.rows)/seconds)))
+		parts[5] = fmt.Sprintf("  %s/s", countOf(int64(float64(r.rows)/seconds), "row"))
 		parts[6] = eta(took, r.share)
 	}
 	if !r.sources {
 		parts[6] = "  all read, merging"
 	}
-	for _, least := range []int{5, 0, 2, 4, 3} {
-		if width > 0 && len([]rune(strings.Join(parts, ""))) > width {
+	for _, least := range []int{5, 0, 2, 4, 3, 6} {
+		if width > 0 && plain.Width(strings.TrimSpace(strings.Join(parts, ""))) > width {
 			parts[least] = ""
 		}
 	}
@@ -67,9 +68,9 @@ func (r reading) line(took time.Duration, width int) string {
 
 // summary returns the line of a finished job.
 func (r reading) summary(took time.Duration) string {
-	s := fmt.Sprintf("read %s rows, %s in %s", countText(r.rows), bytesize.Format(r.bytes), took.Round(10*time.Millisecond))
+	s := fmt.Sprintf("read %s, %s in %s", countOf(r.rows, "row"), bytesize.Format(r.bytes), took.Round(10*time.Millisecond))
 	if seconds := took.Seconds(); seconds >= 0.01 {
-		s += fmt.Sprintf(": %s rows/s, %s/s", countText(int64(float64(r.rows)/seconds)), bytesize.Format(int64(float64(r.bytes)/seconds)))
+		s += fmt.Sprintf(": %s/s, %s/s", countOf(int64(float64(r.rows)/seconds), "row"), bytesize.Format(int64(float64(r.bytes)/seconds)))
 	}
 	return s
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/layshaft/layshaft/internal/hold"
 
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -202,6 +203,11 @@ func (t Cluster) settings(plan string) (settings, error) {
 	}
 	r, err := t.withDefaults()
 	return settings{Local: Local{Hidden: t.Hidden, Reporting: r}, cluster: &t, args: arguments(nil, nil)}, err
+}
+
+// note writes a line to Err. Names and texts of others in it are escaped.
+func (r *Reporting) note(format string, args ...any) {
+	_, _ = io.WriteString(r.Err, "layshaft: "+plain.Lines(fmt.Sprintf(format, args...))+"\n")
 }
 
 // withDefaults returns a checked copy with the defaults filled in.

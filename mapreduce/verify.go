@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // verifyOffset is added to the attempt numbers of the second run, so that its temporary files have
@@ -21,7 +23,7 @@ func (j *Job) verify(ctx context.Context) error {
 	ctx = context.WithValue(ctx, verifyKey{}, notes)
 	defer func() {
 		for _, text := range notes.texts {
-			fmt.Fprintln(j.target.Err, text)
+			fmt.Fprintln(j.target.Err, plain.Lines(text))
 		}
 	}()
 	commits := make([][]job.Producer, len(j.spec.Stages))
@@ -40,7 +42,7 @@ func (j *Job) verify(ctx context.Context) error {
 			where := fmt.Sprintf("partition %d", i)
 			if j.c.stages[s].head.read != nil {
 				if len(st.Splits) != st.Tasks {
-					return fmt.Errorf("verify: stage %d (%s) was read in %d splits by an earlier run, and the splits are gone; use the same -slots, or another -state", s, st.Name, st.Tasks)
+					return fmt.Errorf("verify: stage %d (%s) was read in %s by an earlier run, and the splits are gone; use the same -slots, or another -state", s, st.Name, report.Plural(st.Tasks, "split"))
 				}
 				l.Split = &st.Splits[i]
 				where = l.Split.Label

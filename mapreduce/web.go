@@ -32,9 +32,9 @@ func (t *settings) listenWeb() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("web %s: %w; choose another address for the page of the job", t.Web, err)
 	}
-	fmt.Fprintf(t.Err, "layshaft: the page of the job is at http://%s/\n", l.Addr())
+	t.note("the page of the job is at http://%s/", l.Addr())
 	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		fmt.Fprintf(t.Err, "layshaft: everyone who reaches %s can read the page; it shows parameters and keys of records\n", l.Addr())
+		t.note("everyone who reaches %s can read the page; it shows parameters and keys of records", l.Addr())
 	}
 	return l, nil
 }
