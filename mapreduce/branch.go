@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Branch splits a dataset into n datasets in one pass. f returns the number of the dataset to which
@@ -59,7 +60,7 @@ func Cross[L, R, U any](left Dataset[L], small Dataset[R], most int, f func(L, R
 	n := FlatMapSide(left, small, func(rows iter.Seq[R]) (all []R, bytes int64, err error) {
 		for r := range rows {
 			if len(all) == most {
-				return nil, 0, Fatal(fmt.Errorf("it has more than %d records, the most that this Cross allows; give a larger number if so many pairs are meant", most))
+				return nil, 0, Fatal(fmt.Errorf("it has more than %s, the most that this Cross allows; give a larger number if so many pairs are meant", report.Plural(most, "record")))
 			}
 			var own R // the row's memory is reused
 			b := codec.Append(nil, &r)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
@@ -120,7 +121,7 @@ func (c *compiled) matches(spec *job.Spec) error {
 		return fmt.Errorf("plan %s: here %s: the function given to Define must depend on its parameters alone, and the cluster must run the same program that submitted the job", spec.Name, fmt.Sprintf(format, a...))
 	}
 	if len(c.stages) != len(spec.Stages) {
-		return differs("it has %d stages, the submitted one has %d", len(c.stages), len(spec.Stages))
+		return differs("it has %s, the submitted one has %d", report.Plural(len(c.stages), "stage"), len(spec.Stages))
 	}
 	for i, s := range c.stages {
 		if want := &spec.Stages[i]; s.label != want.Name || s.combine != want.Combine || !slices.Equal(s.edges, want.Inputs) {

@@ -19,7 +19,7 @@ import (
 // explain prints the stages of a run, without running it.
 func explain(w io.Writer, c *compiled, spec *job.Spec, t settings) error {
 	if t.Items < 0 || t.ItemTime < 0 || (t.Items == 0) != (t.ItemTime == 0) {
-		return fmt.Errorf("explain: %d items of %s: give both -explain-items and -explain-item-time, above zero", t.Items, t.ItemTime)
+		return fmt.Errorf("explain: %s of %s: give both -explain-items and -explain-item-time, above zero", report.Plural(t.Items, "item"), t.ItemTime)
 	}
 	fmt.Fprintf(w, "job %s: %s, %s, %s, %s, memory %s\n", spec.ID, report.Plural(len(spec.Stages), "stage"), report.Plural(spec.Tasks(), "task"),
 		report.Plural(t.Workers, "worker"), report.Plural(t.Slots, "slot"), bytesize.Format(t.Memory))
@@ -118,7 +118,7 @@ func explainTime(w io.Writer, items int64, each time.Duration, slots int) {
 		return
 	}
 	work := float64(items) * each.Seconds()
-	fmt.Fprintf(w, "estimate: %d items x %s = %s of work; / %s = %s, if all slots stay busy (%.0f items/s)\n", items, each, seconds(work), report.Plural(slots, "slot"), seconds(work/float64(slots)), float64(slots)/each.Seconds())
+	fmt.Fprintf(w, "estimate: %s x %s = %s of work; / %s = %s, if all slots stay busy (%.0f items/s)\n", report.Plural(items, "item"), each, seconds(work), report.Plural(slots, "slot"), seconds(work/float64(slots)), float64(slots)/each.Seconds())
 }
 
 // seconds prints a duration, which may be too long for time.Duration, to the second.

@@ -41,7 +41,7 @@ func TestExplainTime(t *testing.T) {
 	}{
 		{30_000_000, 13_400, 2, "estimate: 30000000 items x 13.4µs = 6m42s of work; / 2 slots = 3m21s, if all slots stay busy (149254 items/s)\n"},
 		{30_000_000, 864 * time.Millisecond, 600, "estimate: 30000000 items x 864ms = 300.0 days of work; / 600 slots = 12h0m0s, if all slots stay busy (694 items/s)\n"},
-		{1, time.Millisecond, 1, "estimate: 1 items x 1ms = 0.001s of work; / 1 slot = 0.001s, if all slots stay busy (1000 items/s)\n"},
+		{1, time.Millisecond, 1, "estimate: 1 item x 1ms = 0.001s of work; / 1 slot = 0.001s, if all slots stay busy (1000 items/s)\n"},
 		{0, time.Second, 2, ""},
 		{5, 0, 2, ""},
 	} {

@@ -343,7 +343,7 @@ func TestLargeSmallSide(t *testing.T) {
 	if err := join(60_000, 1); err != nil {
 		t.Error(err)
 	}
-	checkError(t, join(1_000_000, 1), "broadcastjoin", "small side: its first", "half of the memory, 8.0 MiB", "Join or LeftJoin")
+	checkError(t, join(1_000_000, 1), "broadcastjoin", "small side: its records up to number", "half of the memory, 8.0 MiB", "Join or LeftJoin")
 	checkError(t, join(60_000, 4), "small sides of broadcast joins in one stage take", "half of the memory, 8.0 MiB")
 }
 

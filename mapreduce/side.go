@@ -131,7 +131,7 @@ func loadSide[R, K any](e *env, n *node, appendKey func([]byte, *K) []byte, deco
 			b = bytes.Clone(b) // values alias it during the whole job
 			read += int64(len(b))
 			if l.measure(read); l.bytes > limit {
-				return nil, Fatal(fmt.Errorf("its first %d records take %s, more than half of the memory, %s; give more (-memory), or use Join or LeftJoin",
+				return nil, Fatal(fmt.Errorf("its records up to number %d take %s, more than half of the memory, %s; give more (-memory), or use Join or LeftJoin",
 					len(l.values), bytesize.Format(l.bytes), bytesize.Format(limit)))
 			}
 			for len(b) > 0 {

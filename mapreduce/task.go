@@ -144,7 +144,7 @@ func eachOfSide[R any](e *env, n *node, vc *record.Codec[R], yield func(R) bool)
 				return err
 			}
 			if read += int64(len(b)); read > limit {
-				return Fatal(fmt.Errorf("its first %d records take more than half of the memory, %s; give more (-memory)", count, bytesize.Format(limit)))
+				return Fatal(fmt.Errorf("its records up to number %d take more than half of the memory, %s; give more (-memory)", count, bytesize.Format(limit)))
 			}
 			for len(b) > 0 {
 				var v []byte

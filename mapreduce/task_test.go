@@ -154,7 +154,7 @@ func TestLargeSide(t *testing.T) {
 	if err := with(60_000, 1, nil); err != nil {
 		t.Error(err)
 	}
-	checkError(t, with(3_000_000, 1, nil), "flatmapside", "its first", "half of the memory, 8.0 MiB")
+	checkError(t, with(3_000_000, 1, nil), "flatmapside", "its records up to number", "half of the memory, 8.0 MiB")
 	checkError(t, with(10, 9<<20, nil), "half of the memory, 8.0 MiB")
 	checkError(t, with(10, 1, mapreduce.Fatal(errors.New("not sorted"))), "flatmapside", "not sorted")
 }

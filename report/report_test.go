@@ -82,7 +82,7 @@ func TestStatements(t *testing.T) {
 		{"SELECT count(*) FROM p.jsonl WHERE sku IN (SELECT sku FROM o.csv)", "2\n"},
 		{"SELECT sku FROM p.jsonl WHERE price = (SELECT max(price) FROM p.jsonl)", "a3\n"},
 		{"SELECT a.sku FROM p.jsonl a WHERE NOT EXISTS (SELECT 1 FROM p.jsonl b WHERE b.sku > a.sku)", "a4\n"},
-		{"EXPLAIN SELECT 1 FROM (VALUES (1, 2)) p(a, b), (VALUES (1, 3)) o(a, c) WHERE (p.a = o.a AND c > 5) OR (b = 1 AND p.a = o.a)", "project 1\n\"  inner join on a = a, ((c > 5) or (b = 1))\"\n\"    project col0 AS a, col1 AS b\"\n\"      values: 1 rows\"\n\"    project col0 AS a, col1 AS c\"\n\"      values: 1 rows\"\n"},
+		{"EXPLAIN SELECT 1 FROM (VALUES (1, 2)) p(a, b), (VALUES (1, 3)) o(a, c) WHERE (p.a = o.a AND c > 5) OR (b = 1 AND p.a = o.a)", "project 1\n\"  inner join on a = a, ((c > 5) or (b = 1))\"\n\"    project col0 AS a, col1 AS b\"\n\"      values: 1 row\"\n\"    project col0 AS a, col1 AS c\"\n\"      values: 1 row\"\n"},
 		{"SELECT o.sku FROM p.jsonl, o.csv WHERE p.sku = o.sku AND count > 5", "a1\n"},
 		{"SELECT sku FROM p.jsonl UNION SELECT sku FROM o.csv ORDER BY sku", "a1\na2\na3\na4\nzz\n"},
 		{"SELECT sku FROM p.jsonl INTERSECT SELECT sku FROM o.csv ORDER BY sku", "a1\na3\n"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	views "github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/report/internal/render"
 )
 
@@ -53,7 +54,7 @@ func (r *Rows) writeTo(out render.Writer, most int64, n *int64) error {
 			return located(r.text, err)
 		}
 		if *n += int64(b.N); most > 0 && *n > most {
-			return fmt.Errorf("the result has more than %d rows; add LIMIT, or allow more", most)
+			return fmt.Errorf("the result has more than %s; add LIMIT, or allow more", views.Plural(most, "row"))
 		}
 		if err := begin(); err != nil {
 			return err

@@ -280,7 +280,7 @@ func (b *batches[In, Out]) run(one *batch[In, Out]) {
 	ended = true
 	var each ItemErrors
 	if (one.err == nil || errors.As(one.err, &each)) && len(one.out) != len(in) {
-		one.err = Fatal(fmt.Errorf("the handler of %s returned %d results for %d inputs%s", b.function, len(one.out), len(in), appendError(one.err)))
+		one.err = Fatal(fmt.Errorf("the handler of %s returned %s for %s%s", b.function, report.Plural(len(one.out), "result"), report.Plural(len(in), "input"), appendError(one.err)))
 	}
 }
 
@@ -300,7 +300,7 @@ func Item(ctx context.Context, i int) context.Context {
 		items = b.items
 	}
 	if i < 0 || i >= len(items) {
-		panic(fmt.Sprintf("tasks.Item %d: the context is that of a batch of %d tasks", i, len(items)))
+		panic(fmt.Sprintf("tasks.Item %d: the context is that of a batch of %s", i, report.Plural(len(items), "task")))
 	}
 	return items[i]
 }

@@ -173,7 +173,7 @@ func TestBatchCancel(t *testing.T) {
 func TestBatchOfWrongLength(t *testing.T) {
 	c, ids := batchOf(t, 3, nil, func(context.Context, []string) ([]string, error) { return []string{"one"}, nil })
 	for _, id := range ids {
-		if _, err := tasks.Attach[string](within(t), c, id); err == nil || !strings.Contains(err.Error(), "returned 1 results for 3 inputs") {
+		if _, err := tasks.Attach[string](within(t), c, id); err == nil || !strings.Contains(err.Error(), "returned 1 result for 3 inputs") {
 			t.Errorf("task %s: %v", id, err)
 		}
 	}

@@ -161,7 +161,7 @@ func (d *Dashboard) failing(jobs []jobRow, now time.Time) (out []attention) {
 // failingText describes the failures of a job. last are the latest ones since the start of the
 // coordinator.
 func failingText(j *jobRow, last []sched.Trouble, now time.Time) string {
-	text := fmt.Sprintf("job %s: %s attempts failed", j.ID, page.Num(j.Trouble))
+	text := fmt.Sprintf("job %s: %s failed", j.ID, page.Counted(j.Trouble, "attempt"))
 	if n := len(last); n > 0 {
 		x := &last[n-1]
 		same := !slices.ContainsFunc(last, func(t sched.Trouble) bool { return t.Worker != x.Worker })

@@ -177,7 +177,7 @@ func (d *Dashboard) overview() view {
 	o.Leased = len(all) - o.States[string(report.Away)]
 	o.Free = max(o.Slots-o.Busy, 0)
 	o.SlotsBar = page.NewBar(0, o.Busy, 0, 0, o.Free)
-	o.SlotsBar.Label = fmt.Sprintf("%s of %s slots busy", page.Num(o.Busy), page.Num(o.Slots))
+	o.SlotsBar.Label = fmt.Sprintf("%s of %s busy", page.Num(o.Busy), page.Counted(o.Slots, "slot"))
 	o.Workers, o.MoreWorkers = all[:min(len(all), few)], max(len(all)-few, 0)
 
 	o.Sums = c.Sums()
@@ -454,12 +454,12 @@ func (d *Dashboard) function(name string, f filter) view {
 			v.Limits = append(v.Limits, limit{name, fmt.Sprintf(format, args...)})
 		}
 	}
-	add("queue of normal priority", lim.QueueNormal > 0, "%s tasks", page.Num(lim.QueueNormal))
-	add("queue of high priority", lim.QueueHigh > 0, "%s tasks", page.Num(lim.QueueHigh))
-	add("queue of low priority", lim.QueueLow > 0, "%s tasks", page.Num(lim.QueueLow))
-	add("at once", lim.Concurrency > 0, "%s tasks on all workers", page.Num(lim.Concurrency))
+	add("queue of normal priority", lim.QueueNormal > 0, "%s", page.Counted(lim.QueueNormal, "task"))
+	add("queue of high priority", lim.QueueHigh > 0, "%s", page.Counted(lim.QueueHigh, "task"))
+	add("queue of low priority", lim.QueueLow > 0, "%s", page.Counted(lim.QueueLow, "task"))
+	add("at once", lim.Concurrency > 0, "%s on all workers", page.Counted(lim.Concurrency, "task"))
 	add("rate", lim.Rate > 0, "%v starts per second, %d at once after a pause", lim.Rate, max(lim.Burst, 1))
-	add("weight", lim.Weight > 0, "%d starts for each one of a function without a weight", lim.Weight)
+	add("weight", lim.Weight > 0, "%s for each one of a function without a weight", report.Plural(lim.Weight, "start"))
 	for _, budget := range slices.Sorted(maps.Keys(lim.Needs)) {
 		add("needs", true, "%d of budget %s", lim.Needs[budget], budget)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/sched"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -192,8 +193,8 @@ func (s *Server) join(x *workerStream, hello *layshaftv1.Hello, outputs, running
 		return fmt.Errorf("%w: worker %s obeys a coordinator of epoch %d, this one is of epoch %d; stop whichever of the two works on an old copy of the data directory",
 			wire.ErrStaleEpoch, name, hello.GetEpoch(), epoch)
 	case hello.GetSlots() < 1 || hello.GetSlots() > 1<<16 || hello.GetReserved() < 0 || hello.GetReserved() > hello.GetSlots() || name == "":
-		return fmt.Errorf("%w: worker %q with %d slots, %d of them reserved; it must have a name, 1 to 65536 slots, and no more reserved than there are",
-			wire.ErrInvalid, name, hello.GetSlots(), hello.GetReserved())
+		return fmt.Errorf("%w: worker %q with %s, %d of them reserved; it must have a name, 1 to 65536 slots, and no more reserved than there are",
+			wire.ErrInvalid, name, report.Plural(hello.GetSlots(), "slot"), hello.GetReserved())
 	}
 	if certificate != "" && hello.GetId() != "" {
 		if err := s.owners.claim(hello.GetId(), certificate); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/bodies"
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -172,8 +173,8 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	t := w.t
 	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetAttempts()) > maxHeld {
-		return fmt.Errorf("%w: worker %.100q with %d tasks; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
-			w.name, len(hello.GetAttempts()), maxHeld)
+		return fmt.Errorf("%w: worker %.100q with %s; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
+			w.name, report.Plural(len(hello.GetAttempts()), "task"), maxHeld)
 	}
 	if err := wire.CheckProtocol("worker "+w.name, hello.GetProtocol()); err != nil {
 		return err
@@ -214,8 +215,8 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 // setFunctions sets the functions of the worker. The caller holds the lock of the desk.
 func (w *workerStream) setFunctions(a *layshaftv1.TaskAbilities) error {
 	if len(a.GetFunctions()) > maxAbilities || a.GetSlots() < 0 || a.GetSlots() > maxHeld || a.GetReserved() < 0 {
-		return fmt.Errorf("%w: worker %s with %d functions and %d slots, %d of them reserved; at most %d and %d are possible", wire.ErrInvalid, w.name,
-			len(a.GetFunctions()), a.GetSlots(), a.GetReserved(), maxAbilities, maxHeld)
+		return fmt.Errorf("%w: worker %s with %s and %s, %d of them reserved; at most %d and %d are possible", wire.ErrInvalid, w.name,
+			report.Plural(len(a.GetFunctions()), "function"), report.Plural(a.GetSlots(), "slot"), a.GetReserved(), maxAbilities, maxHeld)
 	}
 	var now []string
 	for _, f := range a.GetFunctions() {

@@ -47,6 +47,6 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%-6s %d products %8.2f\n", row.Key, row.Value.Products, float64(row.Value.Value)/100)
+		fmt.Printf("%-6s %8.2f  products: %d\n", row.Key, float64(row.Value.Value)/100, row.Value.Products)
 	}
 }

@@ -98,6 +98,8 @@ func parse(text string) (e Expression, err error) {
 		return e, fmt.Errorf("@every is not supported, as it depends on the start of a process; \"*/15 * * * *\" fires every 15 minutes")
 	case len(words) == 6 || len(words) == 7:
 		return e, fmt.Errorf("it has %d fields, but seconds and years are not supported; write five: minute, hour, day of the month, month, day of the week", len(words))
+	case len(words) == 1:
+		return e, fmt.Errorf("it has 1 field; write five: minute, hour, day of the month, month, day of the week, or one word such as @daily")
 	case len(words) != len(fields):
 		return e, fmt.Errorf("it has %d fields; write five: minute, hour, day of the month, month, day of the week, or one word such as @daily", len(words))
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Padding is the number of readable bytes after the end of a chunk, so that scanners may load whole
@@ -359,8 +360,8 @@ func readBlocks(ctx context.Context, s Slice, size int, yield func(c Chunk) erro
 
 // PartialRecordError returns the error for a file that ends within a fixed-size record.
 func PartialRecordError(path string, bytes int64, size int) error {
-	return fmt.Errorf("%s: its %d bytes are not a multiple of the record size %d (%d are left over); check the size, or that the file is complete",
-		path, bytes, size, bytes%int64(size))
+	return fmt.Errorf("%s: its size, %s, is not a multiple of the record size %d (%s left over); check the size, or that the file is complete",
+		path, report.Plural(bytes, "byte"), size, report.Plural(bytes%int64(size), "byte"))
 }
 
 // allocate returns n bytes of new memory, with Padding bytes after them. The memory is not cleared:
@@ -530,8 +531,8 @@ func CheckUnchanged(now filesys.Info, path string, size, modTime int64) error {
 		// them.
 		return nil
 	}
-	return fmt.Errorf("%s: %w (%d bytes of %s, now %d of %s); run the job again when it is complete", path,
-		filesys.ErrChanged, size, formatTime(modTime), now.Size, formatTime(t))
+	return fmt.Errorf("%s: %w (%s of %s, now %d of %s); run the job again when it is complete", path,
+		filesys.ErrChanged, report.Plural(size, "byte"), formatTime(modTime), now.Size, formatTime(t))
 }
 
 // LineOf returns the number, from 1, of the line with the byte at offset of the decompressed file.

@@ -183,7 +183,7 @@ func TestBlocks(t *testing.T) {
 	}
 	split := job.Split{Data: []byte(fmt.Sprintf(`[{"p":"ragged","n":-1,"s":19,"t":%d}]`, slice(t, "ragged").ModTime))}
 	err := Blocks(context.Background(), split, 3, func(Chunk) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "ragged: its 19 bytes are not a multiple of the record size 3 (1 are left over)") {
+	if err == nil || !strings.Contains(err.Error(), "ragged: its size, 19 bytes, is not a multiple of the record size 3 (1 byte left over)") {
 		t.Errorf("ragged: %v", err)
 	}
 }

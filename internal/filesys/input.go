@@ -82,7 +82,7 @@ func (in *Input) Phase() string {
 	case in.all == 0:
 		return in.phase + ": " + report.Plural(in.done, "file")
 	}
-	return fmt.Sprintf("%s: %d of %d files", in.phase, min(in.done, in.all), in.all)
+	return fmt.Sprintf("%s: %d of %s", in.phase, min(in.done, in.all), report.Plural(in.all, "file"))
 }
 
 // LeftFiles are the files left out for one reason.

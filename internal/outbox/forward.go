@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/layshaft/layshaft/internal/postgres"
+	"github.com/layshaft/layshaft/internal/report"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -316,7 +317,7 @@ func (f *forwarder) submit(ctx context.Context, c *postgres.Conn, groups []group
 	}
 	answer, err := f.cfg.Submit(ctx, ask)
 	if err == nil && len(answer.GetAccepted()) != len(groups) {
-		err = fmt.Errorf("the coordinator answered %d of %d tasks", len(answer.GetAccepted()), len(groups))
+		err = fmt.Errorf("the coordinator answered %d of %s", len(answer.GetAccepted()), report.Plural(len(groups), "task"))
 	}
 	if err != nil {
 		return err

@@ -133,7 +133,7 @@ BEGIN
 	END IF;
 	of_key := COALESCE(of_key, key);
 	IF cardinality(of_key) <> cardinality(key) THEN
-		RAISE 'layshaft.watch: key has % columns, of_key %', cardinality(key), cardinality(of_key) USING ERRCODE = '22023';
+		RAISE 'layshaft.watch: columns of key: %, of of_key: %', cardinality(key), cardinality(of_key) USING ERRCODE = '22023';
 	ELSIF priority NOT IN ('high', 'normal', 'low') THEN
 		RAISE 'layshaft.watch: priority % is none of high, normal and low', quote_nullable(priority) USING ERRCODE = '22023';
 	END IF;

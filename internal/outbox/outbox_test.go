@@ -166,7 +166,7 @@ func TestWrongArguments(t *testing.T) {
 		`SELECT layshaft_do('f', 'x')`:                                               "a transaction cannot wait for a task",
 		`SELECT layshaft.watch('keyless', 'f')`:                                      "has no primary key",
 		`SELECT layshaft.watch('keyless', 'f', '{b}')`:                               "has no column b",
-		`SELECT layshaft.watch('keyless', 'f', '{a}', of => 'x', of_key => '{a,b}')`: "key has 1 columns, of_key 2",
+		`SELECT layshaft.watch('keyless', 'f', '{a}', of => 'x', of_key => '{a,b}')`: "columns of key: 1, of of_key: 2",
 		`SELECT layshaft.watch('keyless', 'f', '{a}', priority => 'urgent')`:         "priority 'urgent'",
 		`SELECT layshaft.watch('nothing', 'f')`:                                      `relation "nothing" does not exist`,
 	} {

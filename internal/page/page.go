@@ -201,6 +201,14 @@ func count(v any, noun string) (string, error) {
 	return n + " " + noun, err
 }
 
+// Counted returns a count with its noun: "1 task", "1,234 tasks".
+func Counted[T ~int | ~int64](n T, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return Num(n) + " " + noun + "s"
+}
+
 // Dur formats a duration with at most two units.
 func Dur(d time.Duration) string {
 	d = max(d, 0)

@@ -259,10 +259,10 @@
       });
     }
     shape = {names, plot, from, to, laneHeight, visible, density, height: height - axis};
-    const what = num(visible.length) + ' of ' + num(size()) + ' attempts';
+    const what = num(visible.length) + ' of ' + num(size()) + (size() === 1 ? ' attempt' : ' attempts');
     text.textContent = (density ? what + ', drawn as density: darker means busier. Zoom in to see each.' : what + ' in view.')
       + (view ? ' From ' + duration(from) + ' to ' + duration(to) + '.' : '');
-    canvas.setAttribute('aria-label', 'Time line of ' + what + ' on ' + head.workers.length + ' workers. Keys: plus, minus, arrows, 0.');
+    canvas.setAttribute('aria-label', 'Time line of ' + what + ' on ' + head.workers.length + (head.workers.length === 1 ? ' worker' : ' workers') + '. Keys: plus, minus, arrows, 0.');
     const used = new Set();
     for (let k = 0; k < size(); k++) used.add(get('s', k));
     legend.replaceChildren(...[...used].sort((p, q) => p - q).map((s) => make('span', {class: 's' + (s % COLORS)}, s + ' ' + (head.stages[s] || ''))),
@@ -332,7 +332,7 @@
       'on ' + head.workers[get('w', k)],
       (k >= rows.w.length ? 'running for ' : head.ends[e & 15] + ' after ') + duration(get('d', k)) + ', began at ' + duration(get('a', k)),
     ];
-    if (get('r', k) > 0) lines.push('read ' + num(get('r', k)) + ' records, ' + bytes(get('b', k)));
+    if (get('r', k) > 0) lines.push('read ' + num(get('r', k)) + (get('r', k) === 1 ? ' record, ' : ' records, ') + bytes(get('b', k)));
     tip.replaceChildren(...lines.map((l, i) => make(i ? 'span' : 'strong', {}, l)));
     tip.hidden = false;
     const left = Math.min(px + 14, stage.clientWidth - tip.offsetWidth - 4);

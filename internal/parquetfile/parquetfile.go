@@ -14,6 +14,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // readBuffer is the read size per column in bytes, for local files. Remote files have latency, so
@@ -101,12 +102,12 @@ func Check(file *parquet.File, columns []*parquet.Column) error {
 				return fmt.Errorf("column %q is compressed with LZ4, which cannot be read; write the file with zstd or snappy", name)
 			}
 			if n := chunk.NumValues; n != g.NumRows && col.MaxRepetitionLevel() == 0 || n < g.NumRows {
-				return fmt.Errorf("damaged: row group %d has %d rows, its column %q %d values; fetch or write it again", i, g.NumRows, name, n)
+				return fmt.Errorf("damaged: row group %d has %s, its column %q %d values; fetch or write it again", i, report.Plural(g.NumRows, "row"), name, n)
 			}
 		}
 	}
 	if rows != meta.NumRows {
-		return fmt.Errorf("damaged: its row groups have %d rows, its footer has %d; fetch or write it again", rows, meta.NumRows)
+		return fmt.Errorf("damaged: its row groups have %s, its footer has %d; fetch or write it again", report.Plural(rows, "row"), meta.NumRows)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // copyHead is the signature of binary COPY. Flags and the length of an extension follow.
@@ -185,7 +187,7 @@ func (r *reader) rows(b []byte) ([]byte, error) {
 			return nil, nil
 		}
 		if n != len(r.fields) {
-			return nil, fmt.Errorf("the server sends %d columns instead of %d", n, len(r.fields))
+			return nil, fmt.Errorf("the server sends %s instead of %d", report.Plural(n, "column"), len(r.fields))
 		}
 		at := 2
 		for i := range r.fields {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // A job writes a table in two steps. Each attempt copies its rows into a staging table of its own,
@@ -273,7 +275,7 @@ func (t *Target) move(ctx context.Context, c *Conn, job string, stages []Stage) 
 				return t.explainMove(job, err)
 			}
 			if got := results[0].CommandTag.RowsAffected(); len(t.Keys) == 0 && got != s.Rows {
-				return &Error{Database: Display(t.Database), Place: t.Table, Text: fmt.Sprintf("%s has %d rows instead of %d, so nothing was written; did another run of job %s write at the same time? run it again", s.Name, got, s.Rows, job)}
+				return &Error{Database: Display(t.Database), Place: t.Table, Text: fmt.Sprintf("%s has %s instead of %d, so nothing was written; did another run of job %s write at the same time? run it again", s.Name, report.Plural(got, "row"), s.Rows, job)}
 			}
 		}
 		if _, err := c.Query(ctx, fmt.Sprintf("INSERT INTO layshaft.written (job, sink, task, rows) VALUES (%s, %s, %d, %d)", Literal(job), Literal(t.Sink), s.Task, s.Rows)); err != nil {

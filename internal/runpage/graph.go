@@ -84,7 +84,7 @@ func esc(s string) string { return template.HTMLEscapeString(s) }
 func describe(v *report.RunView) string {
 	var parts []string
 	for k := range v.Runs {
-		text := fmt.Sprintf("stage %d, %s, %s: %d of %d tasks done", k, v.Runs[k].Kind, v.Stages[k].Stage, v.Stages[k].Done, v.Stages[k].Tasks)
+		text := fmt.Sprintf("stage %d, %s, %s: %d of %s done", k, v.Runs[k].Kind, v.Stages[k].Stage, v.Stages[k].Done, report.Plural(v.Stages[k].Tasks, "task"))
 		for _, in := range v.Runs[k].Inputs {
 			text += fmt.Sprintf(", reads stage %d", in.From)
 		}
@@ -190,7 +190,7 @@ func arrow(out *strings.Builder, v *report.RunView, from, to *box, in report.Inp
 		label, size = page.Num(st.WroteRecords)+" rec.", bytesize.Format(st.WroteBytes)
 	}
 	fmt.Fprintf(out, `<g class="edge %s"><title>%s</title><path d="M%d,%dC%d,%d %d,%d %d,%d" marker-end="url(#arrow)"/>`,
-		esc(in.How), esc(fmt.Sprintf("stage %d passes %s records, %s, %s", in.From, page.Num(st.WroteRecords), bytesize.Format(st.WroteBytes), in.How)),
+		esc(in.How), esc(fmt.Sprintf("stage %d passes %s, %s, %s", in.From, page.Counted(st.WroteRecords, "record"), bytesize.Format(st.WroteBytes), in.How)),
 		x0, y0, x0+bend, y0, x1-bend, y1, x1, y1)
 	// the label is on the straight piece beside the reader, where no box is
 	x, y := to.x-gapX/2, y1

@@ -48,7 +48,7 @@ func TestRecords(t *testing.T) {
 		}
 	}
 	for size, want := range map[int]string{
-		0: "the record size must be between 1 and", -1: "the record size must be between 1 and", 5: path + ": its 16 bytes are not a multiple of the record size 5 (1 are left over)",
+		0: "the record size must be between 1 and", -1: "the record size must be between 1 and", 5: path + ": its size, 16 bytes, is not a multiple of the record size 5 (1 byte left over)",
 	} {
 		if _, err := Records(size, path).Splits(context.Background(), 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("size %d: %v", size, err)

@@ -505,7 +505,7 @@ func TestRefusals(t *testing.T) {
 		{refusal(csvio.Rows[rec](path).Columns("name")), `Columns is for []string`},
 		{refusal(csvio.Rows[[]string](path).Columns("nam")), `no column "nam"; the columns are "NAME", "brnd", "name"`},
 		{refusal(csvio.Rows[[]string](file("\"a\n"))), `the header cannot be read: a quoted cell is not closed`},
-		{refusal(csvio.Rows[[]string](file("a,b\n"), file("a\n"))), `x.csv: 1 columns, where the first file has 2`},
+		{refusal(csvio.Rows[[]string](file("a,b\n"), file("a\n"))), `x.csv: 1 column, where the first file has 2`},
 		{refusal(csvio.Rows[[]string](file("a,b\n"), file("c,a\n"))), `no column "b"`},
 		{refusal(csvio.Rows[[]string](path + ".missing")), `no such file`},
 		{csvio.Write[badKind](t.TempDir()).Check(context.Background()), `badKind.M map[string]int cannot be written to a cell`},

@@ -214,7 +214,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 	if len(names) == 0 {
 		names = first
 		if len(header) != len(first) {
-			return fmt.Errorf("%d columns, where the first file has %d: %s; use Columns to choose columns of all files", len(header), len(first), quoteAll(first))
+			return fmt.Errorf("%s, where the first file has %d: %s; use Columns to choose columns of all files", report.Plural(len(header), "column"), len(first), quoteAll(first))
 		}
 	}
 	for i, name := range names {

@@ -20,6 +20,7 @@ import (
 	"github.com/blevesearch/bleve/v2/search/query"
 
 	"github.com/layshaft/layshaft/internal/jsoncodec"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Index is an open index of records of type T. Its methods may be called by several goroutines.
@@ -175,7 +176,7 @@ func (x *Index[T]) Search(ctx context.Context, q Query) (*Result[T], error) {
 		q.Size = 10
 	}
 	if q.From < 0 || q.Size < 0 || q.From+q.Size > deepest {
-		return nil, fmt.Errorf("page of %d documents from number %d: pages end at %d; narrow the query instead", q.Size, q.From, deepest)
+		return nil, fmt.Errorf("page of %s from number %d: pages end at %d; narrow the query instead", report.Plural(q.Size, "document"), q.From, deepest)
 	}
 	var must []query.Query
 	if words := strings.Fields(q.Text); len(words) > 0 {

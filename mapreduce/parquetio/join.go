@@ -12,6 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/parquetfile"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Parquet files cannot be joined byte by byte: their footers have offsets. A joined file has the
@@ -90,7 +91,7 @@ func (j *joining) add(f files.JoinFile) error {
 			return err
 		}
 		if file.NumRows() != f.Part.Records {
-			return fmt.Errorf("it has %d rows, its task wrote %d", file.NumRows(), f.Part.Records)
+			return fmt.Errorf("it has %s, its task wrote %d", report.Plural(file.NumRows(), "row"), f.Part.Records)
 		}
 		if j.meta.Schema == nil {
 			m := file.Metadata()

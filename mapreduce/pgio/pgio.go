@@ -85,6 +85,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/postgres"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -229,7 +230,7 @@ func (s Source[T]) fields(types []postgres.Type) ([]field, error) {
 		return nil, err
 	}
 	if len(types) != len(columns) {
-		return nil, fmt.Errorf("the split has %d columns, and %v has %d: the program that made the split is another one", len(types), reflect.TypeFor[T](), len(columns))
+		return nil, fmt.Errorf("the split has %s, and %v has %d: the program that made the split is another one", report.Plural(len(types), "column"), reflect.TypeFor[T](), len(columns))
 	}
 	a := &arena.Arena{}
 	fields := make([]field, len(columns))

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -177,7 +178,7 @@ func (s bulk) sendOps(ctx context.Context, b *batch, ops []op, p *pauses) error 
 			if err != nil || len(left) == 0 {
 				return err
 			}
-			err = fmt.Errorf("search server %s: %d of %d documents: %s", s.URL, len(left), len(ops), firstBusy(items))
+			err = fmt.Errorf("search server %s: %d of %s: %s", s.URL, len(left), report.Plural(len(ops), "document"), firstBusy(items))
 			if len(left) < len(ops) { // it accepts some, so it is alive
 				p.spent.Reset()
 				ops = left
@@ -238,7 +239,7 @@ func parseItems(body []byte, n int) ([]item, error) {
 		return nil, fmt.Errorf("its answer cannot be read: %w", err)
 	}
 	if len(x.Items) != n {
-		return nil, fmt.Errorf("it answered for %d of %d documents", len(x.Items), n)
+		return nil, fmt.Errorf("it answered for %d of %s", len(x.Items), report.Plural(n, "document"))
 	}
 	items := make([]item, n)
 	for i, m := range x.Items {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -323,16 +324,16 @@ func (r *Rebuild) complete(ctx context.Context, l *link, alias string, x index, 
 	}
 	switch {
 	case n > docs:
-		err = fmt.Errorf("index %s has %d documents, but %d were written: an earlier run of the job left some; run it again", x.name, n, docs)
+		err = fmt.Errorf("index %s has %s, and %d should be there: an earlier run of the job left some; run it again", x.name, report.Plural(n, "document"), docs)
 	case n < docs && !r.Duplicates:
-		err = fmt.Errorf("index %s has %d documents, but %d were written: several records have the same ID; correct the IDs, or permit it by Rebuild.Duplicates", x.name, n, docs)
+		err = fmt.Errorf("index %s has %s, and %d should be there: several records have the same ID; correct the IDs, or permit it by Rebuild.Duplicates", x.name, report.Plural(n, "document"), docs)
 	case r.AtLeast > 0:
 		now, countErr := l.count(ctx, alias)
 		if countErr != nil {
 			return countErr
 		}
 		if float64(n) < r.AtLeast*float64(now) {
-			err = fmt.Errorf("index %s has %d documents, and %s has %d: less than the share %v of Rebuild.AtLeast; %s stays as it is", x.name, n, alias, now, r.AtLeast, alias)
+			err = fmt.Errorf("index %s has %s, and %s has %d: less than the share %v of Rebuild.AtLeast; %s stays as it is", x.name, report.Plural(n, "document"), alias, now, r.AtLeast, alias)
 		}
 	}
 	if err != nil {

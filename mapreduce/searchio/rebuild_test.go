@@ -76,7 +76,7 @@ func TestRebuildFails(t *testing.T) {
 		want string
 	}{
 		{"too few", sink, 4, "index products-000002 has 4 documents, and products has 10: less than the share 0.5"},
-		{"equal IDs", Write(server(f), "products", same).Rebuild(Rebuild{}), 9, "has 1 documents, but 9 were written: several records have the same ID"},
+		{"equal IDs", Write(server(f), "products", same).Rebuild(Rebuild{}), 9, "has 1 document, and 9 should be there: several records have the same ID"},
 		{"a panic", Write(server(f), "products", func(d doc) string { panic("oh") }).Rebuild(Rebuild{}), 9, "oh"},
 	} {
 		err := load(t.Context(), x.sink, products(x.n), mapreduce.Local{})

@@ -32,6 +32,7 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/stanza"
 	"github.com/layshaft/layshaft/mapreduce"
 )
@@ -306,7 +307,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 				}
 			}
 			if last && at < len(c.Data) {
-				return at, fmt.Errorf("%s: byte %d: the file ends within a record; %d bytes are left over", c.Path, c.Offset+int64(at), len(c.Data)-at)
+				return at, fmt.Errorf("%s: byte %d: the file ends within a record; %s left over", c.Path, c.Offset+int64(at), report.Plural(len(c.Data)-at, "byte"))
 			}
 			r.Add(records, int64(at))
 			return at, nil

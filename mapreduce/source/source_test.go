@@ -166,14 +166,14 @@ func TestBadRecords(t *testing.T) {
 	stuck := source.Format{Split: func([]byte, bool) (int, []byte, error) { return 0, []byte("x"), nil }}
 	far := source.Format{Split: func(data []byte, _ bool) (int, []byte, error) { return len(data) + 1, data, nil }}
 	for want, s := range map[string]source.Source[string]{
-		"truncated: byte 4: the file ends within a record; 3 bytes are left over": source.Delimited(truncated),
-		"byte 0: a record of 1627389951 bytes: the largest is":                    source.Delimited(write(t, filepath.Join(dir, "text"), "\xff\xff\xff\x87\x06")),
-		"the split function returned a record and did not advance":                source.Records(stuck, truncated),
-		"the split function advanced by 8 of 7 bytes":                             source.Records(far, truncated),
-		`source.Records("x"): the format has no Split function`:                   source.Records(source.Format{}, "x"),
-		`source.Separated("", "x"): the separator is empty`:                       source.Separated("", "x"),
-		`source.Starting(nil, "x"): the regular expression is nil`:                source.Starting(nil, "x"),
-		`source.Paragraphs("x"): the function given to As is nil`:                 source.As[string](source.Paragraphs("x"), nil),
+		"truncated: byte 4: the file ends within a record; 3 bytes left over": source.Delimited(truncated),
+		"byte 0: a record of 1627389951 bytes: the largest is":                source.Delimited(write(t, filepath.Join(dir, "text"), "\xff\xff\xff\x87\x06")),
+		"the split function returned a record and did not advance":            source.Records(stuck, truncated),
+		"the split function advanced by 8 of 7 bytes":                         source.Records(far, truncated),
+		`source.Records("x"): the format has no Split function`:               source.Records(source.Format{}, "x"),
+		`source.Separated("", "x"): the separator is empty`:                   source.Separated("", "x"),
+		`source.Starting(nil, "x"): the regular expression is nil`:            source.Starting(nil, "x"),
+		`source.Paragraphs("x"): the function given to As is nil`:             source.As[string](source.Paragraphs("x"), nil),
 		"no-such-file": source.Paragraphs(filepath.Join(dir, "no-such-file")),
 	} {
 		splits, err := s.Splits(t.Context(), 0)

@@ -29,6 +29,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/postgres"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/scan"
@@ -273,7 +274,7 @@ type reader struct {
 
 func (rd *reader) open(types []postgres.Type) (postgres.Row, error) {
 	if len(types) != max(len(rd.s.columns), 1) {
-		return nil, fmt.Errorf("the split has %d columns instead of %d: the program that made it is another one", len(types), len(rd.s.columns))
+		return nil, fmt.Errorf("the split has %s instead of %d: the program that made it is another one", report.Plural(len(types), "column"), len(rd.s.columns))
 	}
 	keep := &arena.Arena{}
 	for i, c := range rd.s.columns {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/internal/report"
 )
 
 // A long listing is made in slices, so that other connections can take the lock in between.
@@ -68,7 +69,7 @@ func (c *conn) command(line []byte) {
 		case len(args) < t.args:
 			c.replyInvalid("An incomplete set of arguments was sent to this command " + words[0])
 		case len(args) > t.most:
-			c.replyInvalid(fmt.Sprintf("%s has %d arguments and takes at most %d", t.words, len(args), t.most))
+			c.replyInvalid(fmt.Sprintf("%s has %s and takes at most %d", t.words, report.Plural(len(args), "argument"), t.most))
 		default:
 			t.run(c, args)
 		}

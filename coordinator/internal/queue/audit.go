@@ -34,14 +34,14 @@ func (q *Queue) auditTask(i int32, complain func(format string, a ...any)) {
 	switch {
 	case t.state == Running:
 		if r := q.runs.at(t.run); r.task != i || q.peers[r.peer] == nil || q.peers[r.peer].runs[r.index] != t.run {
-			complain("task %d is running without a run", t.id)
+			complain("task %s is running without a run", t.id)
 		}
 		timed = true // the timer of a limit is optional
 	case t.run != 0:
-		complain("task %d is %s but has a run", t.id, t.state)
+		complain("task %s is %s but has a run", t.id, t.state)
 	}
 	if !timed {
-		complain("task %d is %s and in no list: it would never continue", t.id, t.state)
+		complain("task %s is %s and in no list: it would never continue", t.id, t.state)
 	}
 }
 
@@ -83,7 +83,7 @@ func (q *Queue) Audit() []string {
 			}
 			i := int32(c<<chunkBits | k)
 			if t.id.slot() != i {
-				complain("task %d is in slot %d", t.id, i)
+				complain("task %s is in slot %d", t.id, i)
 			}
 			in := counts[t.fn]
 			in[t.state]++
@@ -92,7 +92,7 @@ func (q *Queue) Audit() []string {
 			for w := t.firstWait; w != 0; {
 				waits++
 				if x := q.waits.at(w); x.task != i {
-					complain("task %d has the wait of another task", t.id)
+					complain("task %s has the wait of another task", t.id)
 				} else if w = x.ofTask.next; w == t.firstWait {
 					w = 0
 				}
@@ -102,16 +102,16 @@ func (q *Queue) Audit() []string {
 			}
 			q.auditTask(i, complain)
 			if t.state == Waiting && t.firstWait == 0 && t.flags&background == 0 {
-				complain("foreground task %d waits without a waiting peer", t.id)
+				complain("foreground task %s waits without a waiting peer", t.id)
 			}
 			if t.state.hasEnded() && t.firstWait != 0 && !q.resultNeeded(i) {
-				complain("task %d has ended and still has waiting peers", t.id)
+				complain("task %s has ended and still has waiting peers", t.id)
 			}
 			if _, ok := q.memberOf[i]; ok != (t.flags&grouped != 0) {
-				complain("task %d: in a group %v, marked %v", t.id, ok, !ok)
+				complain("task %s: in a group %v, marked %v", t.id, ok, !ok)
 			}
 			if _, ok := q.gathers[i]; ok != (t.flags&awaitsInput != 0 && !t.state.hasEnded()) {
-				complain("task %d: waits for its input %v, marked %v", t.id, ok, !ok)
+				complain("task %s: waits for its input %v, marked %v", t.id, ok, !ok)
 			}
 		}
 	}
@@ -123,7 +123,7 @@ func (q *Queue) Audit() []string {
 		after += len(ids)
 		for _, id := range ids {
 			if t := q.tasks.at(i); t.id == 0 || q.successors.next[id] != t.id {
-				complain("successor of %d is task %d, but recorded as %d", id, t.id, q.successors.next[id])
+				complain("successor of %s is task %s, but recorded as %s", id, t.id, q.successors.next[id])
 			}
 		}
 	}
@@ -150,7 +150,7 @@ func (q *Queue) Audit() []string {
 			for i := q.first(h); i > 0; i = q.link(i).next {
 				n++
 				if t := q.tasks.at(i); t.state != Waiting || t.flags.rank() != r || q.functions[t.fn] != f {
-					complain("function %s: task %d is %s in the wrong queue", f.name, t.id, t.state)
+					complain("function %s: task %s is %s in the wrong queue", f.name, t.id, t.state)
 				}
 			}
 			if n != f.waiting[r] {
@@ -219,19 +219,19 @@ func (q *Queue) Audit() []string {
 	for id, kids := range q.children.of {
 		for _, k := range kids {
 			if q.tasks.at(k).firstWait == 0 {
-				complain("task %d waits for a task in slot %d, which nobody waits for", id, k)
+				complain("task %s waits for a task in slot %d, which nobody waits for", id, k)
 			}
 		}
 	}
 	for id := range q.leaders {
 		if i := q.find(id); i == 0 || q.tasks.at(i).state != Running {
-			complain("task %d has a leader and does not run", id)
+			complain("task %s has a leader and does not run", id)
 		}
 	}
 	for id, groups := range q.children.groups {
 		for _, g := range groups {
 			if q.groups[g.id] != g {
-				complain("task %d waits for group %d, which has ended", id, g.id)
+				complain("task %s waits for group %s, which has ended", id, g.id)
 			}
 		}
 	}
@@ -260,7 +260,7 @@ func (q *Queue) Audit() []string {
 			}
 		}
 		if left != g.unfinished {
-			complain("group %d: %d of %d left", g.id, left, g.unfinished)
+			complain("group %s: %d of %d left", g.id, left, g.unfinished)
 		}
 	}
 	slices.Sort(bad)

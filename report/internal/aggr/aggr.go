@@ -40,6 +40,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -193,7 +194,7 @@ func Bind(name string, args []vec.Type, consts []*vec.Vec, distinct bool, order 
 		return nil, c.errorf(nearest(c.name, Names()), "there is no aggregate function %s", c.name)
 	}
 	if len(args) < s.min || len(args) > s.max {
-		return nil, c.errorf("write "+c.name+"("+s.usage+")", "%s has %d arguments, want %s", c.name, len(args), arity(s.min, s.max))
+		return nil, c.errorf("write "+c.name+"("+s.usage+")", "%s has %s, want %s", c.name, report.Plural(len(args), "argument"), arity(s.min, s.max))
 	}
 	for len(c.consts) < len(args) {
 		c.consts = append(c.consts[:len(c.consts):len(c.consts)], nil)

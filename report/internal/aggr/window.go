@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/report/internal/sql"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -137,7 +138,7 @@ func BindWindow(name string, args []vec.Type, consts []*vec.Vec, w Window, offse
 	f := &WinFunc{Name: name, Args: c.args, window: w, offset: offset}
 	if s := winSpecs[name]; s != nil {
 		if len(args) < s.min || len(args) > s.max {
-			return nil, c.errorf("write "+name+"("+s.usage+") OVER (…)", "%s has %d arguments, want %s", name, len(args), arity(s.min, s.max))
+			return nil, c.errorf("write "+name+"("+s.usage+") OVER (…)", "%s has %s, want %s", name, report.Plural(len(args), "argument"), arity(s.min, s.max))
 		}
 		if w.Distinct {
 			return nil, c.errorf("", "%s: DISTINCT is for aggregates", name)

@@ -354,7 +354,7 @@ func TestWindowErrors(t *testing.T) {
 		want string
 	}{
 		{"row_numbr", nil, Window{}, "there is no window function or aggregate row_numbr; did you mean row_number?"},
-		{"rank", []vec.Type{text}, Window{}, "rank has 1 arguments, want 0; write rank() OVER (…)"},
+		{"rank", []vec.Type{text}, Window{}, "rank has 1 argument, want 0; write rank() OVER (…)"},
 		{"row_number", nil, Window{IgnoreNulls: true}, "row_number: IGNORE NULLS is for lag"},
 		{"sum", []vec.Type{ints}, Window{IgnoreNulls: true}, "sum: IGNORE NULLS is for lag"},
 		{"lag", []vec.Type{ints}, Window{Distinct: true}, "lag: DISTINCT is for aggregates"},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/scan"
 	"github.com/layshaft/layshaft/report/internal/sql"
@@ -73,7 +74,7 @@ func (b *binder) param(p *sql.Param) (*expr.Expr, error) {
 		return nil, errAt(p, "give it a value", "parameter $%s has no value", p.Name)
 	}
 	if p.Index > len(b.params.Positional) {
-		return nil, errAt(p, "give each parameter a value", "parameter $%d has no value: %d values were given", p.Index, len(b.params.Positional))
+		return nil, errAt(p, "give each parameter a value", "parameter $%d has no value; %s given", p.Index, report.Plural(len(b.params.Positional), "value"))
 	}
 	return b.params.Positional[p.Index-1], nil
 }

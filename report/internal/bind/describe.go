@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/report/internal/expr"
 )
 
@@ -20,7 +21,7 @@ func Describe(n Node) string {
 		}
 		return fmt.Sprintf("scan %s; columns: %s", n.Table.Describe(), orNone(names))
 	case *Values:
-		return fmt.Sprintf("values: %d rows", len(n.Rows))
+		return "values: " + report.Plural(len(n.Rows), "row")
 	case *Filter:
 		return "filter " + text(n.Cond, n.In)
 	case *Project:

@@ -141,7 +141,7 @@ func (c *charge) add(data string) bool {
 
 // refuse returns the error of rows that do not fit. name is what they are.
 func (c *charge) refuse(name string, rows int, hint string) error {
-	return mapreduce.Fatal(fmt.Errorf("%s must fit into memory: its first %d rows take more than the %s of a task; give more (-memory), use fewer slots (-slots), or %s",
+	return mapreduce.Fatal(fmt.Errorf("%s must fit into memory: its rows up to number %d take more than the %s of a task; give more (-memory), use fewer slots (-slots), or %s",
 		name, rows, bytesize.Format(c.limit), hint))
 }
 

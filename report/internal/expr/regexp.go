@@ -5,6 +5,7 @@ import (
 	"regexp/syntax"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -241,7 +242,7 @@ func regexpFunctions() []function {
 						g = args[2].Ints[i&maskOf(args[2])]
 					}
 					if g < 0 || g > int64(re.NumSubexp()) {
-						return "", rowError(0, "the regular expression %s has %d groups, not %d", quote(c.pattern), re.NumSubexp(), g)
+						return "", rowError(0, "the regular expression %s has %s, not %d", quote(c.pattern), report.Plural(re.NumSubexp(), "group"), g)
 					}
 					x := s[i&m]
 					at := re.FindStringSubmatchIndex(x)
@@ -288,7 +289,7 @@ func regexpFunctions() []function {
 	}
 	extractAll := pieces(3, func(re *regexp.Regexp, s string, g int64) ([]string, error) {
 		if g < 0 || g > int64(re.NumSubexp()) {
-			return nil, rowError(0, "the regular expression has %d groups, not %d", re.NumSubexp(), g)
+			return nil, rowError(0, "the regular expression has %s, not %d", report.Plural(re.NumSubexp(), "group"), g)
 		}
 		var out []string
 		for _, at := range re.FindAllStringSubmatchIndex(s, -1) {

@@ -15,6 +15,7 @@ import (
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/machine"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -278,7 +279,7 @@ func (rd *csvReader) chunk(c files.Chunk, last bool) (took int, err error) {
 		case p.N != len(rd.header) && p.N > 0 && !(rd.d.Pad && p.N < len(rd.header)):
 			rd.isFirst = false
 			err = rd.bad(c, took, next, func(where string) error {
-				return fmt.Errorf("%s: the row has %d cells, and not %d; is a separator not quoted, or one missing?", where, p.N, len(rd.header))
+				return fmt.Errorf("%s: the row has %s, and not %d; is a separator not quoted, or one missing?", where, report.Plural(p.N, "cell"), len(rd.header))
 			})
 		default:
 			rd.isFirst = false

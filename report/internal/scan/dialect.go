@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/csvcodec"
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -449,7 +450,7 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 			option = "columns"
 		}
 		if n > len(first) || n < len(first) && exact {
-			return fmt.Errorf("%s: it has %d columns, and the option %s names %d; name all columns, or the first ones with the option names, and some types with the option types", samples[i].file.Path, len(first), option, n)
+			return fmt.Errorf("%s: it has %s, and the option %s names %d; name all columns, or the first ones with the option names, and some types with the option types", samples[i].file.Path, report.Plural(len(first), "column"), option, n)
 		}
 	}
 	t.columns(d, &known, firsts, values)

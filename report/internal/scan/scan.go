@@ -349,13 +349,9 @@ func (t *Table) namesNear(name string) string {
 // Describe returns a line for people: the paths, the format, and how much there is to read.
 func (t *Table) Describe() string {
 	if t.IsOutside() {
-		return fmt.Sprintf("%s: %d bytes", strings.Join(t.Paths, " "), t.Bytes)
+		return fmt.Sprintf("%s: %s", strings.Join(t.Paths, " "), report.Plural(t.Bytes, "byte"))
 	}
-	plural := "s"
-	if t.Files == 1 {
-		plural = ""
-	}
-	s := fmt.Sprintf("%s: %s, %d file%s, %d bytes", strings.Join(t.Paths, " "), t.Format, t.Files, plural, t.Bytes)
+	s := fmt.Sprintf("%s: %s, %s, %s", strings.Join(t.Paths, " "), t.Format, report.Plural(t.Files, "file"), report.Plural(t.Bytes, "byte"))
 	if t.Dialect != nil {
 		s += ", " + t.Dialect.String()
 	}
