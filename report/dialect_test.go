@@ -45,6 +45,10 @@ func TestDialect(t *testing.T) {
 		{"SELECT sku FROM p.jsonl WHERE stock > ALL ([1, 2])", "a2\n"},
 		{"SELECT sku FROM p.jsonl WHERE stock <= ANY ([1, 2]) ORDER BY 1", "a1\na3\n"},
 		{"SELECT sku FROM p.jsonl WHERE 'x' = ANY (tags)", "a1\n"},
+		{"SELECT sku FROM p.jsonl WHERE stock >= ALL (SELECT stock FROM p.jsonl WHERE stock IS NOT NULL)", "a2\n"},
+		{"SELECT sku FROM p.jsonl WHERE stock > ANY (SELECT stock FROM p.jsonl) ORDER BY 1", "a1\na2\n"},
+		{"SELECT sku, stock < ALL (SELECT count FROM o.csv WHERE count > 99), stock < ANY (SELECT count FROM o.csv WHERE count > 99), stock > ALL (SELECT stock FROM p.jsonl) FROM p.jsonl ORDER BY 1", "a1,true,false,false\na2,true,false,false\na3,true,false,false\na4,true,false,\n"},
+		{"SELECT 2 = ALL (SELECT 2), 2 = ALL (SELECT range FROM range(3)), 2 <> ANY (SELECT 2), 2 <> ANY (SELECT range FROM range(3))", "true,false,false,true\n"},
 		{"SELECT 3 = ANY ([1, NULL]) IS NULL, 3 <> ALL ([1, 2])", "true,true\n"},
 
 		{"SELECT 1 AS a, 'x' AS b UNION ALL BY NAME SELECT 'y' AS B, 2.5 AS c ORDER BY b", "1,x,\n,y,2.5\n"},

@@ -24,10 +24,8 @@ func known(reasons []reason, statement, detail string) string {
 
 // refusals are statements that run in DuckDB alone.
 var refusals = []reason{
-	because("<, <=, >, >= with ANY or ALL", `.`, `with ANY or ALL is not supported`),
 	because("DuckDB does not compute values that it does not need", `LIMIT|INTERSECT|EXCEPT|JOIN|FILTER|false|NULL::boolean|NOT \(true\)`, `out of range`),
 	because("a constant is computed even if there are no rows", `CAST\('NaN'::double AS`, `out of range`),
-	because("subqueries in DISTINCT ON", `.`, `subqueries are not supported in DISTINCT ON`),
 	because("subqueries in ON", `.`, `subqueries are not supported in ON`),
 }
 

@@ -232,10 +232,57 @@ func (s *scope) quantified(x *sql.Quantified) (*expr.Expr, error) {
 		return s.call(x, string(x.Op)+which, x.X, x.Array)
 	}
 	if x.All && x.Op != sql.Ne || !x.All && x.Op != sql.Eq {
-		return nil, errAt(x, "use = ANY, <> ALL, or compare with min() or max()", "%s with ANY or ALL of a subquery is not supported", x.Op)
+		list, err := extremesOf(x.Query)
+		if err != nil {
+			return nil, err
+		}
+		return s.quantified(&sql.Quantified{Pos: x.Pos, Op: x.Op, All: x.All, X: x.X, Array: list})
 	}
 	e, err := s.mark(x, x.X, x.Query, x.Op)
 	return negate(e, err, x.All, x)
+}
+
+// extremesOf returns a list that compares as the values of a query do, with ANY or ALL and every
+// operator but = ANY and <> ALL: the least and the greatest value, and NULL if one is NULL.
+func extremesOf(q *sql.Query) (sql.Expr, error) {
+	list, err := sql.ParseExpr("CASE WHEN count(*) = 0 THEN [] WHEN count(*) > count(v) THEN [min(v), max(v), NULL] ELSE [min(v), max(v)] END")
+	if err != nil {
+		return nil, err
+	}
+	all := sql.Select{Pos: q.Pos, Items: []*sql.Item{{Pos: q.Pos, X: list}}}
+	if s, ok := q.Body.(*sql.Select); ok && isPlain(q, s) { // it may use outer columns
+		sql.Walk(list, func(n sql.Node) bool {
+			if c, ok := n.(*sql.Call); ok && !c.Star {
+				c.Args[0].X = s.Items[0].X
+				return false
+			}
+			return true
+		})
+		all.From, all.Where = s.From, s.Where
+	} else {
+		name := sql.Ident{Pos: q.Pos, Name: "values of ANY", Quoted: true}
+		alias := &sql.Alias{Pos: q.Pos, Name: name, Columns: []sql.Ident{{Pos: q.Pos, Name: "v"}}}
+		all.From = []sql.Table{&sql.Subquery{Pos: q.Pos, Query: q, Alias: alias}}
+	}
+	return &sql.Scalar{Pos: q.Pos, Query: &sql.Query{Pos: q.Pos, Body: &all}}, nil
+}
+
+// isPlain reports whether a query is SELECT x FROM … WHERE … with one value for each row.
+func isPlain(q *sql.Query, s *sql.Select) bool {
+	plain := len(q.With) == 0 && len(q.OrderBy) == 0 && q.Limit == nil && q.Skip == nil && len(s.From) > 0 && len(s.Items) == 1 &&
+		s.Distinct == nil && s.GroupBy == nil && s.Having == nil && s.Qualify == nil
+	for _, it := range s.Items {
+		sql.Walk(it, func(n sql.Node) bool {
+			switch n := n.(type) {
+			case *sql.Star, *sql.Query:
+				plain = false
+			case *sql.Call:
+				plain = plain && !isAggregate(n) && n.Over == nil && n.Name != "unnest"
+			}
+			return plain
+		})
+	}
+	return plain
 }
 
 func (s *scope) caseOf(x *sql.Case) (*expr.Expr, error) {

@@ -431,9 +431,11 @@ func bindAny(name string, args []*Expr, offset int) (*Expr, error) {
 		x, v := args[0], args[1]
 		var of []int32
 		var elems []int32
+		empty := make([]bool, n)
 		for i := range n {
 			if !v.Null(i) {
 				from, to := span(v, i)
+				empty[i] = from == to
 				for e := from; e < to; e++ {
 					of, elems = append(of, int32(i)), append(elems, e)
 				}
@@ -443,8 +445,7 @@ func bindAny(name string, args []*Expr, offset int) (*Expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		out, nulls := make([]bool, n), append(make([]bool, 0, n), nullsOf(args, n)...)[:n]
-		unknown := make([]bool, n)
+		out, nulls, unknown := make([]bool, n), make([]bool, n), make([]bool, n)
 		for i := range out {
 			out[i] = all
 		}
@@ -457,11 +458,11 @@ func bindAny(name string, args []*Expr, offset int) (*Expr, error) {
 			}
 		}
 		for i := range out {
-			nulls[i] = nulls[i] || unknown[i] && out[i] == all
+			nulls[i] = v.Null(i) || !empty[i] && (x.Null(i) || unknown[i] && out[i] == all)
 		}
 		return vecOf(vec.Of(vec.Bool), out, nulls), nil
 	}
-	return newCall(name, []*Expr{x, list}, vec.Of(vec.Bool), k, strict, 30, offset), nil
+	return newCall(name, []*Expr{x, list}, vec.Of(vec.Bool), k, nullable, 30, offset), nil
 }
 
 // textToArray cuts a text at a separator, as PostgreSQL does: an empty separator cuts nothing, and
