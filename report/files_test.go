@@ -41,13 +41,17 @@ func put(t *testing.T, content map[string]string) (dir string) {
 
 // Files without content have no rows, and take their columns from the other files.
 func TestEmptyFiles(t *testing.T) {
-	dir := put(t, map[string]string{"a.jsonl": "", "b.jsonl": "{\"a\":1,\"b\":\"x\"}\n", "c.jsonl": "\n\n", "d.json": "[]", "e.csv": "", "f.csv": "\n"})
+	dir := put(t, map[string]string{"a.jsonl": "", "b.jsonl": "{\"a\":1,\"b\":\"x\"}\n", "c.jsonl": "\n\n", "d.json": "[]", "e.csv": "", "f.csv": "\n", "g.csv.gz": "", "h.jsonl.zst": "", "i.parquet": "", "j.avro": ""})
 	for text, want := range map[string]string{
 		"SELECT a FROM 'DIR/*.jsonl'":                                               "a\n1",
 		"SELECT count(*) FROM 'DIR/a.jsonl'":                                        "count(*)\n0",
 		"SELECT count(*) FROM 'DIR/c.jsonl'":                                        "count(*)\n0",
 		"SELECT count(*) FROM 'DIR/d.json'":                                         "count(*)\n0",
 		"SELECT count(*) FROM 'DIR/e.csv'":                                          "count(*)\n0",
+		"SELECT count(*) FROM 'DIR/g.csv.gz'":                                       "count(*)\n0",
+		"SELECT count(*) FROM 'DIR/h.jsonl.zst'":                                    "count(*)\n0",
+		"SELECT count(*) FROM 'DIR/i.parquet'":                                      "line 1, column 22: DIR/i.parquet: the file is empty, and a file of format parquet never is; fetch or write it again, or leave it out",
+		"SELECT count(*) FROM read_avro('DIR/j.avro')":                              "avro(DIR/j.avro: ): DIR/j.avro: the file is empty, and a file of format avro never is; fetch or write it again, or leave it out",
 		"SELECT a FROM read_json('DIR/a.jsonl', columns={'a':'int'})":               "a",
 		"SELECT b, z FROM read_json('DIR/b.jsonl', columns={'b':'text','z':'int'})": "b,z\nx,",
 		"SELECT a FROM 'DIR/a.jsonl'":                                               `line 1, column 8: there is no column "a", because the files are empty (name other files as well, or the columns, as in read_json('…', columns={'a': 'bigint'}))`,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -145,8 +146,16 @@ func (s *source) expand(ctx context.Context) ([]files.File, error) {
 	if err == nil {
 		err = s.t.encode(fs)
 	}
-	for i := 0; i < len(fs) && err == nil && s.t.Format != "parquet" && s.t.Format != "avro"; i++ {
-		err = fs[i].CheckText()
+	for i := 0; i < len(fs) && err == nil; i++ {
+		switch binary := s.t.Format == "parquet" || s.t.Format == "avro"; {
+		case binary && fs[i].Size == 0:
+			err = emptyError(fs[i].Path, s.t.Format)
+		case binary:
+		case fs[i].Size == 0 && (s.t.Format == "csv" || s.t.Format == "tsv") && (s.t.Dialect == nil || s.t.Dialect.Header):
+			filesys.InputOf(ctx).Leave(&filesys.Info{Path: fs[i].Path}, filesys.LeftEmpty)
+		default:
+			err = fs[i].CheckText()
+		}
 	}
 	if s.t.Only != nil {
 		only := map[string]bool{}

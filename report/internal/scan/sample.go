@@ -177,7 +177,7 @@ func formatOf(s sample) string {
 		return "avro"
 	}
 	name := strings.ToLower(s.file.Path)
-	if s.file.Codec != files.Plain && files.BySuffix(name) != files.Plain {
+	if (s.file.Codec != files.Plain || len(s.head) == 0) && files.BySuffix(name) != files.Plain {
 		name = strings.TrimSuffix(name, path.Ext(name))
 	}
 	if f := suffixes[path.Ext(name)]; f != "" && f != "parquet" && f != "avro" {
@@ -186,12 +186,20 @@ func formatOf(s sample) string {
 	return formatOfText(s)
 }
 
+// emptyError returns the error for an empty file of a format that has a header and an end.
+func emptyError(path, format string) error {
+	return fmt.Errorf("%s: the file is empty, and a file of format %s never is; fetch or write it again, or leave it out", path, format)
+}
+
 // sniffFormat returns the format of all files. Files of different formats are an error. Samples are
 // of files that are not empty.
 func sniffFormat(fs []files.File, samples []sample) (string, error) {
 	if len(samples) == 0 {
 		format := ""
 		for i, f := range fs {
+			if binary := suffixes[path.Ext(strings.ToLower(f.Path))]; binary == "parquet" || binary == "avro" {
+				return "", emptyError(f.Path, binary)
+			}
 			if own := formatOf(sample{file: f}); i > 0 && own != format || own == "text" {
 				return "", fmt.Errorf("%s is empty, so the format is not known; name the format, such as read_csv('…')", f.Path)
 			} else {
