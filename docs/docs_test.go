@@ -202,7 +202,7 @@ func TestPictures(t *testing.T) {
 	if err != nil || len(names) < 5 {
 		t.Fatalf("pictures %q, %v", names, err)
 	}
-	pages := prose(t, "concepts.md") + prose(t, filepath.Join(root, "README.md"))
+	pages := prose(t, "concepts.md") + prose(t, "workflows.md") + prose(t, filepath.Join(root, "README.md"))
 	for _, name := range names {
 		picture, err := os.ReadFile(name)
 		if err != nil {

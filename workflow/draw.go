@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"html"
 	"io/fs"
+	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/state"
@@ -20,7 +21,7 @@ const (
 )
 
 const style = `svg{font:13px system-ui,sans-serif}rect{fill:#f6f8fa;stroke:#8896a5}rect.done{fill:#dff3e4;stroke:#3a8a52}path{fill:none;stroke:#8896a5}` +
-	`#arrow path{fill:#8896a5}text{fill:#1c2733}text.note{fill:#5b6b7a;font-size:11px}@media(prefers-color-scheme:dark){rect{fill:#222b35;stroke:#71808f}` +
+	`#arrow path{fill:#8896a5}text{fill:#1c2733}text.note{fill:#5b6b7a;font-size:11px}@media (prefers-color-scheme: dark){rect{fill:#222b35;stroke:#71808f}` +
 	`rect.done{fill:#1d3b28;stroke:#58b174}text{fill:#e6edf3}text.note{fill:#9fb0c0}}`
 
 // Draw returns a picture of the steps as SVG, from left to right. With a Dir, the steps of a run
@@ -57,7 +58,7 @@ func (d *Definition[P]) Draw(dir string, params P) ([]byte, error) {
 	}
 	width, height := 2*margin+len(rows)*(boxWidth+gapX)-gapX, 2*margin+tallest*(boxHeight+gapY)-gapY
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-label="Steps of %s">`, width, height, width, height, html.EscapeString(d.name))
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img"><title>Steps of %s</title><desc>%s</desc>`, width, height, width, height, d.name, w.describe())
 	fmt.Fprintf(&b, `<style>%s</style><defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0,0L8,4L0,8z"/></marker></defs>`, style)
 	for _, s := range w.steps {
 		for _, a := range s.after {
@@ -74,7 +75,7 @@ func (d *Definition[P]) Draw(dir string, params P) ([]byte, error) {
 			note = join(note, fmt.Sprintf("%d attempts", s.attempts))
 		}
 		if s.timeout > 0 {
-			note = join(note, fmt.Sprintf("%v each", s.timeout))
+			note = join(note, short(s.timeout)+" each")
 		}
 		x, y := at[s][0], at[s][1]
 		fmt.Fprintf(&b, `<g><title>%s</title><rect%s x="%d" y="%d" width="%d" height="%d" rx="6"/><text x="%d" y="%d">%s</text><text class="note" x="%d" y="%d">%s</text></g>`,
@@ -84,11 +85,36 @@ func (d *Definition[P]) Draw(dir string, params P) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// describe describes the picture for people who cannot see it.
+func (w *Workflow) describe() string {
+	var parts []string
+	for _, s := range w.steps {
+		text := s.name
+		for i, a := range s.after {
+			text += []string{" after ", " and "}[min(i, 1)] + a.name
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
+}
+
 func join(a, b string) string {
 	if a == "" {
 		return b
 	}
 	return a + ", " + b
+}
+
+// short formats a duration without zero minutes and seconds.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // fit shortens a name, whose form needs no escapes, to the width of a box.

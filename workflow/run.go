@@ -18,8 +18,8 @@ import (
 
 // Config says where a workflow runs.
 type Config struct {
-	// Dir holds the results of steps, in a directory for each workflow. It is made if it is missing.
-	// It is required. Only one process may run a workflow of Dir at a time; another one gets an
+	// Dir holds the results of steps, in a directory for each workflow. It is required, and made
+	// if it is missing. Only one process may run a workflow of Dir at a time; another one gets an
 	// error at once.
 	Dir string
 	// Parallel is the limit of steps that run at once. Zero means no limit.

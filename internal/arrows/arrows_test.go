@@ -83,7 +83,7 @@ var rules = []rule{
 		"report/internal/sql reads a statement into a tree and knows nothing of the engine: the standard library only"},
 	{in("internal"), own("coordinator", "worker", "mapreduce"),
 		"internal/ is the ground that the roles share; what it needs from them is an interface that it declares itself"},
-	{in("coordinator", "worker"), own("mapreduce", "tasks", "report", "cmd", "examples"),
+	{in("coordinator", "worker"), own("mapreduce", "tasks", "report", "workflow", "cmd", "examples"),
 		"the roles run a job.Program and know nothing of how users write one"},
 	{in("report/internal/sql"), func(pkg string) bool { return strings.Contains(strings.Split(pkg, "/")[0], ".") },
 		"report/internal/sql parses text: the standard library only"},

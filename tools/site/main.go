@@ -30,7 +30,7 @@ const source = "https://github.com/layshaft/layshaft/blob/main/"
 // files are the documents in the order of the list.
 var files = []string{
 	"README.md", "docs/tutorial.md", "docs/concepts.md", "docs/cookbook.md", "docs/reports.md", "docs/tasks.md",
-	"docs/schedules.md", "docs/languages.md",
+	"docs/schedules.md", "docs/workflows.md", "docs/languages.md",
 	"docs/catalogue.md", "docs/cluster.md", "docs/operating.md", "docs/troubleshooting.md", "docs/coming-from.md",
 	"docs/reference.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md", "CHANGELOG.md",
 }

@@ -1,0 +1,149 @@
+// Command nightly waits for new orders, adds them up by customer, writes a report, and queues a
+// task for each customer whose total has changed since the run before.
+//
+//	go run ./examples/nightly -orders 'orders/*.csv' -out report.csv -work /tmp/nightly
+//	go run ./examples/nightly -draw > nightly.svg
+//
+// With -cluster, the pipeline and the tasks of the function letter run there. Without, the letters
+// are printed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
+	"github.com/layshaft/layshaft/mapreduce/csvio"
+	"github.com/layshaft/layshaft/report"
+	"github.com/layshaft/layshaft/tasks"
+	"github.com/layshaft/layshaft/workflow"
+)
+
+// Order is a row of the input.
+type Order struct {
+	Customer string
+	Amount   int64 `decimal:"2"` // in cents
+}
+
+// Total is a row of the result.
+type Total struct {
+	Customer string
+	Amount   int64 `decimal:"2"`
+}
+
+// Totals adds up orders by customer.
+var Totals = mapreduce.Define("totals", func(p *mapreduce.Plan, paths []string) mapreduce.Dataset[Total] {
+	orders := mapreduce.Read(p, csvio.Rows[Order](paths...))
+	sums := mapreduce.AggregateBy(orders, func(o Order) string { return o.Customer }, agg.Sum(func(o Order) int64 { return o.Amount }))
+	return mapreduce.Map(sums, func(kv mapreduce.KV[string, int64]) Total { return Total{kv.Key, kv.Value} })
+})
+
+// Params are the parameters of a run.
+type Params struct{ Orders, Out string }
+
+// nightly returns the workflow. target is where the pipeline runs; letter queues one letter.
+func nightly(target mapreduce.Target, letter func(ctx context.Context, to Total, key string) error) *workflow.Definition[Params] {
+	return workflow.Define("nightly", func(w *workflow.Workflow, in Params) {
+		var orders *workflow.Result[workflow.Files]
+		orders = workflow.Step(w, "orders", func(ctx context.Context) (workflow.Files, error) {
+			before, _ := orders.Last(ctx)
+			return workflow.WaitForFiles(ctx, target, before, in.Orders)
+		}, workflow.Timeout(6*time.Hour))
+
+		totals := workflow.Step(w, "totals", func(ctx context.Context) ([]Total, error) {
+			rows, err := Totals.Collect(ctx, target, orders.Value(ctx).Paths())
+			slices.SortFunc(rows, func(a, b Total) int { return strings.Compare(a.Customer, b.Customer) })
+			return rows, err
+		}, workflow.After(orders), workflow.Retry(3))
+
+		workflow.Step(w, "report", func(ctx context.Context) (workflow.None, error) {
+			return workflow.None{}, writeReport(ctx, target, orders.Value(ctx).Paths(), in.Out)
+		}, workflow.After(orders), workflow.Retry(3))
+
+		workflow.Step(w, "letters", func(ctx context.Context) (int, error) {
+			last, _ := totals.Last(ctx)
+			sent := 0
+			for _, t := range totals.Value(ctx) {
+				if slices.Contains(last, t) {
+					continue
+				}
+				if err := letter(ctx, t, workflow.Key(ctx)+"/"+t.Customer); err != nil {
+					return sent, err
+				}
+				sent++
+			}
+			return sent, nil
+		}, workflow.After(totals), workflow.Retry(5))
+	})
+}
+
+// writeReport writes the orders by month of their day, as one SELECT over the files.
+func writeReport(ctx context.Context, target mapreduce.Target, paths []string, out string) error {
+	quoted := make([]string, len(paths))
+	for i, p := range paths {
+		quoted[i] = "'" + strings.ReplaceAll(p, "'", "''") + "'"
+	}
+	query := fmt.Sprintf("SELECT date_trunc('month', day)::date AS month, count(*) AS orders, sum(amount) AS amount FROM read_csv([%s]) GROUP BY month ORDER BY month", strings.Join(quoted, ", "))
+	rows, err := report.Query(ctx, target, query)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	return errors.Join(rows.Write(f, "csv", report.WriteOptions{}), f.Close())
+}
+
+func main() {
+	mapreduce.Main()
+	target := mapreduce.Flags(flag.CommandLine)
+	orders := flag.String("orders", "orders/*.csv", "orders as CSV, with the columns customer, amount and day")
+	out := flag.String("out", "report.csv", "`FILE` for the report")
+	work := flag.String("work", "nightly-work", "`DIR` for the results of steps")
+	draw := flag.Bool("draw", false, "print a picture of the steps as SVG, with those that are done, and run nothing")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, target, Params{*orders, *out}, *work, *draw); err != nil {
+		fmt.Fprintln(os.Stderr, "nightly:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, target mapreduce.Target, in Params, work string, draw bool) error {
+	letter := func(_ context.Context, to Total, _ string) error {
+		fmt.Printf("letter to %s: %.2f\n", to.Customer, float64(to.Amount)/100)
+		return nil
+	}
+	if address := flag.Lookup("cluster").Value.String(); address != "" {
+		client, err := tasks.Dial(tasks.Cluster{Address: address})
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		letter = func(ctx context.Context, to Total, key string) error {
+			_, err := tasks.Enqueue(ctx, client, "letter", fmt.Appendf(nil, "%s\t%d", to.Customer, to.Amount), tasks.Unique(key))
+			return err
+		}
+	}
+	d := nightly(target, letter)
+	if draw {
+		picture, err := d.Draw(work, in)
+		if err != nil {
+			return err
+		}
+		_, err = os.Stdout.Write(picture)
+		return err
+	}
+	return d.Run(ctx, workflow.Config{Dir: work, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}, in)
+}
