@@ -51,6 +51,8 @@ func TestDialect(t *testing.T) {
 		{"SELECT 2 = ALL (SELECT 2), 2 = ALL (SELECT range FROM range(3)), 2 <> ANY (SELECT 2), 2 <> ANY (SELECT range FROM range(3))", "true,false,false,true\n"},
 		{"SELECT 3 = ANY ([1, NULL]) IS NULL, 3 <> ALL ([1, 2])", "true,true\n"},
 
+		{"SELECT brand, json_agg(sku ORDER BY sku DESC) FILTER (WHERE price < 5) FROM p.jsonl GROUP BY brand ORDER BY 1", "Acme,\"[\"\"a1\"\"]\"\nBolt,\"[\"\"a2\"\"]\"\n,\"[\"\"a4\"\"]\"\n"},
+		{"SELECT json_group_array({'n': count}) FROM o.csv WHERE count > 100", "\n"},
 		{"SELECT 1 AS a, 'x' AS b UNION ALL BY NAME SELECT 'y' AS B, 2.5 AS c ORDER BY b", "1,x,\n,y,2.5\n"},
 		{"SELECT 1 AS a UNION BY NAME SELECT 1 AS A", "1\n"},
 
@@ -79,6 +81,7 @@ func TestDialect(t *testing.T) {
 		double += fmt.Sprintf(", a%d + a%[1]d AS a%d", i, i+1)
 	}
 	for text, want := range map[string]string{
+		"SELECT sku FROM p.jsonl LEFT JOIN unnest(tags) AS t(tag) ON tag = 'x'": "LEFT JOIN with unnest of a column needs the condition true",
 		"SELECT (1, 2) = 3": "compared with a row only",
 		"SELECT sku FROM p.jsonl WHERE (sku, stock) = (1, 2, 3)":                              "a row of 2 columns is compared with a row of 3",
 		"SELECT sku FROM p.jsonl WHERE (sku, stock) NOT IN (SELECT sku, count FROM o.csv)":    "write NOT EXISTS",

@@ -512,6 +512,17 @@ func (b *binder) unnestJoin(left Node, j *sql.Join, f *sql.TableFunc, seen *name
 	case j.Kind == sql.LeftJoin && isTrue:
 		return b.unnestTable(left, f, seen, true)
 	case j.Kind != sql.InnerJoin:
+		uses := false
+		for _, a := range f.Call.Args {
+			sql.Walk(a, func(n sql.Node) bool {
+				_, column := n.(*sql.Column)
+				uses = uses || column
+				return !uses
+			})
+		}
+		if uses {
+			return nil, errAt(j, "write LEFT JOIN unnest(x) ON true, or CROSS JOIN unnest(x) and WHERE", "%s JOIN with unnest of a column needs the condition true", j.Kind)
+		}
 		return nil, nil
 	}
 	n, err := b.unnestTable(left, f, seen, false)
