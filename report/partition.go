@@ -211,8 +211,8 @@ func (w *partitions) Begin(columns []vec.Field) error {
 	}
 	for _, i := range w.c.columns {
 		name := files.EscapeFolder(columns[i].Name)
-		if strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") { // such folders are hidden
-			name = fmt.Sprintf("%%%02X", name[0]) + name[1:]
+		if strings.HasPrefix(name, ".") { // such folders are hidden
+			name = "%2E" + name[1:]
 		}
 		w.names = append(w.names, name)
 	}

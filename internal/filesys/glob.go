@@ -227,9 +227,9 @@ func expandBraces(pattern string, all []string) (_ []string, ok bool) {
 // state is a position in a glob after some names of a path. A position behind the last element
 // stands for a path that matches, and for all paths below it.
 //
-// One rule decides which paths are hidden: a name that starts with a dot or an underscore is
-// visible if its element starts with the same sign. So _* and {.a,b} spell such names, while *, **
-// and directories that match do not.
+// One rule decides which paths are hidden: a name that starts with a dot or an underscore, such as
+// _logs but not _year=2024, is visible if its element starts with the same sign. So _* and {.a,b}
+// spell such names, while *, ** and directories that match do not.
 type state struct {
 	glob, at int
 	hidden   bool

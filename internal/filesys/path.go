@@ -134,10 +134,11 @@ func DisplayText(text string) string {
 // HasMeta reports whether path is a glob.
 func HasMeta(path string) bool { return strings.ContainsAny(path, `*?[{`) }
 
-// Hidden reports whether a name in the path starts with a dot or an underscore.
+// Hidden reports whether a name in the path starts with a dot or an underscore. Folders such as
+// _year=2024 are not hidden, as in Spark: they are partitions by a column _year.
 func Hidden(path string) bool {
 	for _, e := range strings.Split(filepath.ToSlash(path), "/") {
-		if e != "." && e != ".." && (strings.HasPrefix(e, ".") || strings.HasPrefix(e, "_")) {
+		if e != "." && e != ".." && (strings.HasPrefix(e, ".") || strings.HasPrefix(e, "_") && !strings.Contains(e, "=")) {
 			return true
 		}
 	}

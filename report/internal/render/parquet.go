@@ -141,7 +141,10 @@ func leafNode(t vec.Type) parquet.Node {
 	case vec.Int:
 		return parquet.Int(64)
 	case vec.Decimal:
-		if !isWide(t) {
+		switch {
+		case t.Precision <= 9:
+			return parquet.Decimal(t.Scale, t.Precision, parquet.Int32Type)
+		case !isWide(t):
 			return parquet.Decimal(t.Scale, t.Precision, parquet.Int64Type)
 		}
 		return parquet.Leaf(wideDecimal{parquet.Decimal(t.Scale, t.Precision, parquet.FixedLenByteArrayType(decimalBytes(t.Precision))).Type(), t.Precision})
@@ -266,8 +269,11 @@ func parquetValue(v *vec.Vec, i int) parquet.Value {
 		return parquet.Int64Value(v.Ints[i])
 	case vec.Decimal:
 		x := v.Int128(i)
-		if v.Type.Precision <= 18 {
-			n, _ := x.Int64()
+		n, _ := x.Int64()
+		switch {
+		case v.Type.Precision <= 9:
+			return parquet.Int32Value(int32(n))
+		case !isWide(v.Type):
 			return parquet.Int64Value(n)
 		}
 		return parquet.FixedLenByteArrayValue(appendWide(nil, x, v.Type.Precision))
