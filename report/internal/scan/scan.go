@@ -422,31 +422,19 @@ func (t *Table) Reads(ctx context.Context, columns []vec.Field, bounds []Bound, 
 	if err != nil {
 		return "", err
 	}
-	s := &source{t: t, columns: columns, bounds: bounds, extremes: extremes}
-	some, err := s.expand(ctx)
+	st, err := t.Stats(ctx, columns, bounds)
 	if err != nil {
 		return "", err
 	}
-	line += fmt.Sprintf("%d of %s, ", len(some), report.Plural(len(all), "file"))
+	line += fmt.Sprintf("%d of %s, ", st.Files, report.Plural(len(all), "file"))
 	if t.Format != "parquet" {
 		return line + of, nil
 	}
-	groups, total := 0, 0
-	for _, f := range some {
-		if f.Size == 0 {
-			continue
-		}
-		out, n, err := s.parquetGroups(ctx, f)
-		if err != nil {
-			return "", err
-		}
-		groups, total = groups+len(out), total+n
-	}
-	line += fmt.Sprintf("%d of %s, %s", groups, report.Plural(total, "row group"), of)
+	line += fmt.Sprintf("%d of %s, %s", st.Groups-st.Skipped, report.Plural(st.Groups, "row group"), of)
 	switch {
 	case extremes:
 		line += "; statistics are read in place of rows where they have the answer"
-	case groups < total:
+	case st.Skipped > 0:
 		line += "; statistics exclude the other row groups"
 	}
 	return line, nil
