@@ -386,7 +386,7 @@ func (s Slice) open(ctx context.Context, from int64) (*stream, error) {
 	f := s.opened
 	if f == nil {
 		var err error
-		if f, err = Open(ctx, s.Path, s.Hosts); err != nil {
+		if f, err = Open(ctx, s.Path, s.Hosts, s.Version); err != nil {
 			return nil, err
 		}
 	}
@@ -507,10 +507,10 @@ func (s *stream) checkUnchanged() error {
 	return CheckUnchanged(fi, s.slice.Path, s.slice.Size, s.slice.ModTime)
 }
 
-// Open opens a file of a split. Its error wraps filesys.ErrChanged if the file was removed since
+// Open opens a file of a split, which has hosts and version from there. Its error wraps filesys.ErrChanged if the file was removed since
 // the split. A file of a worker is no such case: another worker may have it, or come back with it.
-func Open(ctx context.Context, path string, hosts []string) (filesys.File, error) {
-	f, err := filesys.Open(ctx, path, hosts)
+func Open(ctx context.Context, path string, hosts []string, version int64) (filesys.File, error) {
+	f, err := filesys.Open(ctx, path, hosts, func(text string) bool { return isVersion(version, text) })
 	if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(path, "dataset://") && !strings.HasPrefix(path, "file://") {
 		return nil, fmt.Errorf("%w; it %w", err, filesys.ErrChanged)
 	}
@@ -538,7 +538,7 @@ func CheckUnchanged(now filesys.Info, path string, size, modTime int64) error {
 // LineOf returns the number, from 1, of the line with the byte at offset of the decompressed file.
 // It reads the file up to that byte, so it is only for error messages.
 func LineOf(ctx context.Context, path string, c Codec, offset int64) (int64, error) {
-	f, err := filesys.Open(ctx, path, nil)
+	f, err := filesys.Open(ctx, path, nil, nil)
 	if err != nil {
 		return 0, err
 	}

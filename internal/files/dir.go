@@ -441,7 +441,7 @@ const manifestHead = `{"layshaft": `
 // readManifest reads the manifest of an output directory.
 func readManifest(ctx context.Context, dir string) (m manifest, err error) {
 	path := filesys.Join(dir, manifestName)
-	f, err := filesys.Open(ctx, path, nil)
+	f, err := filesys.Open(ctx, path, nil, nil)
 	if err != nil {
 		return m, err
 	}

@@ -305,6 +305,9 @@ func versionOf(text string, changed time.Time) int64 {
 	return 0
 }
 
+// isVersion reports whether a Version of a File was made from a text of its file system.
+func isVersion(version int64, text string) bool { return versionOf(text, time.Time{}) == version }
+
 func newFile(i filesys.Info) File {
 	return File{Path: i.Path, Size: i.Size, ModTime: i.ModTime, Raw: i.Size, Changed: i.Changed, Hosts: i.Hosts}
 }
@@ -460,9 +463,12 @@ func untilSettled(changed time.Time) time.Duration {
 	return 0
 }
 
+// isSame reports whether a content with this version, as in filesys.Info, is the one of the file.
+func (f File) isSame(version string) bool { return isVersion(f.Version, version) }
+
 // Open opens the file for reading.
 func (f File) Open(ctx context.Context) (filesys.File, error) {
-	return filesys.Open(ctx, f.Path, f.Hosts)
+	return filesys.Open(ctx, f.Path, f.Hosts, f.isSame)
 }
 
 // withPath adds the file's path to an error, unless the error already contains one.

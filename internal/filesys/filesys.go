@@ -164,19 +164,24 @@ type Head struct {
 	Version     string
 }
 
-// A Hinted is an FS that finds a file faster with a hint about its hosts. The hint may be wrong.
+// A Hinted is an FS that finds a file faster if its hosts are known.
 type Hinted interface {
-	OpenAt(ctx context.Context, path string, hosts []string) (File, error)
+	// OpenAt opens the file on one of hosts, whose copies are known to be equal. Another host may
+	// have another content under this path. Its copy is opened only if isSame reports true for its
+	// Version; see Info. If isSame is nil, no other copy is opened. A host that cannot be reached
+	// may come back, so the error wraps ErrGone.
+	OpenAt(ctx context.Context, path string, hosts []string, isSame func(version string) bool) (File, error)
 }
 
-// Open opens a file by its scheme. hosts are the last known holders of the file.
-func Open(ctx context.Context, path string, hosts []string) (File, error) {
+// Open opens a file by its scheme. hosts and isSame are as in Hinted. Without hosts, any copy is
+// opened.
+func Open(ctx context.Context, path string, hosts []string, isSame func(version string) bool) (File, error) {
 	f, err := Of(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	if h, ok := f.(Hinted); ok && len(hosts) > 0 {
-		return h.OpenAt(ctx, path, hosts)
+		return h.OpenAt(ctx, path, hosts, isSame)
 	}
 	return f.Open(ctx, path)
 }

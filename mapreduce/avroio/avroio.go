@@ -84,7 +84,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 
 func readFile[T any](ctx context.Context, sl files.Slice, r *mapreduce.Reader[T]) (err error) {
 	r.Path, r.Offset, r.Line = sl.Path, 0, 0
-	f, err := files.Open(ctx, sl.Path, sl.Hosts)
+	f, err := files.Open(ctx, sl.Path, sl.Hosts, sl.Version)
 	if err != nil {
 		return err
 	}

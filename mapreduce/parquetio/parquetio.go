@@ -202,7 +202,7 @@ func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
 
 // open opens a file, checks that it is unchanged since the split, and finds T's columns in it.
 func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
-	file, closer, err = parquetfile.Open(ctx, p.Path, p.Hosts, p.Size, p.ModTime)
+	file, closer, err = parquetfile.Open(ctx, p.Path, p.Hosts, p.Version, p.Size, p.ModTime)
 	if err != nil {
 		return nil, nil, nil, err
 	}

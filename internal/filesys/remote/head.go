@@ -102,8 +102,8 @@ func readAt(f *os.File, off, n int64) ([]byte, error) {
 // cannot be reached, or that has another size than in infos, has no head.
 func (f *DatasetFS) Heads(ctx context.Context, infos []filesys.Info, head, tail int) ([]filesys.Head, error) {
 	out := make([]filesys.Head, len(infos))
-	return out, f.eachHead(ctx, infos, func(host string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles) {
-		req.Holder, op.Head, op.Tail = host, int64(head), int64(tail)
+	return out, f.eachHead(ctx, infos, func(hosts []string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles) {
+		req.Holder, op.Head, op.Tail = hosts[0], int64(head), int64(tail)
 	}, func(i int, got *layshaftv1.FileInfo) {
 		if got.Size == infos[i].Size && len(got.Head) == min(head, int(got.Size)) {
 			out[i] = filesys.Head{First: got.Head, Last: got.Tail}
@@ -122,11 +122,12 @@ func (f *DatasetFS) Heads(ctx context.Context, infos []filesys.Info, head, tail 
 // digestVersion is the Version of a file with a digest. It is equal for all its copies.
 func digestVersion(sum []byte) string { return fmt.Sprintf("digest %x", sum) }
 
-// OpenSmall reads small files whole, of this worker or of the first host of each.
+// OpenSmall reads small files whole, of this worker if it is a host of all, or of the first host of
+// each.
 func (f *DatasetFS) OpenSmall(ctx context.Context, infos []filesys.Info) ([]filesys.File, error) {
 	out := make([]filesys.File, len(infos))
-	return out, f.eachHead(ctx, infos, func(host string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles) {
-		req.Hints, op.Head = []string{host}, maxHead
+	return out, f.eachHead(ctx, infos, func(hosts []string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles) {
+		req.Hints, op.Head = hosts, maxHead
 	}, func(i int, got *layshaftv1.FileInfo) {
 		if int64(len(got.Head)) == got.Size {
 			info := f.info(infos[i].Path, got)
@@ -152,8 +153,9 @@ func (s *smallFile) Stream(from, n int64) io.Reader { return io.NewSectionReader
 func (s *smallFile) Close() error { return nil }
 
 // eachHead calls set for the files of which a host reads the beginning. ask completes a request to
-// a host. A host that cannot be reached is no error.
-func (f *DatasetFS) eachHead(ctx context.Context, infos []filesys.Info, ask func(host string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles),
+// the first of hosts, which all have the files of the request. A host that cannot be reached is no
+// error.
+func (f *DatasetFS) eachHead(ctx context.Context, infos []filesys.Info, ask func(hosts []string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles),
 	set func(i int, got *layshaftv1.FileInfo)) error {
 	byHost := map[string][]int{}
 	for i := range infos {
@@ -179,11 +181,13 @@ func (f *DatasetFS) eachHead(ctx context.Context, infos []filesys.Info, ask func
 }
 
 // heads calls set for some files of one host.
-func (f *DatasetFS) heads(ctx context.Context, host string, infos []filesys.Info, files []int, ask func(host string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles),
+func (f *DatasetFS) heads(ctx context.Context, host string, infos []filesys.Info, files []int, ask func(hosts []string, req *layshaftv1.CallRequest, op *layshaftv1.HeadFiles),
 	set func(i int, got *layshaftv1.FileInfo)) error {
 	op := &layshaftv1.HeadFiles{}
 	var req *layshaftv1.CallRequest
+	hosts := slices.Clone(infos[files[0]].Hosts) // the first is host
 	for _, i := range files {
+		hosts = slices.DeleteFunc(hosts, func(h string) bool { return !slices.Contains(infos[i].Hosts, h) })
 		one, err := f.request(infos[i].Path)
 		if err != nil {
 			return err
@@ -195,7 +199,7 @@ func (f *DatasetFS) heads(ctx context.Context, host string, infos []filesys.Info
 		op.Names = append(op.Names, one.Name)
 	}
 	req.Name, req.Operation = ".", &layshaftv1.CallRequest_Head{Head: op}
-	ask(host, req, op)
+	ask(hosts, req, op)
 	resp, err := f.call(ctx, infos[files[0]].Path, req)
 	if err != nil {
 		return err

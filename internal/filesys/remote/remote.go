@@ -17,6 +17,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,12 +207,12 @@ func (f *FS) call(ctx context.Context, path string, req *layshaftv1.CallRequest,
 	return resp, err
 }
 
+// patience returns Patience or its default.
+func (f *FS) patience() time.Duration { return cmp.Or(f.Patience, 30*time.Second) }
+
 // callWithRetries is call. It also reports whether there was more than one try.
 func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (resp *layshaftv1.CallResponse, again bool, err error) {
-	patience := f.Patience
-	if patience == 0 {
-		patience = 30 * time.Second
-	}
+	patience := f.patience()
 	var tries, away retry.Patience
 	missing := false // a worker is away since the last tries of away
 	for try := 0; ; try++ {
@@ -325,15 +326,15 @@ func (f *FS) stat(ctx context.Context, path string, hints []string) (filesys.Inf
 
 // Open opens a file; directly if it lies on this machine.
 func (f *FS) Open(ctx context.Context, path string) (filesys.File, error) {
-	return f.OpenAt(ctx, path, nil)
-}
-
-// OpenAt is Open with the last known holders of the file.
-func (f *FS) OpenAt(ctx context.Context, path string, workers []string) (filesys.File, error) {
-	info, raw, err := f.stat(ctx, path, workers)
+	info, raw, err := f.stat(ctx, path, nil)
 	if err != nil {
 		return nil, err
 	}
+	return f.open(ctx, path, info, raw)
+}
+
+// open opens a file with a description.
+func (f *FS) open(ctx context.Context, path string, info filesys.Info, raw *layshaftv1.FileInfo) (filesys.File, error) {
 	if info.Mode.IsDir() {
 		return nil, &filesys.Error{Path: path, Err: fmt.Errorf("is a directory: %w", fs.ErrInvalid)}
 	}
@@ -343,6 +344,45 @@ func (f *FS) OpenAt(ctx context.Context, path string, workers []string) (filesys
 	out := &file{fs: f, path: path, info: info, isFresh: true}
 	out.ctx, out.cancel = context.WithCancel(ctx)
 	return out, nil
+}
+
+// OpenAt opens a file on one of the workers whose copies are known to be equal, or another copy with
+// the same content. Without either it waits for one of these workers.
+func (f *DatasetFS) OpenAt(ctx context.Context, path string, workers []string, isSame func(version string) bool) (filesys.File, error) {
+	var tries retry.Patience
+	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
+		info, raw, err := f.stat(ctx, path, workers)
+		if err != nil {
+			return nil, err
+		}
+		isKnown := func(w string) bool { return slices.Contains(workers, w) }
+		if known := slices.DeleteFunc(slices.Clone(info.Hosts), func(w string) bool { return !isKnown(w) }); len(known) > 0 {
+			info.Hosts = known
+			return f.open(ctx, path, info, raw)
+		}
+		if info.Mode.IsDir() || len(info.Hosts) == 0 || filesys.Host(path) != "" {
+			return f.open(ctx, path, info, raw)
+		}
+		if isSame != nil {
+			sums, err := f.digests(ctx, info.Hosts[0], []filesys.Info{{Path: path}}, []int{0})
+			if err != nil && !errors.Is(err, filesys.ErrGone) {
+				return nil, err
+			}
+			if err == nil && isSame(digestVersion([]byte(sums[0]))) {
+				info.Hosts = info.Hosts[:1]
+				return f.open(ctx, path, info, &layshaftv1.FileInfo{}) // raw may describe another copy
+			}
+		}
+		if tries.Spent()+wait > f.patience() {
+			err := fmt.Errorf("worker %s, which had it, %w, and the copy on worker %s is not known to be equal", strings.Join(workers, ", "), filesys.ErrGone, info.Hosts[0])
+			return nil, &filesys.Error{Path: path, Err: err, Help: "bring the worker back, or run the job again over the other copy"}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
 }
 
 // openHere opens a file that is also on this machine. It returns nil if it is not.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -297,7 +298,7 @@ func TestHints(t *testing.T) {
 		{[]string{"w3"}, "w3 w3 w3"}, {[]string{"gone", "w3"}, "gone w3 gone w3 gone w3"},
 	} {
 		asked = nil
-		file, err := filesys.Open(filesys.WithSet(ctx, filesys.Set{"dataset": f}), "dataset://d/f", c.hosts)
+		file, err := filesys.Open(filesys.WithSet(ctx, filesys.Set{"dataset": f}), "dataset://d/f", c.hosts, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,10 +312,17 @@ func TestHints(t *testing.T) {
 			t.Errorf("hosts %v: asked %s, want %s", c.hosts, got, c.want)
 		}
 	}
-	if got, err := f.OpenAt(ctx, "dataset://d/f", []string{"w1"}); err != nil {
-		t.Errorf("a wrong hint: %v", err)
-	} else {
-		got.Close()
+	// Another copy is opened if its content is known to be equal.
+	f.Patience = time.Millisecond
+	sum := xxh3.HashString128("text").Bytes()
+	for want, same := range map[bool]func(string) bool{true: func(v string) bool { return v == digestVersion(sum[:]) }, false: nil} {
+		got, err := f.OpenAt(ctx, "dataset://d/f", []string{"w1"}, same)
+		if (err == nil) != want || err != nil && (!errors.Is(err, filesys.ErrGone) || !strings.Contains(err.Error(), "worker w1, which had it")) {
+			t.Errorf("a wrong hint: %v", err)
+		}
+		if err == nil {
+			got.Close()
+		}
 	}
 }
 
@@ -341,7 +349,7 @@ func TestHolderElsewhere(t *testing.T) {
 		if infos, err := f.Glob(context.Background(), "dataset://d/*"); err != nil || len(infos) != 1 || anew != 1 {
 			t.Errorf("%s: %+v, %v; looked up anew %d times", name, infos, err, anew)
 		}
-		file, err := f.OpenAt(context.Background(), "dataset://d/f", []string{"w1"})
+		file, err := f.OpenAt(context.Background(), "dataset://d/f", []string{"w1"}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -382,7 +390,7 @@ func TestAway(t *testing.T) {
 	if _, err := f.Stat(ctx, "dataset://d/f2"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "worker w2, which offers dataset d, is away") {
 		t.Errorf("stat: %v", err)
 	}
-	if _, err := f.OpenAt(ctx, "dataset://d/f2", []string{"w2"}); !errors.Is(err, filesys.ErrGone) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "w2") {
+	if _, err := f.OpenAt(ctx, "dataset://d/f2", []string{"w2"}, nil); !errors.Is(err, filesys.ErrGone) || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "w2") {
 		t.Errorf("a file that it had: %v", err)
 	}
 	// It comes back during the wait.

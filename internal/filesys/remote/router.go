@@ -128,7 +128,8 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	// This worker serves its own files, and creates files, itself.
 	switch req.Operation.(type) {
 	case *layshaftv1.CallRequest_Stat, *layshaftv1.CallRequest_Read:
-		if local != nil && name != "." {
+		// With hints, the caller wants one of the copies that were compared.
+		if local != nil && name != "." && r.isHinted(req) {
 			if resp, err := local.Call(ctx, req); err != nil || resp.Reason != layshaftv1.FileError_FILE_ERROR_NOT_EXIST {
 				return resp, err
 			}
@@ -170,7 +171,7 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	case *layshaftv1.CallRequest_Remove:
 		return r.askAll(ctx, holders, req)
 	}
-	info, err := r.stat(ctx, dataset, name, holders)
+	info, err := r.statHinted(ctx, dataset, name, holders, req.GetHints())
 	if errors.Is(err, fs.ErrNotExist) && len(away) > 0 {
 		if i := slices.IndexFunc(away, func(w string) bool { return slices.Contains(req.GetHints(), w) }); i >= 0 {
 			return nil, fmt.Errorf("worker %s, which had it, %w", away[i], filesys.ErrGone)
@@ -186,9 +187,40 @@ func (r *Router) dataset(ctx context.Context, dataset string, req *layshaftv1.Ca
 	return r.ask(ctx, info.Holders[0], req)
 }
 
-// heads reads the beginnings of files on this worker, if it has them all, or on the first hint.
+// isHinted reports whether this worker is one of the hints, or there are none.
+func (r *Router) isHinted(req *layshaftv1.CallRequest) bool {
+	return len(req.GetHints()) == 0 || slices.Contains(req.GetHints(), r.Self)
+}
+
+// statHinted is stat on those of the holders that are hints, and then on the others.
+func (r *Router) statHinted(ctx context.Context, dataset, name string, holders, hints []string) (*layshaftv1.FileInfo, error) {
+	var hinted, others []string
+	for _, h := range holders {
+		if slices.Contains(hints, h) {
+			hinted = append(hinted, h)
+		} else {
+			others = append(others, h)
+		}
+	}
+	var first error
+	if len(hinted) > 0 {
+		info, err := r.stat(ctx, dataset, name, hinted)
+		if err == nil || len(others) == 0 {
+			return info, err
+		}
+		first = err
+	}
+	info, err := r.stat(ctx, dataset, name, others)
+	if errors.Is(err, fs.ErrNotExist) && first != nil {
+		err = first
+	}
+	return info, err
+}
+
+// heads reads the beginnings of files on this worker, if it is hinted and has them all, or on the
+// first hint.
 func (r *Router) heads(ctx context.Context, local *Volume, req *layshaftv1.CallRequest) (*layshaftv1.CallResponse, error) {
-	if local != nil {
+	if local != nil && r.isHinted(req) {
 		if resp, err := local.Call(ctx, req); err != nil || resp.Error == "" {
 			return resp, err
 		}

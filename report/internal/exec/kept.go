@@ -241,7 +241,7 @@ func (s keptSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 				pack.Close()
 			}
 			var err error
-			if pack, err = filesys.Open(ctx, e.Path, nil); err != nil {
+			if pack, err = filesys.Open(ctx, e.Path, nil, nil); err != nil {
 				return err
 			}
 			path = e.Path

@@ -36,8 +36,8 @@ type avroFile struct {
 const maxAvroBlock = 1 << 30
 
 // openAvro opens a file and reads its header.
-func openAvro(ctx context.Context, path string, hosts []string, size, modTime int64) (a *avroFile, err error) {
-	f, err := files.Open(ctx, path, hosts)
+func openAvro(ctx context.Context, path string, hosts []string, version, size, modTime int64) (a *avroFile, err error) {
+	f, err := files.Open(ctx, path, hosts, version)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func resolveAvro(ctx context.Context, t *Table, samples []sample, _ int) error {
 	}
 	for _, s := range samples {
 		f := s.file
-		a, err := openAvro(ctx, f.Path, f.Hosts, f.Size, f.ModTime.UnixNano())
+		a, err := openAvro(ctx, f.Path, f.Hosts, f.Version, f.Size, f.ModTime.UnixNano())
 		if err != nil {
 			return err
 		}
@@ -252,7 +252,7 @@ func (s *source) readAvro(ctx context.Context, split mapreduce.Split, r *mapredu
 		if sl.Size == 0 {
 			continue
 		}
-		a, err := openAvro(ctx, sl.Path, sl.Hosts, sl.Size, sl.ModTime)
+		a, err := openAvro(ctx, sl.Path, sl.Hosts, sl.Version, sl.Size, sl.ModTime)
 		if err != nil {
 			return err
 		}

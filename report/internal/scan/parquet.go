@@ -34,7 +34,7 @@ func resolveParquet(ctx context.Context, t *Table, samples []sample, _ int) erro
 	for i, s := range samples {
 		group.Go(func() error {
 			f := s.file
-			file, closer, err := parquetfile.Open(ctx, f.Path, f.Hosts, f.Size, f.ModTime.UnixNano())
+			file, closer, err := parquetfile.Open(ctx, f.Path, f.Hosts, f.Version, f.Size, f.ModTime.UnixNano())
 			if err != nil {
 				return err
 			}
@@ -212,7 +212,7 @@ func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquet
 		return nil, 0, err
 	}
 	p := parquetPiece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts, Version: f.Version}
-	file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Size, p.ModTime)
+	file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Version, p.Size, p.ModTime)
 	if err != nil {
 		return nil, 0, err
 	}

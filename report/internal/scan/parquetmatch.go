@@ -155,7 +155,7 @@ func (s *source) readParquet(ctx context.Context, split mapreduce.Split, r *mapr
 		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
 	}
 	for _, p := range pieces {
-		file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Size, p.ModTime)
+		file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Version, p.Size, p.ModTime)
 		if err != nil {
 			return err
 		}
