@@ -7,24 +7,21 @@
 //   - Keys mostly come in the same order in every line. So the decoder predicts the next key and
 //     compares it in two 8-byte loads. It looks the key up only when the prediction fails.
 //   - Strings and digits are processed 8 bytes at a time.
-//   - A line is read only up to the last field of the struct.
+//   - After the last field of the struct, a line is only checked, and 64 bytes at a time.
 //
 // Reading five of eleven fields of a 330-byte line takes about as long as a scanner written for
 // that struct alone. That is a twentieth of the time of encoding/json.
 //
 // # Checks
 //
-// Up to the end of the last field of the struct, a line is checked fully: every byte must belong to
-// well-formed JSON, also in keys and values without a field. Strings need not be valid UTF-8 and
-// are passed on unchanged.
+// A line is checked fully, whatever the fields: every byte must belong to well-formed JSON, also in
+// keys and values without a field, and in lines read unparsed. So two records in one line are an
+// error, and so is a line that was cut off. Strings need not be valid UTF-8 and are passed on
+// unchanged.
 //
-// After that field, the root object must end at the end of the line and not before. So two records
-// in one line are an error, and so is a line that was cut off. Braces are counted for that. Where
-// braces in strings make the count doubtful, the rest is checked fully too. Names, values and
-// commas of the rest are not checked otherwise. Values other than structs are checked to the end.
-// Lines read unparsed get only the check of braces. Decoder.Strict checks all lines fully, and so
-// do Columns: 64 bytes at a time, if the processor has AVX2. That costs no more than the count of
-// braces.
+// With Decoder.Loose, the rest of a line after the last field, and a line read unparsed, get only
+// one check: the root object must end at the end of the line and not before. Braces are counted for
+// that. Where braces in strings make the count doubtful, the rest is checked fully too.
 //
 // # Assembly
 //

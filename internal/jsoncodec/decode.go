@@ -12,8 +12,9 @@ import (
 // Decoder reads lines into values of one type. It learns the order of keys as it reads. It must not
 // be shared by goroutines.
 type Decoder struct {
-	// Strict is set to check all of a line, whatever the fields.
-	Strict bool
+	// Loose is set to check little of a line after the last field: that the root object ends at the
+	// end of the line, and not before.
+	Loose  bool
 	root   *value
 	isLine bool // the value is the unparsed line
 	base   unsafe.Pointer
@@ -52,7 +53,7 @@ func (d *Decoder) Decode(line []byte, dst unsafe.Pointer) error {
 			d.root.obj.dirty = d.root.obj.all
 		}
 	case d.isLine:
-		if at(d.base, i) == '{' && !d.Strict && d.closesOnce(i+1) {
+		if at(d.base, i) == '{' && (d.Loose && d.closesOnce(i+1) || !d.Loose && d.isWhole(i, 0)) {
 			i = d.end
 		} else {
 			i = d.skip(i)
@@ -91,7 +92,7 @@ func (d *Decoder) skipSpace(i int) int {
 
 // readObject reads the members of an object into the struct at dst. i is after the opening brace.
 // Missing members become zero. It returns the end of the object, or -1. Once the root object has
-// all fields, the rest of the line gets only the check of braces, unless d.Strict is set.
+// all fields, the rest of the line is checked as a whole; if d.Loose is set, only its braces.
 func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) int {
 	p := d.base
 	var seen uint64
@@ -184,7 +185,7 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 			return d.fail(i, "a comma or a closing brace")
 		}
 		if seen == all {
-			if d.Strict && d.isWhole(i, 1) || !d.Strict && d.closesOnce(i) {
+			if d.Loose && d.closesOnce(i) || !d.Loose && d.isWhole(i, 1) {
 				i = d.end
 			} else if i = d.skipMembers(i); i < 0 {
 				return -1

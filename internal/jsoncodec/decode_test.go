@@ -97,23 +97,23 @@ func TestMethodErrorsAreKept(t *testing.T) {
 func TestCutLines(t *testing.T) {
 	line := `{"id":1,"s":"x","i":5,"attributes":{"a":{"b":"c"},"d":["e",{}]},"updated_at":"now"}`
 	for n := range len(line) {
-		if _, err := decode[wantedS](t, line[:n]); err == nil {
+		if refuses[wantedS](t, line[:n]) == nil {
 			t.Errorf("no error for %s", line[:n])
 		}
-		if _, err := decode[string](t, line[:n]); err == nil {
+		if refuses[string](t, line[:n]) == nil {
 			t.Errorf("no error for the bare line %s", line[:n])
 		}
-		if _, err := decode[struct{}](t, line[:n]); err == nil {
+		if refuses[struct{}](t, line[:n]) == nil {
 			t.Errorf("no error for the uninteresting line %s", line[:n])
 		}
 	}
 	for _, rest := range []string{`,"x":"}"}`, `,"x":"{"}`, `,"x":"{}}{"} `, "}\r", `,"x":{"y":{}}}`, ` , "x" : [ {"y":1} , {"y":"}{"} ] } `} {
-		if _, err := decode[wantedS](t, `{"i":5,"s":"x"`+rest); err != nil {
+		if err := refuses[wantedS](t, `{"i":5,"s":"x"`+rest); err != nil {
 			t.Errorf("%s: %v", rest, err)
 		}
 	}
 	for _, rest := range []string{`,"x":"}"`, `,"x":{}`, `,"x":{"y":{}}`, `}}`, `,"x":{{}`, ``, `]`, `} x`, `,"x":"{}}`, "}\x00", ` "x":1}`} {
-		if _, err := decode[wantedS](t, `{"i":5,"s":"x"`+rest); err == nil {
+		if refuses[wantedS](t, `{"i":5,"s":"x"`+rest) == nil {
 			t.Errorf("no error for the rest %s", rest)
 		}
 	}
@@ -137,11 +137,11 @@ func TestWhatFollowsTheLastField(t *testing.T) {
 		`{"a":2,"b":", {"}, {"a":"}"}`, `{"a":2,"b":"[{"},{"a":"}"}`, `{"a":2,"b":"\":{"},{"a":"}"}`, `{"a":2,"b":3},{"a":3,"b":4}`, `{"a":2,"b":3},"c":{"a":3}`,
 		`{"a":2,"b":{"c":1}},"d":{"e":1}`, `{"a":2,"b":[{},{}]},{"a":3}`,
 	} {
-		_, asInt := decode[first](t, line)
-		_, asCents := decode[cents](t, line)
-		_, whole := decode[string](t, line)
-		_, raw := decode[json.RawMessage](t, line)
-		_, asText := decode[text](t, strings.Replace(line, "2", `"2"`, 1))
+		asInt := refuses[first](t, line)
+		asCents := refuses[cents](t, line)
+		whole := refuses[string](t, line)
+		raw := refuses[json.RawMessage](t, line)
+		asText := refuses[text](t, strings.Replace(line, "2", `"2"`, 1))
 		if asInt == nil || asCents == nil || whole == nil || raw == nil || asText == nil {
 			t.Errorf("%s: read without an error: %v, %v, %v, %v, %v", line, asInt, asCents, whole, raw, asText)
 		}
@@ -150,13 +150,13 @@ func TestWhatFollowsTheLastField(t *testing.T) {
 		`{"a":2]`, `{"a":2]}`, `{"a":2;"b":3}`, `{"a":2 "b":3}`, `{"a":2"b":3}`, `{"a":2},`, `{"a":007}`, `{"a":01,"b":1}`, `{"a":1.}`, `{"a":.5}`, `{"a":1e}`,
 		`{"a":+1}`, `{"a":-}`, `{"a":0x1}`, `{"a":1_0}`, `{"a":--1}`, `{"a":00}`, `{"a":-01}`, `{"a":012.5}`,
 	} {
-		_, asInt := decode[first](t, line)
-		_, asCents := decode[cents](t, line)
+		asInt := refuses[first](t, line)
+		asCents := refuses[cents](t, line)
 		if asInt == nil || asCents == nil {
 			t.Errorf("%s: read without an error: %v, %v", line, asInt, asCents)
 		}
 	}
-	_, err := decode[first](t, `{"a":2,"b":{}}{"a":3}`)
+	err := refuses[first](t, `{"a":2,"b":{}}{"a":3}`)
 	if want := "offset 14: expected the end of the line, found an object"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
@@ -175,28 +175,34 @@ func TestJoinedLines(t *testing.T) {
 		for range 50 {
 			one, two := m.line(typ, 0), m.line(other, 0)
 			line := one[:len(one)-1] + `,"x":` + two + "}" + []string{"", " ", ",", " , "}[m.IntN(4)] + two
-			if one[0] == '{' && one != "{}" && d.Decode(pad([]byte(line)), rec.UnsafePointer()) == nil {
-				t.Fatalf("seed %d: %s\nreads %s", seed, typ, line)
+			for _, d.Loose = range []bool{false, true} {
+				if one[0] == '{' && one != "{}" && d.Decode(pad([]byte(line)), rec.UnsafePointer()) == nil {
+					t.Fatalf("seed %d: %s\nreads %s", seed, typ, line)
+				}
 			}
 		}
 	}
 }
 
-func TestStrict(t *testing.T) {
+// TestWholeLineIsChecked checks that strictness does not depend on the fields, but on Loose alone.
+func TestWholeLineIsChecked(t *testing.T) {
 	for _, line := range []string{`{"i":5,"s":"x","b":007}`, `{"i":5,"s":"x","b":[1,]}`, `{"i":5,"s":"x",}`, `{"i":5,"s":"x","b"}`, `{"i":5,"s":"x",b:1}`, `{"i":5,"s":"x","b":"\q"}`} {
 		d := newDecoder[wantedS](t)
-		if err := d.Decode(pad([]byte(line)), unsafe.Pointer(new(wantedS))); err != nil {
-			t.Errorf("%s: %v", line, err)
+		if d.Decode(pad([]byte(line)), unsafe.Pointer(new(wantedS))) == nil {
+			t.Errorf("%s: read without an error", line)
 		}
-		if d.Strict = true; d.Decode(pad([]byte(line)), unsafe.Pointer(new(wantedS))) == nil {
-			t.Errorf("%s: read strictly without an error", line)
+		if d.Loose = true; d.Decode(pad([]byte(line)), unsafe.Pointer(new(wantedS))) != nil {
+			t.Errorf("%s: read loosely with an error", line)
 		}
-		d = newDecoder[string](t)
-		if d.Strict = true; d.Decode(pad([]byte(line)), unsafe.Pointer(new(string))) == nil {
-			t.Errorf("%s: the line is read strictly without an error", line)
+		for _, err := range []error{errorOf(decode[string](t, line)), errorOf(decode[json.RawMessage](t, line)), errorOf(decode[struct{}](t, line)), errorOf(decode[everything](t, line))} {
+			if err == nil {
+				t.Errorf("%s: the line is read without an error", line)
+			}
 		}
 	}
 }
+
+func errorOf[T any](_ T, err error) error { return err }
 
 func TestRefusals(t *testing.T) {
 	type deep struct {
@@ -255,7 +261,7 @@ func TestQuotedOption(t *testing.T) {
 		`{"i":"5","f":"1.5","b":"true","s":"\"x\\n\""}`, `{"i":null,"f":null,"s":null}`, `{"i":5}`, `{"i":"5 "}`, `{"i":" 5"}`, `{"i":""}`,
 		`{"i":"x"}`, `{"b":"tru"}`, `{"s":"x"}`, `{"s":"\"x"}`, `{"i":"1.5"}`,
 	} {
-		same[quoted](t, true, []byte(line))
+		same[quoted](t, []byte(line))
 	}
 }
 
