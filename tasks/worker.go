@@ -21,8 +21,9 @@ type Worker struct {
 	// Name is shown in lists of workers. Empty means the name of the machine. A suffix makes it
 	// unique.
 	Name string
-	// Concurrency is the maximum number of tasks running at once. Zero means GOMAXPROCS, times the
-	// largest BatchSize if the worker handles batches.
+	// Concurrency is the maximum number of tasks running at once. Zero means one for each processor
+	// that this process may use, times the largest BatchSize if the worker handles batches:
+	// GOMAXPROCS, or the CPU quota of its cgroups if that is less.
 	Concurrency int
 	// Reserved is the number of slots kept for tasks of [High] priority. It must be less than
 	// Concurrency, unless the worker is only for such tasks.

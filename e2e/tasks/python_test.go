@@ -45,7 +45,7 @@ func TestPython(t *testing.T) {
 	for range 12 { // one for each coordinator of the tests, and two that nobody serves
 		addresses = append(addresses, porttest.Free(t))
 	}
-	cmd := pythonCommand(t, "-m", "unittest", "-v", "test_layshaft")
+	cmd := pythonCommand(t, "-m", "unittest", "-v", "test_layshaft", "test_machine")
 	cmd.Dir = filepath.Join(pythonDir, "tests")
 	cmd.Env = append(cmd.Env, "LAYSHAFT_BIN="+filepath.Join(binDir, "layshaft"), "LAYSHAFT_TEST_ADDRESSES="+strings.Join(addresses, ","))
 	if out, err := cmd.CombinedOutput(); err != nil {

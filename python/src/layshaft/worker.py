@@ -24,6 +24,7 @@ import grpc.aio
 
 from .connection import MIN_PAUSE, PROTOCOL, Channel, Cluster, Connection, cluster_of
 from .errors import Fatal, InvalidError, StoppedError, from_status, is_retryable
+from .machine import processors
 from .payload import BATCH_BYTES, MAX_BATCH, PIECE, check_size, decode, encode, gathered_json
 from .pool import Failed, ProcessPool, error_text
 from .task import BlockingTask, Task, set_current
@@ -250,11 +251,12 @@ def _body(report: Any) -> bytes:
 class Worker:
     """Runs tasks of the functions added with handle.
 
-    concurrency is the number of tasks at once; zero means the number of processors. It suits
-    handlers that compute; a worker of async handlers that wait for others should have more.
-    reserved of these slots take only tasks of high priority. slots_of is the ID of a `layshaft
-    worker` whose slots the tasks use. The worker ends by itself after max_tasks tasks, or after
-    idle_exit seconds without one. drain is how long running tasks may go on after stop, in seconds.
+    concurrency is the number of tasks at once; zero means the number of processors that this
+    process may use, by its CPU mask and the CPU quotas of its cgroups. That suits handlers that
+    compute; a worker of async handlers that wait for others should have more. reserved of these
+    slots take only tasks of high priority. slots_of is the ID of a `layshaft worker` whose slots
+    the tasks use. The worker ends by itself after max_tasks tasks, or after idle_exit seconds
+    without one. drain is how long running tasks may go on after stop, in seconds.
     """
 
     def __init__(
@@ -271,7 +273,7 @@ class Worker:
     ) -> None:
         self.cluster = cluster_of(cluster)
         self.cluster.addresses()
-        self.concurrency = concurrency or len(getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0))
+        self.concurrency = concurrency or processors()
         if not 0 <= reserved <= self.concurrency <= 1 << 16:
             raise InvalidError(f"concurrency {concurrency}, reserved {reserved}: use 1 to 65536, and reserved at most concurrency")
         self.name = f"{name or socket.gethostname().partition('.')[0]}-{os.getpid()}-{random.getrandbits(24):06x}"
