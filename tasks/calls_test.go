@@ -643,6 +643,34 @@ func TestCallOfOwnWorker(t *testing.T) {
 	}
 }
 
+// A call that its own callers hold back, by the limit of a function or by a budget, fails with words.
+func TestCallHeldBack(t *testing.T) {
+	s, c := serve(t)
+	ctx := within(t)
+	if err := errors.Join(c.SetLimits(ctx, "one", tasks.Limits{Concurrency: 1}), c.SetBudget(ctx, "pg", 1), c.SetLimits(ctx, "needy", tasks.Limits{Needs: map[string]int{"pg": 1}})); err != nil {
+		t.Fatal(err)
+	}
+	work(t, s.Address, func(w *tasks.Worker) {
+		w.Concurrency = 4
+		for _, f := range []string{"one", "needy"} {
+			tasks.Handle(w, f, func(ctx context.Context, n int) (int, error) {
+				if n == 0 {
+					return 0, nil
+				}
+				return tasks.Do[int](ctx, c, f, n-1)
+			})
+		}
+	})
+	for _, f := range []string{"one", "needy"} {
+		if _, err := tasks.Do[int](ctx, c, f, 1, tasks.Attempts(1)); err == nil || !strings.Contains(err.Error(), "it waits for itself") || !strings.Contains(err.Error(), "layshaft task limit") {
+			t.Errorf("%s: %v", f, err)
+		}
+		if _, err := tasks.Do[int](ctx, c, f, 0); err != nil {
+			t.Errorf("%s afterwards: %v", f, err)
+		}
+	}
+}
+
 // A handler with one slot may also wait for a task submitted earlier, for a group, and with a program
 // that passes its ID. It cannot wait for itself.
 func TestWaitInHandler(t *testing.T) {

@@ -475,6 +475,9 @@ func (d *Desk) step(ev queue.Event, payload []byte) (answer Note) {
 			d.deliver(c.Peer, n)
 		case queue.Notify:
 			n.Stored = c.Payload == queue.FromResult
+			if c.Notice == queue.Failed && queue.Notice(c.M) == queue.Circular {
+				n.Body = []byte(heldBack)
+			}
 			d.deliver(c.Peer, n)
 		case queue.Gather:
 			d.gathering = append(d.gathering, gathering{task: c.Task, from: c.Tasks, group: c.M == 1})

@@ -107,6 +107,9 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 	}
 }
 
+// heldBack is the error of a call that could never start.
+const heldBack = "it waits for itself: all tasks that use up the limit of its function, or a budget, wait for tasks that it holds back; raise it (layshaft task limit -concurrency, layshaft task budget), or call another function"
+
 // keepError stores the error of a task that has failed finally, for readers of dead letters.
 func (d *Desk) keepError(c *queue.Command, text []byte) {
 	switch {
@@ -114,6 +117,8 @@ func (d *Desk) keepError(c *queue.Command, text []byte) {
 		text = []byte("took longer than its hard limit")
 	case c.Notice == queue.Lost:
 		text = []byte("its worker was lost")
+	case c.Notice == queue.Circular:
+		text = []byte(heldBack)
 	case c.Notice == queue.TooLarge:
 		text = fmt.Appendf(nil, "the results of the group have %d bytes together; the limit is %d; let the tasks store them elsewhere and return their places", c.M, d.cfg.MaxBody)
 	}

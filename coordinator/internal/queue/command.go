@@ -42,8 +42,8 @@ const (
 	// KeepResult stores the event's payload as the result of Task, durably if N is 1.
 	KeepResult
 	// KeepError stores the reason why Task failed, in place of a result, durably if N is 1. The
-	// reason is the event's payload (FromEvent), or Notice in words: TimedOut, Lost, or TooLarge
-	// with M, the number of bytes.
+	// reason is the event's payload (FromEvent), or Notice in words: TimedOut, Lost, Circular, or
+	// TooLarge with M, the number of bytes.
 	KeepError
 	// Drop removes the input and the result of Task. N is 1 for a durable task: its Records are
 	// removed too, without further Writes. M is 0 if it has neither a durable result nor an update
@@ -56,7 +56,7 @@ const (
 	// Wake wakes Peer.
 	Wake
 	// Notify passes a notice about Task to Peer, which waits for it. For Failed, M is the reason:
-	// Failed, TimedOut or Lost.
+	// Failed, TimedOut, Lost or Circular.
 	Notify
 	// Stop asks Peer to stop Task. Notice is Soft (the task may still succeed), TimedOut or
 	// Cancelled. A peer with slots reports the end in any case; the report frees the slot.
@@ -121,7 +121,8 @@ const (
 	Invalid
 	// Busy, only in Rejected: the function has workers or tasks.
 	Busy
-	// Circular, only in Rejected: the task of the caller would wait for itself.
+	// Circular, in Rejected: the task of the caller would wait for itself. As the reason of a
+	// failure: the tasks that use up a limit wait for the task that it holds back; see stuck.go.
 	Circular
 	// TooLarge, only in KeepError: the results of a group exceed Config.MaxGathered.
 	TooLarge

@@ -146,6 +146,8 @@ type Queue struct {
 	// rateWake is the earliest time, in Unix nanoseconds, when a function's rate allows another
 	// start. It is 0 when no function waits for its rate.
 	rateWake int64
+	// timerReady: a delayed task became ready in this Step.
+	timerReady bool
 
 	// parked heads the list of tasks without a queue or timer: tasks waiting for their input (see
 	// Gathered), and ended tasks whose result is still needed.
@@ -204,7 +206,7 @@ func New(cfg Config) *Queue {
 // Step applies one event at time now and returns the resulting commands. The slice is valid until
 // the next Step.
 func (q *Queue) Step(now time.Time, ev Event) []Command {
-	q.now, q.reported = now, 0
+	q.now, q.reported, q.timerReady = now, 0, false
 	if q.born == 0 {
 		q.born = now.UnixNano()
 	}
@@ -284,6 +286,9 @@ func (q *Queue) Step(now time.Time, ev Event) []Command {
 	}
 	if len(q.children.of)+len(q.children.groups) > 0 {
 		q.lend()
+		if q.mayStick(ev) {
+			q.failStuck()
+		}
 	}
 	if len(q.emptying) > 0 {
 		q.reopen()
@@ -332,6 +337,7 @@ func (q *Queue) emit(c Command) { q.out = append(q.out, c) }
 func (q *Queue) fireTimer(i int32) {
 	switch t := q.tasks.at(i); {
 	case t.state == Delayed:
+		q.timerReady = true
 		q.makeReady(i, false)
 	case t.state == Running:
 		q.enforceLimit(i)

@@ -554,7 +554,7 @@ func (w *world) do(ev Event, c Command) {
 	case KeepResult:
 		w.facts[c.Task].result = true
 	case KeepError:
-		if c.Notice != Failed && c.Notice != TimedOut && c.Notice != Lost && c.Notice != TooLarge || (c.Notice == Failed) != (c.Payload == FromEvent) {
+		if c.Notice != Failed && c.Notice != TimedOut && c.Notice != Lost && c.Notice != TooLarge && c.Notice != Circular || (c.Notice == Failed) != (c.Payload == FromEvent) {
 			t.Fatalf("after %T: %+v", ev, c)
 		}
 	case Drop:
