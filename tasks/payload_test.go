@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 type point struct{ X, Y int }
@@ -48,6 +49,29 @@ func TestPayloads(t *testing.T) {
 	if _, err := encode(math.NaN()); err == nil {
 		t.Error("NaN has a JSON form")
 	}
+}
+
+// visit has the methods of time.Time, which do not see its other field.
+type visit struct {
+	time.Time
+	User string
+}
+
+// A value that JSON would change silently is refused, with the field.
+func TestPayloadsThatJSONChanges(t *testing.T) {
+	for want, v := range map[string]any{
+		"comes from the embedded Time and would lose User": visit{User: "x"},
+		"method MarshalJSON of tasks.visit":                map[string][]*visit{"a": nil},
+		`.Path is "a\xff", which is not UTF-8`:             struct{ Path string }{"a\xff"},
+		`[1] is "\xff"`:                                    []string{"a", "\xff"},
+		`a key is "\xff"`:                                  map[string]int{"\xff": 1},
+	} {
+		if b, err := encode(v); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%#v: %q, %v, want %q", v, b, err, want)
+		}
+	}
+	roundTrip(t, struct{ Escape, Char string }{`\ufffd`, "\ufffd"}, "{\"Escape\":\"\\\\ufffd\",\"Char\":\"\ufffd\"}")
+	roundTrip(t, struct{ At time.Time }{time.Unix(0, 0).UTC()}, `{"At":"1970-01-01T00:00:00Z"}`)
 }
 
 func TestDecodeGathered(t *testing.T) {

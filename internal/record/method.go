@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"reflect"
 	"runtime"
 )
@@ -33,6 +34,48 @@ func LosesFields(t reflect.Type, name string, visible func(reflect.StructField) 
 		}
 	}
 	return "", "", false
+}
+
+// LostInJSON describes a struct in t, or in a type that t contains, whose form in JSON comes from an
+// embedded field and lacks another field. It returns an empty text if there is none.
+func LostInJSON(t reflect.Type) string { return lostInJSON(t, map[reflect.Type]bool{}) }
+
+func lostInJSON(t reflect.Type, seen map[reflect.Type]bool) string {
+	if seen[t] {
+		return ""
+	}
+	seen[t] = true
+	opaque := false
+	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
+		visible := func(f reflect.StructField) bool { return f.IsExported() && f.Tag.Get("json") != "-" }
+		for _, verb := range []string{"Marshal", "Unmarshal"} {
+			for _, method := range []string{verb + "JSON", verb + "Text"} {
+				if OwnMethod(t, method) {
+					opaque = true
+					break
+				}
+				if from, lost, ok := LosesFields(t, method, visible); ok {
+					return fmt.Sprintf("the method %s of %v comes from the embedded %s and would lose %s; give the embedded field a name", method, t, from, lost)
+				}
+			}
+		}
+	}
+	if opaque {
+		return ""
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return lostInJSON(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if f := t.Field(i); (f.IsExported() || f.Anonymous) && f.Tag.Get("json") != "-" {
+				if why := lostInJSON(f.Type, seen); why != "" {
+					return why
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // methodFrom returns the embedded field from which t has a method.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/record"
 )
 
 // A column is a field of a record: a field of the struct, or of an embedded one.
@@ -64,6 +66,9 @@ func walk(t reflect.Type, path string, offset uintptr, seen map[string]string) (
 		}
 		if !f.IsExported() {
 			continue
+		}
+		if why := record.LostInJSON(f.Type); why != "" {
+			return nil, fmt.Errorf("field %s: %s", c.field, why)
 		}
 		for option := range strings.SplitSeq(options, ",") {
 			switch option {
