@@ -15,11 +15,12 @@ var kinds = []struct{ magic, name, advice string }{
 	{"PK\x05\x06", "an empty zip archive", "unpack it"},
 	{"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"},
 	{"Rar!\x1a\x07", "a RAR archive", "unpack it"},
-	{"\x1f\x8b\x08", "gzip data", "decompress it"},
-	{"\x28\xb5\x2f\xfd", "zstd data", "decompress it"},
-	{"BZh91AY&SY", "bzip2 data", "decompress it"},
-	{"\xfd7zXZ\x00", "xz data", "decompress it"},
+	{"PK\x07\x08", "a zip archive in parts", "unpack it"},
+	{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file", "export its text"},
+	{"MSCF\x00\x00\x00\x00", "a cabinet archive", "unpack it"},
 	{"\x04\x22\x4d\x18", "LZ4 data", "decompress it, or compress it with zstd"},
+	{"\x02\x21\x4c\x18", "LZ4 data", "decompress it, or compress it with zstd"},
+	{"\x89LZO\x00", "lzop data", "decompress it, or compress it with zstd"},
 	{"\xff\x06\x00\x00sNaPpY", "snappy data", "decompress it, or compress it with zstd"},
 	{"\x5d\x00\x00", "LZMA data", "decompress it, or compress it with xz"},
 	{"LZIP\x01", "lzip data", "decompress it, or compress it with xz"},
@@ -30,18 +31,27 @@ var kinds = []struct{ magic, name, advice string }{
 	{"\xfe\xff", "UTF-16 text", "convert it with iconv -f UTF-16 -t UTF-8"},
 	{"ARROW1\x00", "an Arrow file", "write it as Parquet, and read it with parquetio"},
 	{"Obj\x01", "an Avro file", "read it with avroio"},
+	{"\x89HDF\r\n", "an HDF5 file", "export its tables"},
+	{"\x93NUMPY", "a NumPy file", "export it as text or Parquet"},
 	{"SQLite format 3\x00", "an SQLite database", "export its tables"},
 	{"\x7fELF", "a program (ELF)", "name the data files"},
 	{"MZ\x90\x00", "a program of Windows", "name the data files"},
 	{"\xcf\xfa\xed\xfe", "a program of macOS", "name the data files"},
+	{"\xca\xfe\xba\xbe", "a program of macOS or Java", "name the data files"},
+	{"\x00asm", "a program (WebAssembly)", "name the data files"},
 	{"%PDF-", "a PDF document", "export its text"},
 	{"\x89PNG\r\n", "a PNG image", "name the data files"},
 	{"\xff\xd8\xff", "a JPEG image", "name the data files"},
+	{"GIF87a", "a GIF image", "name the data files"},
+	{"GIF89a", "a GIF image", "name the data files"},
 }
 
 // kindOf returns what the first bytes of a file show it to be, and what to do with it. The name is
 // empty for anything that may be text.
 func kindOf(head []byte) (name, advice string) {
+	if c := byMagic(head); c != Plain {
+		return c.String() + " data", "decompress it"
+	}
 	for _, k := range kinds {
 		if bytes.HasPrefix(head, []byte(k.magic)) {
 			return k.name, k.advice
@@ -54,6 +64,8 @@ func kindOf(head []byte) (name, advice string) {
 	switch {
 	case bytes.HasPrefix(head, []byte("PAR1")) && control(4):
 		return "a Parquet file", "read it with parquetio"
+	case bytes.HasPrefix(head, []byte("FEA1")) && control(4):
+		return "a Feather file", "write it as Parquet, and read it with parquetio"
 	case bytes.HasPrefix(head, []byte("ORC")) && control(3):
 		return "an ORC file", "write it as Parquet, and read it with parquetio"
 	case len(head) >= 262 && string(head[257:262]) == "ustar":

@@ -134,6 +134,9 @@ func TestOtherKindsAreNamed(t *testing.T) {
 		"a 7z archive":         []byte("7z\xbc\xaf\x27\x1c\x00\x04"),
 		"an Avro file":         []byte("Obj\x01\x04\x16avro"),
 		"LZ4 data":             []byte("\x04\x22\x4d\x18\x64"),
+		"an old Excel":         []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00"),
+		"an HDF5 file":         []byte("\x89HDF\r\n\x1a\n"),
+		"a Feather file":       []byte("FEA1\x00\x00\x00\x00"),
 		"lines end with CR":    []byte("a,b\r1,2\r3,4\r"),
 		"lines end with CR al": []byte("a,b\r1,2"),
 	}
@@ -144,13 +147,15 @@ func TestOtherKindsAreNamed(t *testing.T) {
 			}
 		}
 	}
-	inner := compressed(t, "x.gz", []byte("a\n"))
-	for _, name := range []string{"x.gz", "x.zst"} {
-		if _, err := readText(t, name, compressed(t, name, inner)); err == nil || !strings.Contains(err.Error(), "its decompressed content is gzip data, not text; decompress it") {
-			t.Errorf("%s: %v", name, err)
+	for codec, inner := range map[string][]byte{"gzip": compressed(t, "x.gz", []byte("a\n")), "zstd": compressed(t, "x.zst", []byte("a\n")), "xz": xzOf(t, "a\n"),
+		"bzip2": []byte("BZh11AY&SY\x00\x00")} {
+		for _, name := range []string{"x.gz", "x.zst"} {
+			if _, err := readText(t, name, compressed(t, name, inner)); err == nil || !strings.Contains(err.Error(), "its decompressed content is "+codec+" data, not text; decompress it") {
+				t.Errorf("%s in %s: %v", codec, name, err)
+			}
 		}
 	}
-	for _, text := range []string{"PAR1,x\n", "ORC\n", "MZ\n", "a\x00b\n", "50%\r100%\n", "a\r", "a\r\r", "x\r\n", "PK\n", "BZh91\n", "\xfe\n", "LZIP\n"} {
+	for _, text := range []string{"PAR1,x\n", "ORC\n", "MZ\n", "a\x00b\n", "50%\r100%\n", "a\r", "a\r\r", "x\r\n", "PK\n", "BZh91\n", "FEA1\n", "GIF\n", "\xfe\n", "LZIP\n"} {
 		if got, err := readText(t, "x.txt", []byte(text)); err != nil || got != text {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
