@@ -8,16 +8,22 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/avroio"
+	"github.com/layshaft/layshaft/mapreduce/binio"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/parquetio"
+	"github.com/layshaft/layshaft/mapreduce/stanzaio"
+	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
 type emptyRow struct {
-	I int64  `parquet:"i" csv:"i" json:"i"`
-	S string `parquet:"s" csv:"s" json:"s"`
+	I int64  `parquet:"i" csv:"i" json:"i" avro:"i"`
+	S string `parquet:"s" csv:"s" json:"s" avro:"s"`
 }
+
+const emptySchema = `{"type":"record","name":"row","fields":[{"name":"i","type":"long"},{"name":"s","type":"string"}]}`
 
 // TestEmptyResults writes empty datasets to every sink, after every kind of stage, and reads each
 // of them back.
@@ -80,6 +86,35 @@ func TestEmptyResults(t *testing.T) {
 			p = place("one.jsonl.gz")
 			run("one jsonl", jsonio.WriteFile[emptyRow](p))
 			back("one jsonl", jsonio.Rows[emptyRow](p))
+			one := func(r emptyRow) string { return r.S }
+			for name, x := range map[string]struct {
+				to   func(dir string) mapreduce.Sink[emptyRow]
+				from func(dir string) mapreduce.Source[emptyRow]
+			}{
+				"text": {func(d string) mapreduce.Sink[emptyRow] {
+					return textio.WriteAs(d, func(dst []byte, r emptyRow) []byte { return append(dst, r.S...) })
+				}, func(d string) mapreduce.Source[emptyRow] { return csvio.Rows[emptyRow](d).NoHeader() }},
+				"csv of a size":    {func(d string) mapreduce.Sink[emptyRow] { return csvio.Write[emptyRow](d).FileSize(1 << 20) }, func(d string) mapreduce.Source[emptyRow] { return csvio.Rows[emptyRow](d) }},
+				"csv in folders":   {func(d string) mapreduce.Sink[emptyRow] { return csvio.Write[emptyRow](d).Folder("f", one) }, func(d string) mapreduce.Source[emptyRow] { return csvio.Rows[emptyRow](d) }},
+				"jsonl in folders": {func(d string) mapreduce.Sink[emptyRow] { return jsonio.Write[emptyRow](d).Folder("f", one) }, func(d string) mapreduce.Source[emptyRow] { return jsonio.Rows[emptyRow](d) }},
+				"parquet of a size": {func(d string) mapreduce.Sink[emptyRow] { return parquetio.Write[emptyRow](d).FileSize(1 << 20) },
+					func(d string) mapreduce.Source[emptyRow] { return parquetio.Rows[emptyRow](d) }},
+				"parquet in folders": {func(d string) mapreduce.Sink[emptyRow] { return parquetio.Write[emptyRow](d).Folder("f", one) },
+					func(d string) mapreduce.Source[emptyRow] { return parquetio.Rows[emptyRow](d) }},
+				"one parquet": {func(d string) mapreduce.Sink[emptyRow] { return parquetio.WriteFile[emptyRow](d) }, func(d string) mapreduce.Source[emptyRow] { return parquetio.Rows[emptyRow](d) }},
+				"avro":        {func(d string) mapreduce.Sink[emptyRow] { return avroio.Write[emptyRow](d, emptySchema) }, func(d string) mapreduce.Source[emptyRow] { return avroio.Rows[emptyRow](d) }},
+				"one avro":    {func(d string) mapreduce.Sink[emptyRow] { return avroio.WriteFile[emptyRow](d, emptySchema) }, func(d string) mapreduce.Source[emptyRow] { return avroio.Rows[emptyRow](d) }},
+				"stanzas":     {func(d string) mapreduce.Sink[emptyRow] { return stanzaio.Write[emptyRow](d) }, func(d string) mapreduce.Source[emptyRow] { return stanzaio.Rows[emptyRow](d) }},
+				"records": {func(d string) mapreduce.Sink[emptyRow] {
+					return binio.WriteAs(d, func(dst []byte, r emptyRow) []byte { return append(dst, "12345678"...) })
+				}, func(d string) mapreduce.Source[emptyRow] {
+					return binio.RecordsAs(8, func(string, *emptyRow) error { return nil }, d)
+				}},
+			} {
+				p := place(strings.ReplaceAll(name, " ", "-"))
+				run(name, x.to(p))
+				back(name, x.from(p))
+			}
 		}
 	}
 }
