@@ -215,6 +215,19 @@ class TestTasks(Base):
         with self.assertRaisesRegex(TimeoutError, "task py-wait: no result within 0.2 s"):
             await self.client.do("py-wait", str(self.dir / "w"), timeout=0.2)
 
+    async def test_reason_of_a_wait(self) -> None:
+        want = "no result within 4 s; no worker can run function py-nobody; start one"
+        with self.assertRaisesRegex(TimeoutError, want):
+            await self.client.do("py-nobody", timeout=4)
+        id = await self.client.enqueue("py-nobody")
+        with self.assertRaisesRegex(TimeoutError, want):
+            await self.client.attach(id, timeout=4)
+        async for outcome in self.client.scatter("py-nobody", [1], timeout=4):
+            self.assertRegex(str(outcome.error), want)
+        async with layshaft.Client(free_address()) as lost:
+            with self.assertRaisesRegex(TimeoutError, "no result within 2 s; coordinator 127.0.0.1:"):
+                await lost.do("py-nobody", timeout=2)
+
     async def test_process_is_killed(self) -> None:
         path = self.dir / "pid"
         call = asyncio.ensure_future(self.client.do("py-spin", str(path)))

@@ -427,19 +427,20 @@ class Client:
         the coroutine is cancelled. The other options are those of Options.
         """
         spec = Options(**options).spec(function, check_size("an input", encode(input)), 0)
+        delay = _Delay()
 
         async def run() -> bytes:
             if on_update:
-                return await self._retry(lambda channel: self._do_alone(channel, spec, on_update))
-            return await self._retry(lambda channel: self._do_shared(channel, spec))
+                return await self._retry(lambda channel: self._do_alone(channel, spec, on_update, delay), delay)
+            return await self._retry(lambda channel: self._do_shared(channel, spec, delay), delay)
 
-        payload = await _limited(run(), timeout, f"task {function}")
+        payload = await _limited(run(), timeout, f"task {function}", delay)
         return decode(payload, out)
 
-    async def _do_shared(self, channel: Channel, spec: Any) -> bytes:
-        return _result(spec.function, await self._ask(channel, spec, "foreground", leave=True))
+    async def _do_shared(self, channel: Channel, spec: Any, delay: _Delay) -> bytes:
+        return _result(spec.function, await self._ask(channel, spec, "foreground", leave=True, delay=delay))
 
-    async def _ask(self, channel: Channel, spec: Any, which: str, leave: bool) -> Any:
+    async def _ask(self, channel: Channel, spec: Any, which: str, leave: bool, delay: _Delay | None = None) -> Any:
         """Submits a task on a shared stream and returns its last update."""
         stream = self._shared.get(which)
         if stream is None or stream.error or stream.channel is not channel:
@@ -448,6 +449,8 @@ class Client:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def handle(u: Any) -> None:
+            if delay:
+                delay.note(u)
             if _is_last(u) or (not leave and u.WhichOneof("event") == "accepted"):
                 stream.forget(i, leave=False)
                 if not future.done():
@@ -464,12 +467,12 @@ class Client:
             stream.forget(i, leave)
             raise
 
-    async def _do_alone(self, channel: Channel, spec: Any, on_update: Callable[[Update], None]) -> bytes:
-        async for _, u in self._stream_all(channel, spec.function, [(0, spec)], on_update):
+    async def _do_alone(self, channel: Channel, spec: Any, on_update: Callable[[Update], None], delay: _Delay) -> bytes:
+        async for _, u in self._stream_all(channel, spec.function, [(0, spec)], on_update, {0: delay}):
             return _result(spec.function, u)
         raise LayshaftError("no outcome")
 
-    async def _stream_all(self, channel: Channel, function: str, specs: Sequence[tuple[int, Any]], on_update: Callable[[Update], None] | None) -> AsyncIterator[tuple[int, Any]]:
+    async def _stream_all(self, channel: Channel, function: str, specs: Sequence[tuple[int, Any]], on_update: Callable[[Update], None] | None, delays: dict[int, _Delay]) -> AsyncIterator[tuple[int, Any]]:
         """Runs tasks on a stream of their own and yields index and last update of each."""
         ends: asyncio.Queue[tuple[int, Any] | BaseException] = asyncio.Queue()
         stream = _Stream(channel, only_ends=on_update is None)
@@ -482,6 +485,7 @@ class Client:
                     return False
 
                 def handle(u: Any) -> None:
+                    delays.setdefault(index, _Delay()).note(u)
                     if _is_last(u):
                         stream.forget(place, leave=False)
                         ends.put_nowait((index, u))
@@ -517,10 +521,12 @@ class Client:
         left = {i: o.spec(function, check_size(f"input {i}", encode(v)), 0) for i, v in enumerate(inputs)}
         deadline = None if timeout is None else time.monotonic() + timeout
         trial = _Trial(self)
+        delays: dict[int, _Delay] = {}
+        away = _Delay()
         while left:
             channel = self._connection.channel()
             trial.begin()
-            ends = self._stream_all(channel, function, list(left.items()), on_update)
+            ends = self._stream_all(channel, function, list(left.items()), on_update, delays)
             try:
                 while left:
                     wait = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -534,9 +540,12 @@ class Client:
             except (asyncio.TimeoutError, TimeoutError):
                 await ends.aclose()  # type: ignore[attr-defined]
                 for index in left:
-                    yield Outcome(index, error=LayshaftError(f"input {index} of {function}: no result within {timeout} s"))
+                    why = delays.get(index, away).suffix()
+                    yield Outcome(index, error=LayshaftError(f"input {index} of {function}: no result within {timeout} s{why}"))
                 return
             except _Ended as error:
+                away.failed(channel, error.cause)
+                delays.clear()
                 await trial.failed(channel, error.cause)
             finally:
                 await ends.aclose()  # type: ignore[attr-defined]
@@ -615,6 +624,7 @@ class Client:
         """
         name = _task_name(id, function, unique)
         task = current_task()
+        delay = _Delay()
 
         async def wait(channel: Channel) -> bytes:
             request = pb.WaitTaskRequest(name=name, only_ends=on_update is None, parent=task.number if task else 0)
@@ -622,6 +632,7 @@ class Client:
             try:
                 async for updates in _updates(call):
                     for u in updates:
+                        delay.note(u)
                         if u.WhichOneof("event") == "next":  # go on with it after a broken connection
                             name.CopyFrom(pb.TaskName(task=u.next))
                         if _is_last(u):
@@ -632,7 +643,7 @@ class Client:
                 call.cancel()
             raise _Ended(UnavailableError("the coordinator closed the stream"))
 
-        payload = await _limited(self._retry(wait), timeout, f"task {id or function}")
+        payload = await _limited(self._retry(wait, delay), timeout, f"task {id or function}", delay)
         return decode(payload, out)
 
     async def status(self, id: str = "", *, function: str = "", unique: str = "") -> Status:
@@ -654,7 +665,7 @@ class Client:
 
         return await self._retry(call)
 
-    async def _retry(self, call: Callable[[Channel], Awaitable[R]]) -> R:
+    async def _retry(self, call: Callable[[Channel], Awaitable[R]], delay: _Delay | None = None) -> R:
         """Repeats a call until it succeeds or fails for good."""
         trial = _Trial(self)
         while True:
@@ -663,7 +674,10 @@ class Client:
             try:
                 out = await call(channel)
             except (grpc.RpcError, _Ended) as error:
-                await trial.failed(channel, error.cause if isinstance(error, _Ended) else error)
+                cause = error.cause if isinstance(error, _Ended) else error
+                if delay:
+                    delay.failed(channel, cause)
+                await trial.failed(channel, cause)
                 continue
             except TaskError:
                 self._reached = True
@@ -726,12 +740,32 @@ async def _answered(call: Awaitable[R]) -> R:
     raise UnavailableError(f"the coordinator does not answer within {_RPC_TIMEOUT:.0f} s")
 
 
-async def _limited(call: Awaitable[R], timeout: float | None, what: str) -> R:
-    """Returns the result of a call, or raises TimeoutError with a text after timeout seconds."""
+class _Delay:
+    """The reason why a call has no result yet."""
+
+    def __init__(self) -> None:
+        self._why = ""
+
+    def note(self, update: Any) -> None:
+        """Takes the reason in an update. Any other update means that there is none."""
+        self._why = update.waiting.reason if update.WhichOneof("event") == "waiting" else ""
+
+    def failed(self, channel: Channel, error: BaseException) -> None:
+        """Takes the error of a try."""
+        why = error.details() if isinstance(error, grpc.RpcError) else error
+        self._why = f"coordinator {channel.address}: {why}"
+
+    def suffix(self) -> str:
+        """Returns the reason as the end of an error."""
+        return f"; {self._why}" if self._why else ""
+
+
+async def _limited(call: Awaitable[R], timeout: float | None, what: str, delay: _Delay) -> R:
+    """Returns the result of a call, or raises TimeoutError with the reason after timeout seconds."""
     try:
         return await asyncio.wait_for(call, timeout)
     except asyncio.TimeoutError:
-        raise TimeoutError(f"{what}: no result within {timeout} s") from None
+        raise TimeoutError(f"{what}: no result within {timeout} s{delay.suffix()}") from None
 
 
 def _number(id: str) -> int:
