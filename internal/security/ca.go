@@ -110,6 +110,9 @@ func Issue(dir string, r Request) (certFile, keyFile string, err error) {
 		return "", "", err
 	}
 	id, now := Identity{r.Role, r.Name}, time.Now()
+	if now.After(ca.NotAfter) {
+		return "", "", fmt.Errorf("the CA in %s expired on %s: %s", dir, date(ca.NotAfter), renewCA)
+	}
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: r.Name, OrganizationalUnit: []string{string(r.Role)}},
 		NotBefore:   now.Add(-clockSlack),

@@ -230,6 +230,59 @@ func TestExpiredPeerIsNamed(t *testing.T) {
 	})
 }
 
+// A CA that ends is named in place of the certificates that it signed: new ones would not help.
+func TestExpiredCAIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, _ := ca(t)
+		time.Sleep(caValidity - 10*24*time.Hour)
+		renewed := issue(t, dir, Request{Role: Worker, Name: "late"})
+		var log bytes.Buffer
+		own, err := Load(renewed, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer := load(t, issue(t, dir, Request{Role: Coordinator, Name: "late"}))
+		if got := own.Notice(); !strings.HasPrefix(got, "the CA of this cluster in "+renewed.CA+" ends on ") || !strings.Contains(got, "layshaft cert init") ||
+			!strings.Contains(log.String(), "the CA of this cluster ends soon") {
+			t.Errorf("notice %q, log %s", got, &log)
+		}
+		time.Sleep(11 * 24 * time.Hour)
+		log.Reset()
+		_, serverErr, clientErr := handshake(t, peer.Server(), own.Client(Coordinator))
+		if serverErr == nil || clientErr == nil || !strings.Contains(clientErr.Error(), notInForce+"the CA Layshaft CA ") || !strings.Contains(log.String(), "the CA of this cluster has expired") {
+			t.Errorf("server: %v; client: %v; log %s", serverErr, clientErr, &log)
+		}
+		log.Reset()
+		_, err, _ = handshake(t, own.Server(), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{peer.now.cert}}))
+		if err == nil || !strings.Contains(err.Error(), "which signed the certificate of coordinator/late at the other end, expired on") {
+			t.Errorf("server: %v", err)
+		}
+		for what, err := range map[string]error{"Load": func() error { _, err := Load(renewed, nil); return err }(),
+			"Issue": func() error { _, _, err := Issue(dir, Request{Role: Worker, Name: "later"}); return err }()} {
+			if err == nil || !strings.Contains(err.Error(), "the CA ") || !strings.Contains(err.Error(), "layshaft cert init -dir NEW") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		// With another CA beside it, and a new certificate, all works.
+		fresh, _ := ca(t)
+		f := issue(t, fresh, Request{Role: Worker, Name: "late"})
+		both, err := os.ReadFile(renewed.CA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := os.ReadFile(f.CA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(f.CA, append(both, second...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := load(t, f).Notice(); got != "" {
+			t.Errorf("notice %q", got)
+		}
+	})
+}
+
 // sharedLog is a log that one goroutine writes and another one reads.
 type sharedLog struct {
 	mu  sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,8 +50,36 @@ type TLS struct {
 // material is the content of the files at one time.
 type material struct {
 	cert   tls.Certificate
-	roots  *x509.CertPool
+	cas    []*x509.Certificate
+	roots  *x509.CertPool    // of cas
+	ending *x509.Certificate // endingCA of cert
 	stamps [3]stamp
+}
+
+// endingCA returns the CA that signed a certificate and ends no later than that, so that no new
+// certificate of this CA helps. It returns nil if there is none, or another CA signed it too.
+func (m *material) endingCA(leaf *x509.Certificate) (ending *x509.Certificate) {
+	for _, ca := range m.cas {
+		if leaf.CheckSignatureFrom(ca) != nil {
+			continue
+		}
+		if ca.NotAfter.After(leaf.NotAfter) {
+			return nil
+		}
+		if ending == nil || ca.NotAfter.After(ending.NotAfter) {
+			ending = ca
+		}
+	}
+	return ending
+}
+
+// end returns the end of the validity of this process's certificate, or of its CA if that is
+// earlier. It also returns the file to replace, its description, and the way to do that.
+func (t *TLS) end(m *material) (until time.Time, file, subject, help string) {
+	if ca := m.ending; ca != nil {
+		return ca.NotAfter, t.files.CA, fmt.Sprintf("the CA of this cluster in %s", t.files.CA), renewCA
+	}
+	return m.cert.Leaf.NotAfter, t.files.Cert, fmt.Sprintf("the certificate %s of this process", t.files.Cert), renew
 }
 
 // stamp detects changes of a file.
@@ -84,13 +113,17 @@ const (
 // warn logs that the certificate ends soon or has expired. Peers refuse it then, and their reason
 // does not always arrive. The caller holds t.mu, or has t alone.
 func (t *TLS) warn(now time.Time) {
-	until := t.now.cert.Leaf.NotAfter
+	until, file, _, help := t.end(t.now)
+	what := "this certificate"
+	if file == t.files.CA {
+		what = "the CA of this cluster"
+	}
 	left, since := until.Sub(now), now.Sub(t.warned)
 	switch {
 	case left <= 0 && since >= warnExpired:
-		t.log.Error("this certificate has expired, and peers refuse it: "+renew, "file", t.files.Cert, "until", until)
+		t.log.Error(what+" has expired, and peers refuse it: "+help, "file", file, "until", until)
 	case left > 0 && left < warnBefore && since >= warnEvery:
-		t.log.Warn("this certificate ends soon: "+renew, "file", t.files.Cert, "until", until)
+		t.log.Warn(what+" ends soon: "+help, "file", file, "until", until)
 	default:
 		return
 	}
@@ -103,19 +136,27 @@ const notInForce = "certificate not in force: "
 
 const renew = "issue a new one with layshaft cert issue and replace the files; no restart is needed"
 
-// Until returns the end of the validity of this process's certificate.
-func (t *TLS) ValidUntil() time.Time { return t.current().cert.Leaf.NotAfter }
+// A certificate of the same CA would end with it.
+const renewCA = "make another one with layshaft cert init -dir NEW, append its ca.pem to this file on every machine, then issue new certificates; no restart is needed"
 
-// Notice returns a sentence for people if this process's certificate has expired or ends within 14
-// days, else "".
-func (t *TLS) Notice() string { return notice(t.current().cert.Leaf, t.files.Cert, time.Now()) }
+// ValidUntil returns the end of the validity of this process's certificate, or of its CA if that is
+// earlier.
+func (t *TLS) ValidUntil() time.Time {
+	until, _, _, _ := t.end(t.current())
+	return until
+}
 
-func notice(c *x509.Certificate, file string, now time.Time) string {
-	switch left := c.NotAfter.Sub(now); {
+// Notice returns a sentence for people if this process's certificate or its CA has expired or ends
+// within 14 days, else "".
+func (t *TLS) Notice() string { return t.notice(t.current(), time.Now()) }
+
+func (t *TLS) notice(m *material, now time.Time) string {
+	until, _, subject, help := t.end(m)
+	switch left := until.Sub(now); {
 	case left <= 0:
-		return fmt.Sprintf("the certificate %s of this process expired on %s, and peers refuse it: %s", file, date(c.NotAfter), renew)
+		return fmt.Sprintf("%s expired on %s, and peers refuse it: %s", subject, date(until), help)
 	case left < warnBefore:
-		return fmt.Sprintf("the certificate %s of this process ends on %s: %s", file, date(c.NotAfter), renew)
+		return fmt.Sprintf("%s ends on %s: %s", subject, date(until), help)
 	}
 	return ""
 }
@@ -184,15 +225,18 @@ func (t *TLS) Client(to ...Role) credentials.TransportCredentials {
 // server would refuse it, and its reason may not arrive.
 func (t *TLS) own() (*tls.Certificate, error) {
 	m, now := t.current(), time.Now()
-	if now.After(m.cert.Leaf.NotAfter) {
-		return nil, errors.New(notInForce + notice(m.cert.Leaf, t.files.Cert, now))
+	if until, _, _, _ := t.end(m); now.After(until) {
+		return nil, errors.New(notInForce + t.notice(m, now))
 	}
 	return &m.cert, nil
 }
 
 // explainValidity returns err with the dates and the way out, if it is about the validity of a
-// certificate. subject names the certificate of the peer or of this process.
-func explainValidity(err error, subject string) error {
+// certificate or of its CA. subject names the certificate, which is of the peer or of this process.
+func (m *material) explainValidity(err error, leaf *x509.Certificate, subject string) error {
+	if ca := m.endingCA(leaf); ca != nil && time.Now().After(ca.NotAfter) {
+		return fmt.Errorf(notInForce+"the CA %s, which signed %s, expired on %s: %s", ca.Subject.CommonName, subject, date(ca.NotAfter), renewCA)
+	}
 	var invalid x509.CertificateInvalidError
 	if !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
 		return err
@@ -213,10 +257,10 @@ func (t *TLS) verify(s tls.ConnectionState, usage x509.ExtKeyUsage, roles []Role
 	for _, c := range s.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
-	leaf := s.PeerCertificates[0]
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: t.current().roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
+	leaf, m := s.PeerCertificates[0], t.current()
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: m.roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
 		id, _ := CertificateIdentity(leaf)
-		err = explainValidity(err, fmt.Sprintf("the certificate of %s at the other end", id))
+		err = m.explainValidity(err, leaf, fmt.Sprintf("the certificate of %s at the other end", id))
 		t.refused(err)
 		return err
 	}
@@ -307,7 +351,13 @@ func readFiles(f Files) (*material, Identity, error) {
 	if err != nil {
 		return nil, Identity{}, err
 	}
-	if !m.roots.AppendCertsFromPEM(ca) {
+	for block, rest := pem.Decode(ca); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			m.cas = append(m.cas, c)
+			m.roots.AddCert(c)
+		}
+	}
+	if len(m.cas) == 0 {
 		return nil, Identity{}, fmt.Errorf("%s has no certificate in PEM form", f.CA)
 	}
 	if err := CheckKeyMode(f.Key); err != nil {
@@ -316,12 +366,13 @@ func readFiles(f Files) (*material, Identity, error) {
 	if m.cert, err = tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
 		return nil, Identity{}, fmt.Errorf("certificate %s, key %s: %w", f.Cert, f.Key, err)
 	}
+	m.ending = m.endingCA(m.cert.Leaf)
 	id, err := CertificateIdentity(m.cert.Leaf)
 	if err != nil {
 		return nil, Identity{}, fmt.Errorf("%s: %w", f.Cert, err)
 	}
 	if _, err := m.cert.Leaf.Verify(x509.VerifyOptions{Roots: m.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
-		return nil, Identity{}, explainValidity(fmt.Errorf("%s: %w", f.Cert, err), fmt.Sprintf("the certificate %s of this process", f.Cert))
+		return nil, Identity{}, m.explainValidity(fmt.Errorf("%s: %w", f.Cert, err), m.cert.Leaf, fmt.Sprintf("the certificate %s of this process", f.Cert))
 	}
 	return m, id, nil
 }

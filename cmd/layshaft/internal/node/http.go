@@ -44,7 +44,7 @@ func (p *page) registry() *prometheus.Registry {
 	reg.MustRegister(p.metrics...)
 	if p.tls != nil {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "layshaft_certificate_expiry_timestamp_seconds",
-			Help: "End of the validity of this process's certificate, in seconds since 1970."},
+			Help: "End of the validity of this process's certificate, or of its CA if that is earlier, in seconds since 1970."},
 			func() float64 { return float64(p.tls.ValidUntil().Unix()) }))
 	}
 	return reg
