@@ -11,7 +11,7 @@
 //
 // Fields take the values under the names in their tags; other values are left out. The types of Go
 // for the types of Avro are those of github.com/hamba/avro: a union with null is a pointer, and a
-// decimal is a *big.Rat. Patterns are paths, globs (** matches any depth) and directories. A file
+// decimal is a *big.Rat. Text must be UTF-8. Patterns are paths, globs (** matches any depth) and directories. A file
 // is read in one piece, and small files share a task.
 package avroio
 
@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 
 	"github.com/hamba/avro/v2"
@@ -199,7 +200,7 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 		return nil, s.err
 	}
 	return files.OpenEncoded(ctx, s.Sink, files.Task(t), 0, func(w *files.Writer) (files.Encoder[T], error) {
-		out := &writer[T]{w: w, schema: s.schema}
+		out := &writer[T]{w: w, schema: s.schema, text: checkOf(reflect.TypeFor[T](), "", map[reflect.Type]bool{})}
 		// The mark between blocks must not occur in data by chance. All files of a schema have the
 		// same one, so that their blocks can be joined, and every attempt writes the same bytes.
 		out.mark = sha256.Sum256([]byte("avroio " + s.schema.String()))
@@ -218,7 +219,8 @@ const blockSize = 64 << 10
 type writer[T any] struct {
 	w      *files.Writer
 	schema avro.Schema
-	mark   [32]byte // the first 16 bytes end each block
+	text   textCheck // may be nil
+	mark   [32]byte  // the first 16 bytes end each block
 	buf    []byte
 	count  int64
 	packed bytes.Buffer
@@ -235,6 +237,11 @@ func (w *writer[T]) header() []byte {
 
 // Write adds one record.
 func (w *writer[T]) Write(v *T) error {
+	if w.text != nil {
+		if err := w.text(reflect.ValueOf(v).Elem()); err != nil {
+			return mapreduce.Skip(err)
+		}
+	}
 	b, err := config.Marshal(w.schema, v)
 	if err != nil {
 		return mapreduce.Skip(err)

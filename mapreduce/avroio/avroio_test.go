@@ -131,6 +131,33 @@ func TestErrors(t *testing.T) {
 }
 
 // Values fit a schema that the zero value does not fit.
+// Text that is not UTF-8 would make files that other readers refuse.
+func TestTextMustBeUTF8(t *testing.T) {
+	type in struct {
+		S *string `avro:"s"`
+	}
+	type rec struct {
+		S string            `avro:"s"`
+		B []byte            `avro:"b"`
+		L []string          `avro:"l"`
+		M map[string]string `avro:"m"`
+		I []in              `avro:"i"`
+		X string            `avro:"-"`
+	}
+	const schema = `{"type":"record","name":"r","fields":[{"name":"s","type":"string"},{"name":"b","type":"bytes"},{"name":"l","type":{"type":"array","items":"string"}},
+		{"name":"m","type":{"type":"map","values":"string"}},{"name":"i","type":{"type":"array","items":{"type":"record","name":"in","fields":[{"name":"s","type":["null","string"]}]}}}]}`
+	bad := "a\xff"
+	good := rec{"é", []byte(bad), []string{""}, map[string]string{"k": "v"}, []in{{}}, bad}
+	if err := write[rec](t.TempDir()+"/out", schema, memio.Of(good), mapreduce.Local{}); err != nil {
+		t.Error(err)
+	}
+	for want, r := range map[string]rec{`"s"`: {S: bad}, `"l"`: {L: []string{"x", bad}}, `"m"`: {M: map[string]string{bad: ""}}, `"i.s"`: {I: []in{{}, {&bad}}}} {
+		if err := write[rec](t.TempDir()+"/out", schema, memio.Of(r), mapreduce.Local{}); err == nil || !strings.Contains(err.Error(), "field "+want+`: "a\xff" is not UTF-8`) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
 func TestNoZeroValue(t *testing.T) {
 	type sale struct {
 		Price *big.Rat `avro:"price"`
