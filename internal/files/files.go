@@ -431,7 +431,7 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	if out.Size == 0 {
 		return out, nil
 	}
-	if wait := untilSettled(i.Changed); wait > 0 && filesys.IsLocal(f) {
+	if wait := filesys.UntilSettled(i.Changed); wait > 0 && filesys.IsLocal(f) {
 		time.Sleep(wait)
 		now, err := f.Stat()
 		if err != nil {
@@ -447,20 +447,6 @@ func probe(ctx context.Context, i filesys.Info) (File, error) {
 	out.recognize(head[:n])
 	out.Raw = estimateSize(f, out)
 	return out, nil
-}
-
-// untilSettled returns how long to wait until another change of a file gets another time. A tick of
-// a local file system takes at most 10 ms. Times in whole seconds come from file systems with
-// longer ticks.
-func untilSettled(changed time.Time) time.Duration {
-	tick := 20 * time.Millisecond
-	if changed.Nanosecond() == 0 {
-		tick = filesys.Settled
-	}
-	if age := time.Since(changed); age >= 0 && age < tick {
-		return tick - age
-	}
-	return 0
 }
 
 // isSame reports whether a content with this version, as in filesys.Info, is the one of the file.

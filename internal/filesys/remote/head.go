@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
@@ -77,6 +78,9 @@ func (v *Volume) headFile(name string, head, tail int64) (*layshaftv1.FileInfo, 
 		}
 		b := xxh3.Hash128(all).Bytes()
 		sum = b[:]
+	}
+	if _, changed := filesys.StateOf(f); sum == nil && !changed.IsZero() {
+		time.Sleep(filesys.UntilSettled(changed)) // its time tells contents apart
 	}
 	if fi, err = f.Stat(); err != nil { // a change while the file was read shows in its time
 		return nil, err
