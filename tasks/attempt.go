@@ -27,7 +27,9 @@ func (s *session) handleMessage(m *layshaftv1.WorkTasksResponse) {
 		switch {
 		case c == nil:
 		case !stop.GetSoft():
-			c.stopped = reasons[stop.GetReason()]
+			if c.stopped = reasons[stop.GetReason()]; c.stuck == nil {
+				c.stuck = time.AfterFunc(stuckAfter, func() { s.w.warnStuck(c) })
+			}
 			c.cancel(fmt.Errorf("%w: %w", errStopped, reasons[stop.GetReason()]))
 		case !c.softLimitPassed:
 			c.softLimitPassed = true
@@ -198,6 +200,9 @@ func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Durat
 	returned := stopped == nil && errors.Is(err, errEnding)
 	state.mu.Lock()
 	defer state.mu.Unlock()
+	if c.stuck != nil {
+		c.stuck.Stop()
+	}
 	delete(state.attempts, c.attempt)
 	if !returned {
 		state.ends[c.attempt] = p
@@ -221,6 +226,11 @@ func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Durat
 		s.queue = append(s.queue, p)
 		s.send()
 	}
+}
+
+// warnStuck logs that the handler of a stopped attempt does not return.
+func (w *Worker) warnStuck(c *attemptRun) {
+	w.state.log.Warn("a handler ignores the end of its context: its slot stays in use until it returns", "function", c.function, "task", c.task)
 }
 
 // call calls a hook unless it is nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -38,6 +39,8 @@ type attemptRun struct {
 	softLimitPassed bool
 	// stopped is ErrTimedOut or ErrCancelled after the coordinator has stopped the attempt.
 	stopped error
+	// stuck calls warnStuck some time after that.
+	stuck *time.Timer
 	// blocked is closed when partial results may be sent again. It is nil while they may be sent.
 	blocked chan struct{}
 	sentTo  *session // session with its partial results
@@ -47,6 +50,7 @@ type attemptRun struct {
 
 // workerState is the state of a running worker.
 type workerState struct {
+	log   *slog.Logger
 	jobs  chan func()  // for spare goroutines
 	spare atomic.Int64 // number of spare goroutines
 
@@ -80,6 +84,9 @@ var (
 const (
 	// stopWait is how long the end of a worker waits for handlers after their contexts have ended.
 	stopWait = time.Second
+	// stuckAfter is how long a handler may run on after the end of its context before the log has a
+	// warning.
+	stuckAfter = 10 * time.Second
 	// ackWait is how long the end of a worker waits for each answer of the coordinator.
 	ackWait = 2 * time.Second
 )
@@ -116,7 +123,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		slots = min(slots, w.MaxTasks)
 	}
 	w.slots = slots
-	w.state = workerState{jobs: make(chan func()), ctx: within, offered: slots, attempts: map[attempt]*attemptRun{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
+	w.state = workerState{log: cluster.Log, jobs: make(chan func()), ctx: within, offered: slots, attempts: map[attempt]*attemptRun{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
 		watched: w.MaxTasks > 0 || w.IdleExit > 0, changed: make(chan struct{}, 1), idle: make(chan struct{}, 1), joined: make(chan struct{})}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	idling, stopIdling := context.WithCancel(ctx)

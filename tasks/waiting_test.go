@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -141,6 +142,51 @@ func TestWaitingIsExplained(t *testing.T) {
 		}
 		leave()
 		if err := errors.Join(<-first, <-left); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A handler that ignores its hard limit holds up its caller no longer than that, and is named in the
+// log.
+func TestHandlerIgnoresItsLimit(t *testing.T) {
+	bubble(t, func(t *testing.T, cluster tasks.Cluster) {
+		c, err := tasks.Dial(cluster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		var log bytes.Buffer
+		cluster.Log = slog.New(slog.NewTextHandler(&log, nil))
+		w := tasks.NewWorker(cluster)
+		release := make(chan struct{})
+		tasks.Handle(w, "deaf", func(context.Context, int) (int, error) {
+			<-release
+			return 1, nil
+		})
+		tasks.Handle(w, "listens", func(ctx context.Context, _ int) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		working, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() { left <- w.Run(working) }()
+		for _, f := range []string{"deaf", "listens"} {
+			begun := time.Now()
+			_, err = tasks.Do[int](t.Context(), c, f, 1, tasks.Attempts(1), tasks.HardLimit(time.Second))
+			if took := time.Since(begun); !errors.Is(err, tasks.ErrTimedOut) || took > 2*time.Second {
+				t.Errorf("%s: %v after %v", f, err, took)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		const want = `msg="a handler ignores the end of its context: its slot stays in use until it returns" function=`
+		if got := log.String(); strings.Count(got, want) != 1 || !strings.Contains(got, want+"deaf") {
+			t.Errorf("log %s", got)
+		}
+		close(release)
+		leave()
+		if err := <-left; err != nil {
 			t.Error(err)
 		}
 	})
