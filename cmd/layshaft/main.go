@@ -49,10 +49,15 @@ worker, 6 the coordinator cannot be reached, 130 interrupted.`
 
 func main() {
 	vetMain()
-	collectLater()
+	begin()
+	os.Exit(run(os.Args[1:]))
+}
+
+// begin runs what comes before all commands. In a child process it does not return.
+func begin() (collected <-chan struct{}) {
 	keeper.Main()
 	mapreduce.Main()
-	os.Exit(run(os.Args[1:]))
+	return collectLater() // last, because it restores the memory limit that Main sets
 }
 
 // heapGrowth is how much the heap grows between collections, in percent, after the first one.
@@ -60,17 +65,22 @@ var heapGrowth atomic.Int64
 
 // collectLater lets the heap grow to 32 MiB before the first collection; Go begins at 4 MiB. A
 // short command then ends without one. Later collections follow heapGrowth. The limit of memory
-// counts until then, because the first collection sets the size at which the next one begins.
-func collectLater() {
+// counts until then, because the first collection sets the size at which the next one begins. The
+// result is closed when the former limit counts again.
+func collectLater() <-chan struct{} {
+	collected := make(chan struct{})
 	if os.Getenv("GOGC") != "" {
-		return
+		close(collected)
+		return collected
 	}
 	heapGrowth.Store(int64(debug.SetGCPercent(800)))
 	limit := debug.SetMemoryLimit(64 << 20)
 	runtime.AddCleanup(new([2]*int), func(limit int64) {
 		debug.SetGCPercent(int(heapGrowth.Load()))
 		debug.SetMemoryLimit(limit)
+		close(collected)
 	}, limit)
+	return collected
 }
 
 // run is main without os.Exit.
