@@ -182,7 +182,7 @@ func (a *api) submit(ctx context.Context, w http.ResponseWriter, r *http.Request
 	}
 	id := taskID(accepted.GetTask())
 	w.Header().Set("Location", "/api/v1/tasks/"+id)
-	if wait == 0 {
+	if wait.limit == 0 {
 		write(w, http.StatusCreated, created{ID: id, Joined: accepted.GetJoined()})
 		return nil
 	}
@@ -254,13 +254,13 @@ func (a *api) cancel(ctx context.Context, w http.ResponseWriter, r *http.Request
 	return nil
 }
 
-// target returns the task of a request's path, and the time for which the client waits.
-func target(r *http.Request) (id uint64, wait time.Duration, err error) {
+// target returns the task of a request's path, and how the client waits.
+func target(r *http.Request) (id uint64, wait waiting, err error) {
 	id, ok := wire.ParseTaskID(r.PathValue("id"))
 	if !ok {
-		return 0, 0, &problem{http.StatusNotFound, fmt.Sprintf("%q is no ID of a task: 1 to 16 hexadecimal digits, or the handle of a Gearman job", cut(r.PathValue("id")))}
+		return 0, wait, &problem{http.StatusNotFound, fmt.Sprintf("%q is no ID of a task: 1 to 16 hexadecimal digits, or the handle of a Gearman job", cut(r.PathValue("id")))}
 	}
-	wait, err = parseWait(r.URL.Query().Get("wait"))
+	wait, err = parseWait(r.URL.Query().Get("wait"), r.URL.Query().Get("called_by"))
 	return id, wait, err
 }
 

@@ -28,7 +28,8 @@ import (
 
 // site is a server of tasks with its API and a worker.
 type site struct {
-	url string
+	url     string
+	address string // of the server of tasks
 	// release lets the function held return.
 	release chan struct{}
 }
@@ -50,7 +51,7 @@ func start(t *testing.T, change func(*httpapi.Config)) *site {
 		change(&cfg)
 	}
 	web := httptest.NewServer(httpapi.New(cfg))
-	s := &site{url: web.URL, release: make(chan struct{})}
+	s := &site{url: web.URL, address: l.Addr().String(), release: make(chan struct{})}
 	worker := tasks.NewWorker(tasks.Cluster{Address: l.Addr().String()})
 	tasks.Handle(worker, "echo", func(_ context.Context, in []byte) ([]byte, error) { return in, nil })
 	tasks.Handle(worker, "broken", func(context.Context, []byte) ([]byte, error) { return nil, errors.New("no luck") })
@@ -215,6 +216,47 @@ func TestWait(t *testing.T) {
 }
 
 // A submit with the key of a running task makes it run once more.
+// A handler may wait over HTTP for a task of its own worker, but not for itself.
+func TestWaitInHandler(t *testing.T) {
+	s := start(t, nil)
+	worker := tasks.NewWorker(tasks.Cluster{Address: s.address})
+	worker.Concurrency = 1
+	call := func(request, body string) ([]byte, error) {
+		status, answer, _ := s.do(t, request, body)
+		if status != http.StatusOK {
+			return nil, fmt.Errorf("%d %s", status, answer)
+		}
+		return []byte(answer), nil
+	}
+	tasks.Handle(worker, "inner", func(_ context.Context, in []byte) ([]byte, error) { return in, nil })
+	tasks.Handle(worker, "outer", func(ctx context.Context, in []byte) ([]byte, error) {
+		return call("POST /api/v1/tasks?function=inner&wait=1m&called_by="+tasks.TaskID(ctx).String(), string(in))
+	})
+	tasks.Handle(worker, "later", func(ctx context.Context, _ []byte) ([]byte, error) {
+		id := s.id(t, `{"function":"inner","input_text":"later"}`)
+		return call("GET /api/v1/tasks/"+id+"/result?wait=1m&called_by="+tasks.TaskID(ctx).String(), "")
+	})
+	tasks.Handle(worker, "itself", func(ctx context.Context, _ []byte) ([]byte, error) {
+		id := tasks.TaskID(ctx).String()
+		return call("GET /api/v1/tasks/"+id+"?wait=1m&called_by="+id, "")
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { left <- worker.Run(ctx) }()
+	for function, want := range map[string]string{"outer": `"result_text": "x"`, "later": "later", "itself": "would wait for itself"} {
+		if status, answer, _ := s.do(t, "POST /api/v1/tasks?wait=1m&attempts=1&function="+function, "x"); status != http.StatusOK || !strings.Contains(strings.ReplaceAll(answer, `\"`, `"`), want) {
+			t.Errorf("%s: %d %s, want %s", function, status, answer, want)
+		}
+	}
+	if status, answer, _ := s.do(t, "GET /api/v1/tasks/1?wait=1s&called_by=me", ""); status != http.StatusBadRequest || !strings.Contains(answer, "called_by") {
+		t.Errorf("a wrong ID: %d %s", status, answer)
+	}
+	stop()
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCoalesce(t *testing.T) {
 	s := start(t, nil)
 	id := s.id(t, `{"function":"held","coalesce":"product 7"}`)
@@ -266,7 +308,7 @@ func TestRefused(t *testing.T) {
 		{"POST /api/v1/tasks", `{"function":"echo","attempts":-7}`, inJSON, 400, "attempts -7 is negative"},
 		{"POST /api/v1/tasks", `{"function":"echo","wait":"2h"}`, inJSON, 400, "is over 1h0m0s"},
 		{"POST /api/v1/tasks", "hello", "Content-Type: text/plain", 415, "?function=resize"},
-		{"POST /api/v1/tasks?function=echo&prio=high", "", "", 400, "there are attempts, after, coalesce, durability, function, idempotency_key, keep, priority"},
+		{"POST /api/v1/tasks?function=echo&prio=high", "", "", 400, "there are attempts, after, called_by, coalesce, durability, function, idempotency_key, keep, priority"},
 		{"POST /api/v1/tasks?function=echo&function=held", "", "", 400, "2 times"},
 		{"POST /api/v1/tasks?function=", "", "", 400, "no function is named"},
 		{"POST /api/v1/tasks?function=echo", strings.Repeat("x", 64<<20+1), "", 413, "more than 67108864 bytes"},

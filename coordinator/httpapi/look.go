@@ -103,19 +103,19 @@ func (a *api) state(ctx context.Context, id uint64) (*Task, error) {
 }
 
 // look returns the state of a task, with its result. It waits at most that long for the end.
-func (a *api) look(ctx context.Context, control *http.ResponseController, id uint64, wait time.Duration) (*Task, error) {
-	_ = control.SetWriteDeadline(time.Now().Add(wait + bodyTime))
+func (a *api) look(ctx context.Context, control *http.ResponseController, id uint64, wait waiting) (*Task, error) {
+	_ = control.SetWriteDeadline(time.Now().Add(wait.limit + bodyTime))
 	t, err := a.state(ctx, id)
-	if err != nil || t.State != stateDone && (t.ended() || wait == 0) {
+	if err != nil || t.State != stateDone && (t.ended() || wait.limit == 0) {
 		return t, err
 	}
 	if t.State == stateDone {
-		wait = bodyTime / 2 // its result is there
+		wait.limit = bodyTime / 2 // its result is there
 	}
-	waiting, stop := context.WithTimeout(ctx, wait)
+	within, stop := context.WithTimeout(ctx, wait.limit)
 	defer stop()
-	f := &follower{ctx: waiting}
-	err = a.Tasks.WaitTask(&layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: id}, OnlyEnds: true}, f)
+	f := &follower{ctx: within}
+	err = a.Tasks.WaitTask(&layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: id}, OnlyEnds: true, Parent: wait.parent}, f)
 	switch {
 	case f.done:
 		if again, err := a.state(ctx, id); err == nil {

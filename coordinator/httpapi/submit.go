@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -40,6 +41,7 @@ type request struct {
 	Durability     string `json:"durability"`      // disk or memory
 	IdempotencyKey string `json:"idempotency_key"` // as the header Idempotency-Key
 	Wait           string `json:"wait"`            // for the end
+	CalledBy       string `json:"called_by"`       // the task whose handler waits
 }
 
 // defaultKeep is the default of keep, as in package tasks.
@@ -52,8 +54,8 @@ var priorities = map[layshaftv1.TaskPriority]string{
 	layshaftv1.TaskPriority_TASK_PRIORITY_LOW:         "low",
 }
 
-// readTask reads the task of a submit, and the time for which the client waits.
-func readTask(w http.ResponseWriter, r *http.Request) (spec *layshaftv1.TaskSpec, wait time.Duration, err error) {
+// readTask reads the task of a submit, and how the client waits.
+func readTask(w http.ResponseWriter, r *http.Request) (spec *layshaftv1.TaskSpec, wait waiting, err error) {
 	q := &request{}
 	var input []byte
 	if query := r.URL.Query(); query.Has("function") {
@@ -64,13 +66,13 @@ func readTask(w http.ResponseWriter, r *http.Request) (spec *layshaftv1.TaskSpec
 		input, err = q.read(w, r)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, wait, err
 	}
 	if spec, err = q.spec(r.Header.Get("Idempotency-Key")); err != nil {
-		return nil, 0, err
+		return nil, wait, err
 	}
 	spec.Input = input
-	wait, err = parseWait(q.Wait)
+	wait, err = parseWait(q.Wait, q.CalledBy)
 	return spec, wait, err
 }
 
@@ -120,7 +122,7 @@ func (q *request) read(w http.ResponseWriter, r *http.Request) (input []byte, er
 func ofQuery(query url.Values) (*request, error) {
 	q := &request{}
 	fields := map[string]*string{"function": &q.Function, "unique": &q.Unique, "coalesce": &q.Coalesce, "priority": &q.Priority, "after": &q.After, "timeout": &q.Timeout,
-		"keep": &q.Keep, "durability": &q.Durability, "idempotency_key": &q.IdempotencyKey, "wait": &q.Wait}
+		"keep": &q.Keep, "durability": &q.Durability, "idempotency_key": &q.IdempotencyKey, "wait": &q.Wait, "called_by": &q.CalledBy}
 	for name, values := range query {
 		field := fields[name]
 		switch {
@@ -214,11 +216,25 @@ func nanos(name, text string, otherwise time.Duration) (int64, error) {
 	return int64(d), nil
 }
 
-// parseWait parses the time for which a client waits.
-func parseWait(text string) (time.Duration, error) {
+// waiting is how a client waits for the end of a task: for some time, and perhaps in the handler of
+// another task, which lends its slot meanwhile.
+type waiting struct {
+	limit  time.Duration
+	parent uint64 // zero: none
+}
+
+// parseWait parses the time for which a client waits, and the ID of the task whose handler it is.
+func parseWait(text, calledBy string) (w waiting, err error) {
 	n, err := nanos("wait", text, 0)
 	if err == nil && time.Duration(n) > maxWait {
 		err = badRequest("wait %s is over %v; ask again with GET /api/v1/tasks/ID?wait=30s", cut(text), maxWait)
 	}
-	return time.Duration(n), err
+	w.limit = time.Duration(n)
+	if calledBy != "" && err == nil {
+		var ok bool
+		if w.parent, ok = wire.ParseTaskID(calledBy); !ok {
+			err = badRequest("called_by %q is no ID of a task: 1 to 16 hexadecimal digits", cut(calledBy))
+		}
+	}
+	return w, err
 }
