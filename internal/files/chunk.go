@@ -507,8 +507,9 @@ func (s *stream) checkUnchanged() error {
 	return CheckUnchanged(fi, s.slice.Path, s.slice.Size, s.slice.ModTime)
 }
 
-// Open opens a file of a split, which has hosts and version from there. Its error wraps filesys.ErrChanged if the file was removed since
-// the split. A file of a worker is no such case: another worker may have it, or come back with it.
+// Open opens a file of a split, with the hosts and the version in it. Its error wraps
+// filesys.ErrChanged if the file was removed since the split. A file of a worker is no such case:
+// another worker may have it, or come back with it.
 func Open(ctx context.Context, path string, hosts []string, version int64) (filesys.File, error) {
 	f, err := filesys.Open(ctx, path, hosts, func(text string) bool { return isVersion(version, text) })
 	if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(path, "dataset://") && !strings.HasPrefix(path, "file://") {

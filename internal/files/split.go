@@ -25,7 +25,8 @@ type Slice struct {
 	Size    int64    `json:"s"`           // of the file at the time of the split
 	ModTime int64    `json:"t"`           // the same, in nanoseconds since 1970
 	Hosts   []string `json:"h,omitempty"` // with a copy of the file at that time
-	// Version is the Version of the File. It is part of the job's identity, and known copies have it.
+	// Version is the Version of the File. It is part of the job's identity, and tells whether
+	// another copy is equal.
 	Version int64 `json:"i,omitempty"`
 
 	opened filesys.File // the file, if it was opened with others; see smallAhead

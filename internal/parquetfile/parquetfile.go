@@ -21,8 +21,8 @@ import (
 // Open uses four times as much.
 const readBuffer = 256 << 10
 
-// Open opens a file of a split, as files.Open. It checks that the file still has its size and its time of change,
-// in nanoseconds since 1970. The caller closes closer.
+// Open opens a file of a split, as files.Open. It checks that the file still has its size and its
+// time of change, in nanoseconds since 1970. The caller closes closer.
 func Open(ctx context.Context, path string, hosts []string, version, size, modTime int64) (file *parquet.File, closer io.Closer, err error) {
 	f, err := files.Open(ctx, path, hosts, version)
 	if err != nil {

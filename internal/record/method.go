@@ -36,8 +36,8 @@ func LosesFields(t reflect.Type, name string, visible func(reflect.StructField) 
 	return "", "", false
 }
 
-// LostInJSON describes a struct in t, or in a type that t contains, whose form in JSON comes from an
-// embedded field and lacks another field. It returns an empty text if there is none.
+// LostInJSON describes a struct in t, or in a type that t contains, whose form in JSON comes from
+// an embedded field and lacks another field. It returns an empty text if there is none.
 func LostInJSON(t reflect.Type) string { return lostInJSON(t, map[reflect.Type]bool{}) }
 
 func lostInJSON(t reflect.Type, seen map[reflect.Type]bool) string {

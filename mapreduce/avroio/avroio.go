@@ -11,8 +11,8 @@
 //
 // Fields take the values under the names in their tags; other values are left out. The types of Go
 // for the types of Avro are those of github.com/hamba/avro: a union with null is a pointer, and a
-// decimal is a *big.Rat. Text must be UTF-8. Patterns are paths, globs (** matches any depth) and directories. A file
-// is read in one piece, and small files share a task.
+// decimal is a *big.Rat. Text must be UTF-8. Patterns are paths, globs (** matches any depth) and
+// directories. A file is read in one piece, and small files share a task.
 package avroio
 
 import (

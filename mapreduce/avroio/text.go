@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// textCheck returns an error for the first text in a value that is not UTF-8. Avro demands UTF-8, and
-// other readers refuse files with other bytes.
+// textCheck returns an error for the first text in a value that is not UTF-8. Avro demands UTF-8,
+// and other readers refuse files with other bytes.
 type textCheck func(v reflect.Value) error
 
 // checkOf returns the check for values of a type at path. It is nil for a type without text.

@@ -32,8 +32,8 @@
 // It ends the job, unless the option mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records.
 // A line of more than 64 MiB always ends the job.
 //
-// Every byte of a line is checked, whatever the fields of T. This finds lines that were cut off, and
-// two records in one line. There are two exceptions:
+// Every byte of a line is checked, whatever the fields of T. This finds lines that were cut off,
+// and two records in one line. There are two exceptions:
 //
 //   - Strings may contain bytes other than UTF-8, which are passed on unchanged.
 //   - If a key occurs twice in an object, its last value up to the last field of the struct counts.

@@ -2,15 +2,15 @@ package queue
 
 import "slices"
 
-// Slots are lent to tasks that others wait for; see lend.go. The limits of functions and budgets are
-// not, because they protect something outside. So a task may wait for tasks that a limit holds back,
-// while it uses up that limit itself:
+// Slots are lent to tasks that others wait for; see lend.go. The limits of functions and budgets
+// are not, because they protect something outside. So a task may wait for tasks that a limit holds
+// back, while it uses up that limit itself:
 //
 //	f may run 1 at once; a of f runs, and calls b of f     b fails
 //
-// If all tasks that use up a limit wait, directly or not, for tasks that limits hold back in this
-// way, none of them would ever end. The calls among those held back then fail, the oldest first.
-// Background tasks do not: they can start once their caller gives up.
+// If all tasks that use up a limit wait in this way, directly or not, none of them would ever end.
+// The calls among the tasks held back then fail, the oldest first. Background tasks do not: they
+// can start once their caller gives up.
 
 // mayStick reports whether an event may have been the last step into such a state.
 func (q *Queue) mayStick(ev Event) bool {
@@ -95,8 +95,8 @@ type sticking struct {
 	runs map[int32]bool // known results of waitsForHeld, by run
 }
 
-// isHeldBack reports whether a limit or a budget of f is used up by tasks that all wait for tasks in
-// s.held.
+// isHeldBack reports whether a limit or a budget of f is used up by tasks that all wait for tasks
+// in s.held.
 func (s *sticking) isHeldBack(f *function) bool {
 	if l := f.limits.Concurrency; l > 0 && f.runCount >= l && s.allWait(func(g *function) bool { return g == f }) {
 		return true

@@ -346,8 +346,8 @@ func (f *FS) open(ctx context.Context, path string, info filesys.Info, raw *lays
 	return out, nil
 }
 
-// OpenAt opens a file on one of the workers whose copies are known to be equal, or another copy with
-// the same content. Without either it waits for one of these workers.
+// OpenAt opens a file on one of the workers whose copies are known to be equal, or another copy
+// with the same content. Without either it waits for one of these workers.
 func (f *DatasetFS) OpenAt(ctx context.Context, path string, workers []string, isSame func(version string) bool) (filesys.File, error) {
 	var tries retry.Patience
 	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
