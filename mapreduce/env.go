@@ -254,9 +254,9 @@ func (q *Quarantined) place() string {
 func (p *Plan) allowsBad() bool { return p.opts.maxBad > 0 || p.opts.maxShare > 0 }
 
 // traceFirst prints to standard error when the process reads its first record, for benchmarks of
-// the start. It is nil unless the environment variable LAYSHAFT_TRACE is "first".
+// the start. It is nil unless the environment variable LAYSHAFT_BENCH_FIRST is set.
 var traceFirst = func() func() {
-	if os.Getenv("LAYSHAFT_TRACE") != "first" {
+	if os.Getenv("LAYSHAFT_BENCH_FIRST") == "" {
 		return nil
 	}
 	return sync.OnceFunc(func() { fmt.Fprintf(os.Stderr, "trace: first record at %d\n", time.Now().UnixNano()) })

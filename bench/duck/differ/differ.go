@@ -184,14 +184,14 @@ func (c *counts) add(q query, ours [][]Cell, ourErr error, theirs [][]Cell, thei
 	case ourErr != nil && theirErr != nil:
 		o = outcome{"refused by both", ""}
 	case ourErr != nil:
-		o, detail = outcome{"refused by us", known(refusals, q.ours, ourErr.Error())}, ourErr.Error()
+		o, detail = outcome{"refused by us", reasonOf(refusals, q.ours, ourErr.Error())}, ourErr.Error()
 	case theirErr != nil:
-		o, detail = outcome{"refused by DuckDB", known(accepted, q.ours, theirErr.Error())}, theirErr.Error()
+		o, detail = outcome{"refused by DuckDB", reasonOf(accepted, q.ours, theirErr.Error())}, theirErr.Error()
 	default:
 		if detail = Different(ours, theirs, q.ordered); detail == "" {
 			o = outcome{"equal", ""}
 		} else {
-			o = outcome{"different", known(differences, q.ours, detail)}
+			o = outcome{"different", reasonOf(differences, q.ours, detail)}
 		}
 	}
 	if o.reason == "" && detail != "" {

@@ -19,7 +19,7 @@ type scope struct {
 func (g *gen) of(s *scope, k kind) string {
 	var names []string
 	for _, c := range s.cols {
-		if c.kind == k && !extreme(unqualified(c.name)) {
+		if c.kind == k && !isExtreme(unqualified(c.name)) {
 			names = append(names, c.name)
 		}
 	}

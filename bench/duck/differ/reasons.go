@@ -12,8 +12,8 @@ func because(text, statement, detail string) reason {
 	return reason{text, regexp.MustCompile(statement), regexp.MustCompile(detail)}
 }
 
-// known returns the text of the first reason that matches, or "".
-func known(reasons []reason, statement, detail string) string {
+// reasonOf returns the text of the first reason that matches, or "".
+func reasonOf(reasons []reason, statement, detail string) string {
 	for _, r := range reasons {
 		if r.statement.MatchString(statement) && r.detail.MatchString(detail) {
 			return r.text

@@ -47,8 +47,8 @@ var columns = []column{
 	{"b", boolean, "boolean"}, {"dt", date, "date"}, {"ts", stamp, "timestamp"},
 }
 
-// extreme reports that a column is for comparisons only.
-func extreme(name string) bool {
+// isExtreme reports that a column is for comparisons only.
+func isExtreme(name string) bool {
 	return name == "wide" || name == "huge" || name == "limit38" || name == "js"
 }
 

@@ -59,7 +59,7 @@ func Measure(ctx context.Context, c Config, commands []Command) (results []Resul
 	for _, command := range commands {
 		results = append(results, Result{Name: command.Name})
 		if c.Output != Ignored && !strings.Contains(strings.Join(command.Args, " "), "{out}") {
-			return nil, fmt.Errorf("compare: %s: the command does not say where its {out} goes, so it cannot be checked", command.Name)
+			return nil, fmt.Errorf("compare: %s: the command has no {out}, so its output cannot be checked", command.Name)
 		}
 	}
 	dir, err := os.MkdirTemp(c.Dir, "compare-")

@@ -134,7 +134,7 @@ func TestMeasure(t *testing.T) {
 	// Both leave a file in each of their places; the next run must not see it.
 	a := sh(t, "a", `echo a >>`+log+`; test ! -e {out} && echo x >{out} && test -z "$(ls {tmp})" && echo >{tmp}/x`)
 	b := sh(t, "b", `echo b >>`+log+`; mkdir {out} && echo x >{out}/part-0 && test -z "$(ls {tmp})" && test "$TMPDIR" = {tmp} && echo >{tmp}/x
-		test "$LAYSHAFT_TRACE" = first && echo "hello
+		test "$LAYSHAFT_BENCH_FIRST" = 1 && echo "hello
 trace: first record at $(date +%s%N)" >&2; sleep 0.01`)
 	var logged []string
 	results, err := Measure(t.Context(), Config{Rounds: 2, Warmup: 1, Dir: dir, Log: func(s string) { logged = append(logged, s) }}, []Command{a, b})

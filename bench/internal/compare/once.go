@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// With "first" in the variable LAYSHAFT_TRACE, a program writes a line to standard error after
-// its first record: this text, and the time in nanoseconds since 1970.
+// With the variable LAYSHAFT_BENCH_FIRST, a program writes a line to standard error after its first
+// record: this text, and the time in nanoseconds since 1970.
 const firstRecord = "trace: first record at "
 
 // once runs a command and discards its standard output.
 func once(ctx context.Context, args []string, tmp string, env ...string) (Run, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(append(os.Environ(), "TMPDIR="+tmp, "LAYSHAFT_TRACE=first"), env...)
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+tmp, "LAYSHAFT_BENCH_FIRST=1"), env...)
 	var stderr head
 	cmd.Stderr = &stderr
 	start := time.Now()
