@@ -87,7 +87,7 @@ func (f *Foreground) serve(nc net.Conn, attempt func(p *job.Program) error) erro
 		return err
 	}
 	if !conn.Replays() {
-		return fmt.Errorf("program %s does not know replays, so its sinks would write: build it with this version of Layshaft, and let it keep the variable %s", f.Command[0], child.ReplayEnv)
+		return fmt.Errorf("program %s does not support replays, so its sinks would write: build it with this version of Layshaft, and let it keep the variable %s", f.Command[0], child.ReplayEnv)
 	}
 	p := &job.Program{Tolerates: conn.Tolerates()}
 	for range f.Spec.Stages {
