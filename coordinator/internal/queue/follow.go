@@ -66,9 +66,9 @@ func (q *Queue) dropPredecessors(i int32) {
 }
 
 func (q *Queue) restoreSuccessor(id ID, r *reader) error {
-	next := q.find(ID(r.uint()))
+	next := q.find(ID(r.Uint()))
 	token := r.token()
-	if r.err != nil || next == 0 || q.successors.next[id] != 0 {
+	if r.Failed() || next == 0 || q.successors.next[id] != 0 {
 		return errRecord
 	}
 	q.successors.next[id] = q.tasks.at(next).id
@@ -95,10 +95,10 @@ func appendToken(b []byte, token uint64) []byte {
 
 // token reads what appendToken has written. It must be the last field.
 func (r *reader) token() uint64 {
-	if len(r.b) == 0 {
+	if len(r.Rest()) == 0 {
 		return 0
 	}
-	return binary.LittleEndian.Uint64(r.take(8))
+	return r.Word()
 }
 
 // endedGroups has the outcomes of the latest groups that ended without a follower.
@@ -142,9 +142,9 @@ func (q *Queue) rememberGroup(id ID, e endedGroup) {
 }
 
 func (q *Queue) restoreEnded(id ID, r *reader) error {
-	notice := Notice(r.byte())
+	notice := Notice(r.Byte())
 	token := r.token()
-	if r.err != nil || notice != Done && notice != Failed && notice != Cancelled || q.endedGroups.outcomes[id].outcome != 0 {
+	if r.Failed() || notice != Done && notice != Failed && notice != Cancelled || q.endedGroups.outcomes[id].outcome != 0 {
 		return errRecord
 	}
 	q.endedGroups.outcomes[id] = endedGroup{notice, true, token}

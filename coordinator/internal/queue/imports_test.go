@@ -13,7 +13,7 @@ import (
 // TestImports keeps the core pure by its list of allowed imports.
 func TestImports(t *testing.T) {
 	allowed := []string{"cmp", "crypto/sha256", "encoding/binary", "errors", "fmt", "maps", "math", "math/bits", "slices", "strings", "time",
-		"github.com/layshaft/layshaft/internal/tally"}
+		"github.com/layshaft/layshaft/internal/cursor", "github.com/layshaft/layshaft/internal/tally"}
 	files, _ := filepath.Glob("*.go")
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {

@@ -281,7 +281,7 @@ func (q *Queue) auditSuspects(complain func(format string, a ...any)) {
 			complain("losses of slot %d, where no task is", i)
 		}
 	}
-	for i := range q.again {
+	for i := range q.reruns {
 		if t := q.tasks.at(i); t.id == 0 || t.state.hasEnded() {
 			complain("slot %d runs again, and has no task that can", i)
 		}

@@ -49,9 +49,9 @@ func (q *Queue) addOrigin(n uint64) {
 }
 
 func (q *Queue) restoreOrigin(id ID, r *reader) error {
-	n := binary.LittleEndian.Uint64(r.take(8))
-	if r.err == nil {
+	n := r.Word()
+	if !r.Failed() {
 		q.origins = append(q.origins, origin{id, n})
 	}
-	return r.err
+	return r.err()
 }

@@ -157,7 +157,7 @@ type Queue struct {
 	chains          map[int32][]Next
 	earlierAttempts map[int32]int     // attempts before a dead letter was retried
 	late            map[int32][]*peer // see late.go
-	again           map[int32]bool    // tasks that a fresh submit has joined since their last start
+	reruns          map[int32]bool    // tasks that a fresh submit has joined since their last start
 	losses          map[int32]losses
 	children        children
 	leaders         map[ID]ID // of running tasks in batches; see lend.go
@@ -192,7 +192,7 @@ func New(cfg Config) *Queue {
 	q := &Queue{
 		cfg: cfg, policies: make([]sharedPolicy, 1), policyIndex: map[Policy]int32{}, functions: make([]*function, 1),
 		functionIndex: map[string]int32{}, peers: make([]*peer, 1), peerIndex: map[Peer]int32{}, groups: map[ID]*group{},
-		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, again: map[int32]bool{}, losses: map[int32]losses{},
+		memberOf: map[int32]member{}, chains: map[int32][]Next{}, earlierAttempts: map[int32]int{}, late: map[int32][]*peer{}, reruns: map[int32]bool{}, losses: map[int32]losses{},
 		children: children{map[ID][]int32{}, map[ID][]*group{}}, leaders: map[ID]ID{}, gathers: map[int32]gather{}, successors: successors{map[ID]ID{}, map[int32][]ID{}, map[ID]uint64{}},
 		endedGroups: endedGroups{outcomes: map[ID]endedGroup{}}, budgets: map[string]*budget{}, shares: map[string]*share{}, holders: map[uint64]*holder{},
 	}

@@ -1,13 +1,14 @@
 package queue
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/layshaft/layshaft/internal/cursor"
 )
 
 // version begins the value of every Record.
@@ -50,7 +51,7 @@ func (q *Queue) recordTask(i int32, from Payload, token uint64) {
 	key := q.keyOf('t', t.id)
 	start := len(q.buf)
 	b := append(q.buf, version)
-	b = appendString(b, q.functions[t.fn].name)
+	b = cursor.AppendBytes(b, q.functions[t.fn].name)
 	b = append(b, byte(t.flags))
 	if t.key == (Key{}) {
 		b = append(b, 0)
@@ -94,14 +95,14 @@ func (q *Queue) recordUpdate(i int32) {
 	start := len(q.buf)
 	q.buf = binary.AppendVarint(binary.AppendUvarint(append(q.buf, version, byte(state), byte(t.flags)), uint64(attempts)), due)
 	l, lost := q.losses[i]
-	again := len(q.again) > 0 && q.again[i]
-	if n := q.earlierAttempts[i]; n > 0 || lost || again {
+	rerun := len(q.reruns) > 0 && q.reruns[i]
+	if n := q.earlierAttempts[i]; n > 0 || lost || rerun {
 		q.buf = binary.AppendUvarint(q.buf, uint64(n))
 	}
-	if lost || again {
+	if lost || rerun {
 		q.buf = binary.AppendUvarint(binary.AppendUvarint(q.buf, uint64(l.total)), uint64(l.isolated)<<2|boolBit(l.lastIsolated)<<1|boolBit(l.suspect))
 	}
-	if again {
+	if rerun {
 		q.buf = append(q.buf, 1)
 	}
 	q.write(t.id, NoPayload, key, q.buf[start:len(q.buf):len(q.buf)])
@@ -111,10 +112,6 @@ func (q *Queue) recordGroup(g *group) {
 	if g.durable {
 		q.write(g.id, NoPayload, keyOf('g', g.id), binary.LittleEndian.AppendUint64(appendNext([]byte{version, byte(boolBit(g.open) | boolBit(g.partial)<<1)}, g.then), g.token))
 	}
-}
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
 func appendPolicy(b []byte, p Policy) []byte {
@@ -128,7 +125,7 @@ func appendPolicy(b []byte, p Policy) []byte {
 func appendNext(b []byte, then []Next) []byte {
 	b = binary.AppendUvarint(b, uint64(len(then)))
 	for _, n := range then {
-		b = appendPolicy(append(appendString(b, n.Function), byte(n.Priority)), n.Policy)
+		b = appendPolicy(append(cursor.AppendBytes(b, n.Function), byte(n.Priority)), n.Policy)
 	}
 	return b
 }
@@ -139,7 +136,7 @@ func appendLimits(b []byte, l Limits) []byte {
 	}
 	b = binary.LittleEndian.AppendUint64(append(b, byte(boolBit(l.Paused))), math.Float64bits(l.Rate))
 	for _, n := range l.Needs {
-		b = binary.AppendUvarint(appendString(b, n.Budget), uint64(n.N))
+		b = binary.AppendUvarint(cursor.AppendBytes(b, n.Budget), uint64(n.N))
 	}
 	if l.Weight > 0 {
 		b = binary.AppendUvarint(b, uint64(l.Weight))
@@ -147,72 +144,34 @@ func appendLimits(b []byte, l Limits) []byte {
 	return b
 }
 
-// reader decodes values. After an error it returns zeros.
-type reader struct {
-	b   []byte
-	err error
-}
+// reader decodes the value of a Record.
+type reader struct{ cursor.Cursor }
 
-func (r *reader) take(n uint64) []byte {
-	if r.err != nil || n > uint64(len(r.b)) {
-		r.err = cmp.Or(r.err, errRecord)
-		return make([]byte, min(n, 16))
+// err returns an error if the Record is damaged.
+func (r *reader) err() error {
+	if r.Failed() {
+		return errRecord
 	}
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *reader) byte() byte { return r.take(1)[0] }
-
-func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 || r.err != nil {
-		r.err = cmp.Or(r.err, errRecord)
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) varint() int64 {
-	u := r.uint()
-	return int64(u>>1) ^ -int64(u&1)
+	return nil
 }
 
 // int reads a number between 0 and limit.
-func (r *reader) int(limit uint64) int {
-	v := r.uint()
-	if v > limit {
-		r.err = cmp.Or(r.err, errRecord)
-		return 0
-	}
-	return int(v)
-}
-
-func (r *reader) string() string {
-	n := r.uint()
-	if r.err != nil || n > uint64(len(r.b)) {
-		r.err = cmp.Or(r.err, errRecord)
-		return ""
-	}
-	return string(r.take(n))
-}
+func (r *reader) int(limit uint64) int { return int(r.Upto(limit)) }
 
 func (r *reader) policy() (p Policy) {
 	p.Attempts = r.int(1<<16 - 1)
 	for _, d := range [...]*time.Duration{&p.Backoff, &p.MaxBackoff, &p.Soft, &p.Hard, &p.Keep} {
-		*d = time.Duration(r.uint() & math.MaxInt64)
+		*d = time.Duration(r.Uint() & math.MaxInt64)
 	}
 	return p
 }
 
 func (r *reader) next() (then []Next) {
-	for range r.int(uint64(len(r.b))) {
-		then = append(then, Next{r.string(), Priority(r.byte()), r.policy()})
+	for range r.Count(1) {
+		then = append(then, Next{r.String(), Priority(r.Byte()), r.policy()})
 	}
 	if !validNext(then) {
-		r.err = cmp.Or(r.err, errRecord)
+		r.Fail()
 	}
 	return then
 }
@@ -220,13 +179,13 @@ func (r *reader) next() (then []Next) {
 func (r *reader) limits() (l Limits) {
 	l.Queue[0], l.Queue[1], l.Queue[2] = r.int(math.MaxInt32), r.int(math.MaxInt32), r.int(math.MaxInt32)
 	l.Concurrency, l.Burst = r.int(math.MaxInt32), r.int(math.MaxInt32)
-	needs := r.int(uint64(len(r.b)))
-	l.Paused = r.byte()&1 != 0
-	l.Rate = math.Float64frombits(binary.LittleEndian.Uint64(r.take(8)))
+	needs := r.Count(1)
+	l.Paused = r.Byte()&1 != 0
+	l.Rate = math.Float64frombits(r.Word())
 	for range needs {
-		l.Needs = append(l.Needs, Need{Budget: r.string(), N: r.int(math.MaxInt32)})
+		l.Needs = append(l.Needs, Need{Budget: r.String(), N: r.int(math.MaxInt32)})
 	}
-	if len(r.b) > 0 {
+	if len(r.Rest()) > 0 {
 		l.Weight = r.int(MaxWeight)
 	}
 	return l
@@ -246,7 +205,7 @@ func (q *Queue) restore(key, value []byte) error {
 	if len(key) == 0 {
 		return errRecord
 	}
-	r := &reader{b: value}
+	r := &reader{cursor.Over(value)}
 	name := string(key[1:])
 	if key[0] == 'n' {
 		if len(key) != 1 || len(value) != 8 {
@@ -256,20 +215,20 @@ func (q *Queue) restore(key, value []byte) error {
 		q.reserved = q.seq
 		return nil
 	}
-	if r.byte() != version {
+	if r.Byte() != version {
 		return errRecord
 	}
 	switch key[0] {
 	case 'b':
-		if size := r.varint(); r.err == nil {
+		if size := r.Int(); !r.Failed() {
 			b := q.ensureBudget(name)
 			b.size, b.set = int(size), true
 		}
-		return r.err
+		return r.err()
 	case 'f':
 		l := r.limits()
-		if r.err != nil {
-			return r.err
+		if r.Failed() {
+			return r.err()
 		}
 		f := q.ensureFunction(name)
 		if f == nil {
@@ -284,17 +243,17 @@ func (q *Queue) restore(key, value []byte) error {
 	id := ID(binary.BigEndian.Uint64(key[1:]))
 	switch key[0] {
 	case 'g':
-		bits := r.byte()
+		bits := r.Byte()
 		g := &group{id: id, then: r.next(), open: bits&1 != 0, partial: bits&2 != 0, durable: true, lastUse: q.wheel.tick}
-		if len(r.b) > 0 {
-			g.token = binary.LittleEndian.Uint64(r.take(8))
+		if len(r.Rest()) > 0 {
+			g.token = r.Word()
 		}
-		if r.err == nil {
+		if !r.Failed() {
 			q.groups[id] = g
 			q.tokens.add(g.token, id)
 			q.watchIdle()
 		}
-		return r.err
+		return r.err()
 	case 'e':
 		return q.restoreEnded(id, r)
 	case 'k':
@@ -310,30 +269,25 @@ func (q *Queue) restore(key, value []byte) error {
 }
 
 func (q *Queue) restoreTask(id ID, r *reader) error {
-	n := r.uint()
-	if n > 512 {
-		return errRecord
-	}
-	name := r.take(n)
-	fl := flags(r.byte())
+	name, fl := r.Bytes(), flags(r.Byte())
 	var key Key
-	if r.byte() != 0 {
-		key = Key{binary.LittleEndian.Uint64(r.take(8)), binary.LittleEndian.Uint64(r.take(8))}
+	if r.Byte() != 0 {
+		key = Key{r.Word(), r.Word()}
 	}
-	due, size := r.varint(), r.uint()
+	due, size := r.Int(), r.Uint()
 	pol := r.policy()
-	token := r.uint()
+	token := r.Uint()
 	var g *group
 	at := 0
 	if fl&grouped != 0 {
-		g = q.groups[ID(r.uint())]
+		g = q.groups[ID(r.Uint())]
 		at = r.int(maxMembers - 1)
 	}
 	var then []Next
 	if fl&chained != 0 {
 		then = r.next()
 	}
-	if r.err != nil || fl.rank() > 2 || due < 0 || size > math.MaxUint32 {
+	if r.Failed() || len(name) > 512 || fl.rank() > 2 || due < 0 || size > math.MaxUint32 {
 		return errRecord
 	}
 	i := id.slot()
@@ -383,19 +337,19 @@ func (q *Queue) restoreTask(id ID, r *reader) error {
 
 func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	i := q.find(id)
-	state, fl := State(r.byte()), flags(r.byte())
-	tries, due, earlier := r.int(1<<16-1), r.varint(), 0
-	if len(r.b) > 0 {
+	state, fl := State(r.Byte()), flags(r.Byte())
+	tries, due, earlier := r.int(1<<16-1), r.Int(), 0
+	if len(r.Rest()) > 0 {
 		earlier = r.int(math.MaxInt32)
 	}
 	var l losses
-	if len(r.b) > 0 {
+	if len(r.Rest()) > 0 {
 		l.total = r.int(1<<16 - 1)
 		alone := r.int(1 << 18)
 		l.isolated, l.lastIsolated, l.suspect = alone>>2, alone&2 != 0, alone&1 != 0
 	}
-	again := len(r.b) > 0 && r.byte() != 0
-	if r.err != nil || fl.rank() > 2 || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.hasEnded() {
+	rerun := len(r.Rest()) > 0 && r.Byte() != 0
+	if r.Failed() || fl.rank() > 2 || state == 0 || state >= states || state == Running || due < 0 || i == 0 || q.tasks.at(i).state.hasEnded() {
 		return errRecord
 	}
 	q.removeFromList(i) // before its rank changes
@@ -406,8 +360,8 @@ func (q *Queue) restoreUpdate(id ID, r *reader) error {
 	if l.total > 0 {
 		q.losses[i] = l
 	}
-	if again && !state.hasEnded() {
-		q.again[i] = true
+	if rerun && !state.hasEnded() {
+		q.reruns[i] = true
 	}
 	t.flags = t.flags&^rankMask | fl&rankMask | hasUpdate
 	if m, ok := q.memberOf[i]; ok && fl&grouped == 0 {

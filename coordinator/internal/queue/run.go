@@ -25,7 +25,7 @@ type run struct {
 // startTask starts task i, waiting in f, on p.
 func (q *Queue) startTask(p *peer, f *function, i int32) {
 	q.dequeue(i)
-	deleteRare(q.again, i)
+	deleteRare(q.reruns, i)
 	a := q.beginRun(p, f, i)
 	if p.class != busy && a != nil { // the next task goes to another worker
 		a.unlink()

@@ -371,7 +371,7 @@ func (w *world) restart() {
 	}
 	w.gathers, w.acquire, w.shares = nil, nil, map[string]*simShare{}
 	for id, f := range w.facts {
-		again := w.q.again[w.q.find(id)]
+		again := w.q.reruns[w.q.find(id)]
 		if f.again && f.durable && !f.ended && !again {
 			w.t.Fatalf("the restart lost the fresh submit that joined task %d", id)
 		}

@@ -116,8 +116,8 @@ func (q *Queue) joinTask(e *Submit, i int32) {
 	if changed && t.flags&durable != 0 {
 		q.recordTask(i, FromInput, 0)
 	}
-	if again := len(q.again) > 0 && q.again[i]; again && changed || e.Fresh && !again {
-		q.again[i] = true
+	if rerun := len(q.reruns) > 0 && q.reruns[i]; rerun && changed || e.Fresh && !rerun {
+		q.reruns[i] = true
 		q.recordUpdate(i)
 	}
 	q.emit(Command{Op: Accepted, Ref: e.Ref, Peer: e.Peer, Task: t.id, N: 1})
@@ -200,7 +200,7 @@ func (q *Queue) removeFromList(i int32) {
 // which is in no list and not running, becomes ready again instead of ending. Only its next start
 // serves the submit: after a restart, a worker may claim an attempt that began earlier.
 func (q *Queue) runAgain(i int32) bool {
-	if len(q.again) == 0 || !q.again[i] {
+	if len(q.reruns) == 0 || !q.reruns[i] {
 		return false
 	}
 	deleteRare(q.late, i)
@@ -226,7 +226,7 @@ func (q *Queue) endTask(i int32, state State, notice Notice, from Payload) {
 // endTaskWith is endTask with the last notice for the waiting peers.
 func (q *Queue) endTaskWith(i int32, state State, last Command) {
 	deleteRare(q.late, i)
-	deleteRare(q.again, i)
+	deleteRare(q.reruns, i)
 	t := q.tasks.at(i)
 	q.setState(i, state)
 	keep := q.policies[t.policy].Keep

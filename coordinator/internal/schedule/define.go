@@ -113,7 +113,7 @@ func validPolicy(p queue.Policy) bool {
 
 // ValidName reports whether a schedule may have the name.
 func ValidName(name string) bool {
-	if !restorable(name) {
+	if !isRestorable(name) {
 		return false
 	}
 	for part := range strings.SplitSeq(name, "/") { // a browser rewrites such a path
@@ -124,9 +124,9 @@ func ValidName(name string) bool {
 	return true
 }
 
-// restorable reports whether a record may have the name. Early versions accepted more names than
+// isRestorable reports whether a record may have the name. Early versions accepted more names than
 // ValidName; such a schedule does not fire, and can be removed.
-func restorable(name string) bool {
+func isRestorable(name string) bool {
 	ok := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/", r)
 	}

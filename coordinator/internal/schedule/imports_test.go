@@ -13,7 +13,7 @@ import (
 // TestImports keeps the core pure by its list of allowed imports.
 func TestImports(t *testing.T) {
 	allowed := []string{"cmp", "encoding/binary", "errors", "fmt", "hash/fnv", "math", "reflect", "slices", "strings", "time",
-		"github.com/layshaft/layshaft/coordinator/internal/queue", "github.com/layshaft/layshaft/internal/cron"}
+		"github.com/layshaft/layshaft/coordinator/internal/queue", "github.com/layshaft/layshaft/internal/cron", "github.com/layshaft/layshaft/internal/cursor"}
 	files, _ := filepath.Glob("*.go")
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {

@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
+	"github.com/layshaft/layshaft/internal/cursor"
 )
 
 // Records are the durable state. A key is a letter followed by the name of the schedule:
@@ -38,10 +38,6 @@ func (s *Schedules) write(e *entry) {
 	s.emit(Write{Key: key(stateKey, e.spec.Name), Value: e.encode()})
 }
 
-func appendString[T string | []byte](b []byte, s T) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
 func appendTime(b []byte, t time.Time) []byte {
 	if t.IsZero() {
 		return binary.AppendVarint(b, math.MinInt64)
@@ -50,16 +46,16 @@ func appendTime(b []byte, t time.Time) []byte {
 }
 
 func encodeSpec(x *Spec) []byte {
-	b := appendString([]byte{version}, x.Cron)
-	b = appendString(b, x.Zone)
+	b := cursor.AppendBytes([]byte{version}, x.Cron)
+	b = cursor.AppendBytes(b, x.Zone)
 	b = binary.AppendUvarint(b, uint64(x.Jitter))
 	b = append(b, byte(x.CatchUp), byte(x.Overlap), byte(x.Priority))
-	b = appendString(b, x.Function)
+	b = cursor.AppendBytes(b, x.Function)
 	b = binary.AppendUvarint(b, uint64(len(x.Program)))
 	for _, arg := range x.Program {
-		b = appendString(b, arg)
+		b = cursor.AppendBytes(b, arg)
 	}
-	b = binary.AppendUvarint(appendString(b, x.Input), uint64(x.Policy.Attempts))
+	b = binary.AppendUvarint(cursor.AppendBytes(b, x.Input), uint64(x.Policy.Attempts))
 	for _, d := range [...]time.Duration{x.Policy.Backoff, x.Policy.MaxBackoff, x.Policy.Soft, x.Policy.Hard, x.Policy.Keep} {
 		b = binary.AppendUvarint(b, uint64(d))
 	}
@@ -101,8 +97,8 @@ func bit(b bool) byte {
 // first Step, then send Tick. It keeps neither slice. An error means that the record is damaged. A
 // schedule whose state is missing begins anew, and a state without a definition is ignored.
 func (s *Schedules) Restore(key, value []byte) error {
-	name, r := string(key[1:]), &reader{b: value}
-	if !restorable(name) || r.byte() != version {
+	name, r := string(key[1:]), &reader{cursor.Over(value)}
+	if !isRestorable(name) || r.Byte() != version {
 		return fmt.Errorf("schedule %q: %w", name, errRecord)
 	}
 	var err error
@@ -118,20 +114,20 @@ func (s *Schedules) Restore(key, value []byte) error {
 }
 
 func (s *Schedules) restoreSpec(name string, r *reader) error {
-	x := Spec{Name: name, Cron: r.string(), Zone: r.string(), Jitter: r.duration(), CatchUp: CatchUp(r.byte()), Overlap: Overlap(r.byte()),
-		Priority: queue.Priority(r.byte()), Function: r.string()}
-	for range r.count() {
-		x.Program = append(x.Program, r.string())
+	x := Spec{Name: name, Cron: r.String(), Zone: r.String(), Jitter: r.duration(), CatchUp: CatchUp(r.Byte()), Overlap: Overlap(r.Byte()),
+		Priority: queue.Priority(r.Byte()), Function: r.String()}
+	for range r.Count(1) {
+		x.Program = append(x.Program, r.String())
 	}
-	if input := r.string(); input != "" {
+	if input := r.String(); input != "" {
 		x.Input = []byte(input)
 	}
-	x.Policy.Attempts = int(r.uint() & math.MaxUint16)
+	x.Policy.Attempts = int(r.Uint() & math.MaxUint16)
 	for _, d := range [...]*time.Duration{&x.Policy.Backoff, &x.Policy.MaxBackoff, &x.Policy.Soft, &x.Policy.Hard, &x.Policy.Keep} {
 		*d = r.duration()
 	}
-	if r.err != nil {
-		return r.err
+	if r.Failed() {
+		return errRecord
 	}
 	e := &entry{spec: x}
 	if expr, err := s.compile(&x); err != nil { // such as a time zone that this machine does not know
@@ -148,24 +144,24 @@ func (s *Schedules) restoreState(name string, r *reader) error {
 	if e == nil { // its definition was lost, and the operator accepted that
 		return nil
 	}
-	x := entry{paused: r.byte()&1 != 0, decided: r.varint(), created: r.time(time.UTC), success: r.time(time.UTC)}
+	x := entry{paused: r.Byte()&1 != 0, decided: r.Int(), created: r.time(time.UTC), success: r.time(time.UTC)}
 	for _, n := range [...]*int{&x.counts.Due, &x.counts.Fired, &x.counts.Skipped, &x.counts.Missed, &x.counts.Failed} {
-		*n = int(r.uint() & math.MaxInt64)
+		*n = r.int()
 	}
-	x.task = r.uint()
-	for range r.count() {
-		x.waiting = append(x.waiting, waiting{r.varint(), r.byte() != 0})
+	x.task = r.Uint()
+	for range r.Count(1) {
+		x.waiting = append(x.waiting, waiting{r.Int(), r.Byte() != 0})
 	}
 	loc := time.UTC
 	if zone, err := s.zone(e.spec.Zone); err == nil {
 		loc = zone
 	}
-	for range r.count() {
-		x.history = append(x.history, Past{Time: r.time(loc), Started: r.time(time.UTC), Ended: r.time(time.UTC), Task: r.uint(), Outcome: Outcome(r.byte()),
-			Manual: r.byte() != 0, Count: int(r.uint() & math.MaxInt64)})
+	for range r.Count(1) {
+		x.history = append(x.history, Past{Time: r.time(loc), Started: r.time(time.UTC), Ended: r.time(time.UTC), Task: r.Uint(), Outcome: Outcome(r.Byte()),
+			Manual: r.Byte() != 0, Count: r.int()})
 	}
-	if r.err != nil {
-		return r.err
+	if r.Failed() {
+		return errRecord
 	}
 	x.spec, x.expr, x.broken = e.spec, e.expr, e.broken
 	*e = x
@@ -176,66 +172,17 @@ func (s *Schedules) restoreState(name string, r *reader) error {
 	return nil
 }
 
-// reader decodes values. After an error it returns zeros.
-type reader struct {
-	b   []byte
-	err error
-}
+// reader decodes the value of a Record.
+type reader struct{ cursor.Cursor }
 
-func (r *reader) fail() { r.err, r.b = cmp.Or(r.err, errRecord), nil }
+// int reads a number that is not negative.
+func (r *reader) int() int { return int(r.Uint() & math.MaxInt64) }
 
-func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.fail()
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
-}
-
-func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-// count reads the length of a list, of which each element has a byte or more.
-func (r *reader) count() int {
-	n := r.uint()
-	if n > uint64(len(r.b)) {
-		r.fail()
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) string() string {
-	n := r.count()
-	s := string(r.b[:n])
-	r.b = r.b[n:]
-	return s
-}
-
-func (r *reader) duration() time.Duration { return time.Duration(r.uint() & math.MaxInt64) }
+func (r *reader) duration() time.Duration { return time.Duration(r.Uint() & math.MaxInt64) }
 
 func (r *reader) time(loc *time.Location) time.Time {
-	ms := r.varint()
-	if ms == math.MinInt64 || r.err != nil {
+	ms := r.Int()
+	if ms == math.MinInt64 || r.Failed() {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms).In(loc)

@@ -1,9 +1,11 @@
 package aggr
 
 import (
+	"encoding/binary"
 	"math"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/internal/sketch"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -117,12 +119,12 @@ func (s *approxCounts[K]) AppendState(dst []byte, group int) []byte {
 	if err != nil {
 		panic("approximate count: " + err.Error()) // integers and strings are keys
 	}
-	return appendBytes(dst, b)
+	return cursor.AppendBytes(dst, b)
 }
 
 func (s *approxCounts[K]) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	b := d.bytes()
+	d := decoderOf(src)
+	b := d.Bytes()
 	rest, err := d.end()
 	if err != nil {
 		return nil, err
@@ -215,13 +217,13 @@ func (s *approxQuantiles) AddAll(group uint32, args []*vec.Vec, n int) error {
 
 func (s *approxQuantiles) AppendState(dst []byte, group int) []byte {
 	b, _ := s.q[group].AppendBinary(nil) // it never fails
-	return appendBytes(appendVarint(dst, s.nan[group]), b)
+	return cursor.AppendBytes(binary.AppendVarint(dst, s.nan[group]), b)
 }
 
 func (s *approxQuantiles) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	nan := d.varint()
-	b := d.bytes()
+	d := decoderOf(src)
+	nan := d.Int()
+	b := d.Bytes()
 	rest, err := d.end()
 	if err != nil {
 		return nil, err

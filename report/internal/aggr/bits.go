@@ -1,6 +1,8 @@
 package aggr
 
 import (
+	"encoding/binary"
+
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -84,15 +86,15 @@ func (s *folds) AppendState(dst []byte, group int) []byte {
 	if !s.has[group] {
 		return append(dst, 0)
 	}
-	return appendVarint(append(dst, 1), s.x[group])
+	return binary.AppendVarint(append(dst, 1), s.x[group])
 }
 
 func (s *folds) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	if d.byte() == 0 {
+	d := decoderOf(src)
+	if d.Byte() == 0 {
 		return d.end()
 	}
-	x := d.varint()
+	x := d.Int()
 	rest, err := d.end()
 	if err == nil {
 		s.offer(uint32(group), x)

@@ -73,8 +73,8 @@ func (s *counts) AppendState(dst []byte, group int) []byte {
 }
 
 func (s *counts) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	s.n[group] += d.count()
+	d := decoderOf(src)
+	s.n[group] += d.rows()
 	return d.end()
 }
 

@@ -211,12 +211,12 @@ func (s *floatSums) AppendState(dst []byte, group int) []byte {
 }
 
 func (s *floatSums) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	n := d.count()
+	d := decoderOf(src)
+	n := d.rows()
 	if n == 0 {
 		return d.end()
 	}
-	special := d.byte()
+	special := d.Byte()
 	var buf [8]uint64
 	w, base := d.words(buf[:0])
 	rest, err := d.end()
@@ -401,17 +401,17 @@ const maxBase = 140
 
 // words reads what appendWords wrote.
 func (d *decoder) words(w []uint64) ([]uint64, int) {
-	n := int(d.byte())
-	if n == 0 || d.failed {
+	n := int(d.Byte())
+	if n == 0 || d.Failed() {
 		return nil, 0
 	}
-	base := d.uvarint()
-	if base > maxBase || int(base)+n > maxBase+8 || len(d.src) < 8*n {
-		d.fail()
+	base := d.Uint()
+	if base > maxBase || int(base)+n > maxBase+8 || len(d.Rest()) < 8*n {
+		d.Fail()
 		return nil, 0
 	}
 	for range n {
-		w = append(w, d.word())
+		w = append(w, d.Word())
 	}
 	return trim(w, int(base))
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -112,7 +113,7 @@ rows:
 		}
 		s.key = s.sorter.append(s.key[:0], args, i)
 		s.buf = vec.AppendRow(s.buf[:0], one, i)
-		s.append(int(g), func(dst []byte) []byte { return appendBytes(appendBytes(dst, s.key), s.buf) })
+		s.append(int(g), func(dst []byte) []byte { return cursor.AppendBytes(cursor.AppendBytes(dst, s.key), s.buf) })
 	}
 	return nil
 }
@@ -137,11 +138,11 @@ func (s *lists) append(g int, add func([]byte) []byte) {
 // parse splits the items of a group.
 func (s *lists) parse(b []byte) ([]item, error) {
 	s.items = s.items[:0]
-	d := decoder{src: b}
-	for len(d.src) > 0 {
-		s.items = append(s.items, item{d.bytes(), d.bytes()})
+	d := decoderOf(b)
+	for len(d.Rest()) > 0 {
+		s.items = append(s.items, item{d.Bytes(), d.Bytes()})
 	}
-	if d.failed {
+	if d.Failed() {
 		return nil, vec.ErrCorrupt
 	}
 	return s.items, nil
@@ -175,7 +176,7 @@ func (s *lists) shrink(g int) {
 	}
 	out := make([]byte, 0, len(s.groups[g]))
 	for _, x := range items {
-		out = appendBytes(appendBytes(out, x.key), x.value)
+		out = cursor.AppendBytes(cursor.AppendBytes(out, x.key), x.value)
 	}
 	s.groups[g] = out
 }
@@ -195,12 +196,12 @@ func (s *lists) sorted(g int) ([]item, error) {
 }
 
 func (s *lists) AppendState(dst []byte, group int) []byte {
-	return appendBytes(dst, s.groups[group])
+	return cursor.AppendBytes(dst, s.groups[group])
 }
 
 func (s *lists) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	b := d.bytes()
+	d := decoderOf(src)
+	b := d.Bytes()
 	rest, err := d.end()
 	if err == nil && len(b) > 0 {
 		_, err = s.parse(b)

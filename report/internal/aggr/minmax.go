@@ -2,9 +2,11 @@ package aggr
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -177,15 +179,15 @@ func (s *wordBest) AppendState(dst []byte, group int) []byte {
 	if !s.has[group] {
 		return append(dst, 0)
 	}
-	return appendVarint(append(dst, 1), s.best[group])
+	return binary.AppendVarint(append(dst, 1), s.best[group])
 }
 
 func (s *wordBest) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	if d.byte() == 0 {
+	d := decoderOf(src)
+	if d.Byte() == 0 {
 		return d.end()
 	}
-	x := d.varint()
+	x := d.Int()
 	rest, err := d.end()
 	if err != nil {
 		return nil, err
@@ -257,15 +259,15 @@ func (s *textBest) AppendState(dst []byte, group int) []byte {
 	if !s.has[group] {
 		return append(dst, 0)
 	}
-	return appendBytes(append(dst, 1), s.best[group])
+	return cursor.AppendBytes(append(dst, 1), s.best[group])
 }
 
 func (s *textBest) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	if d.byte() == 0 {
+	d := decoderOf(src)
+	if d.Byte() == 0 {
 		return d.end()
 	}
-	x := d.bytes()
+	x := d.Bytes()
 	rest, err := d.end()
 	if err == nil {
 		s.offer(uint32(group), string(x))
@@ -329,12 +331,12 @@ func (s *keyBest) AddAll(group uint32, args []*vec.Vec, n int) error {
 }
 
 func (s *keyBest) AppendState(dst []byte, group int) []byte {
-	return appendBytes(dst, s.best[group])
+	return cursor.AppendBytes(dst, s.best[group])
 }
 
 func (s *keyBest) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	key := d.bytes()
+	d := decoderOf(src)
+	key := d.Bytes()
 	rest, err := d.end()
 	if err != nil || len(key) == 0 {
 		return rest, err

@@ -54,7 +54,7 @@ func (a scaled) add(b scaled) scaled { return a.sub(b.times(-1)) }
 
 func quo(a, b *big.Float) *big.Float { return new(big.Float).SetPrec(precision).Quo(a, b) }
 
-func whole(n int64) *big.Float { return new(big.Float).SetPrec(precision).SetInt64(n) }
+func floatOf(n int64) *big.Float { return new(big.Float).SetPrec(precision).SetInt64(n) }
 
 func product(a, b *big.Float) *big.Float { return new(big.Float).SetPrec(precision).Mul(a, b) }
 
@@ -78,7 +78,7 @@ func variance(sample, root bool) statistic {
 		if div <= 0 {
 			return nil, false
 		}
-		v := quo(quo(m.spread(1, 0, 0).float(), whole(m.n)), whole(div))
+		v := quo(quo(m.spread(1, 0, 0).float(), floatOf(m.n)), floatOf(div))
 		if root {
 			v = sqrt(v)
 		}
@@ -95,7 +95,7 @@ func covariance(sample bool) statistic {
 		if div <= 0 {
 			return nil, false
 		}
-		return quo(quo(m.spread(3, 0, 1).float(), whole(m.n)), whole(div)), true
+		return quo(quo(m.spread(3, 0, 1).float(), floatOf(m.n)), floatOf(div)), true
 	}
 }
 
@@ -139,7 +139,7 @@ func determination(m *sums) (*big.Float, bool) {
 	case xx.i.Sign() <= 0:
 		return nil, false
 	case yy.i.Sign() <= 0:
-		return whole(1), true
+		return floatOf(1), true
 	}
 	xy := m.spread(sumXY, sumX, sumY)
 	return quo(xy.mul(xy).float(), xx.mul(yy).float()), true
@@ -147,12 +147,12 @@ func determination(m *sums) (*big.Float, bool) {
 
 // mean returns the statistic sum / n.
 func mean(sum int) statistic {
-	return func(m *sums) (*big.Float, bool) { return quo(m.p[sum].float(), whole(m.n)), m.n > 0 }
+	return func(m *sums) (*big.Float, bool) { return quo(m.p[sum].float(), floatOf(m.n)), m.n > 0 }
 }
 
 // deviation returns the statistic sum(x*y) - sum(x)*sum(y)/n.
 func deviation(xy, x, y int) statistic {
-	return func(m *sums) (*big.Float, bool) { return quo(m.spread(xy, x, y).float(), whole(m.n)), m.n > 0 }
+	return func(m *sums) (*big.Float, bool) { return quo(m.spread(xy, x, y).float(), floatOf(m.n)), m.n > 0 }
 }
 
 // skewness is the sample skewness, as in DuckDB.
@@ -164,7 +164,7 @@ func skewness(m *sums) (*big.Float, bool) {
 	x := m.p[0]
 	m3 := m.p[2].times(m.n).times(m.n).sub(m.p[1].mul(x).times(3 * m.n)).add(x.mul(x).mul(x).times(2))
 	g := quo(m3.float(), product(m2.float(), sqrt(m2.float())))
-	return product(g, quo(sqrt(product(whole(m.n), whole(m.n-1))), whole(m.n-2))), true
+	return product(g, quo(sqrt(product(floatOf(m.n), floatOf(m.n-1))), floatOf(m.n-2))), true
 }
 
 // kurtosis is the excess kurtosis, of a sample or of the population.
@@ -178,13 +178,13 @@ func kurtosis(sample bool) statistic {
 		xx := x.mul(x)
 		m4 := m.p[3].times(n).times(n).times(n).sub(m.p[2].mul(x).times(n).times(4 * n)).add(m.p[1].mul(xx).times(6 * n)).sub(xx.mul(xx).times(3))
 		k := quo(m4.float(), m2.mul(m2).float())
-		three := whole(3)
+		three := floatOf(3)
 		if !sample {
 			return k.Sub(k, three), true
 		}
-		k = product(k, whole(n+1))
-		k.Sub(k, product(three, whole(n-1)))
-		return quo(product(k, whole(n-1)), product(whole(n-2), whole(n-3))), true
+		k = product(k, floatOf(n+1))
+		k.Sub(k, product(three, floatOf(n-1)))
+		return quo(product(k, floatOf(n-1)), product(floatOf(n-2), floatOf(n-3))), true
 	}
 }
 
@@ -196,7 +196,7 @@ func init() {
 	one("stddev_pop", 2, variance(false, true))
 	one("sem", 2, func(m *sums) (*big.Float, bool) {
 		sd, _ := variance(false, true)(m)
-		return quo(sd, sqrt(whole(m.n))), true
+		return quo(sd, sqrt(floatOf(m.n))), true
 	})
 	one("skewness", 3, skewness)
 	one("kurtosis", 4, kurtosis(true))
@@ -285,8 +285,8 @@ func (s *moments) AddAll(group uint32, args []*vec.Vec, n int) error {
 	return s.Add(groups, args)
 }
 
-// parts splits a number; ok is false if it is infinite or NaN.
-func parts(x float64) (m uint64, pos int, negative, ok bool) {
+// splitFloat splits a number; ok is false if it is infinite or NaN.
+func splitFloat(x float64) (m uint64, pos int, negative, ok bool) {
 	u := math.Float64bits(x)
 	m, pos = split(u)
 	return m, pos, u>>63 == 1, u>>52&0x7ff != 0x7ff
@@ -294,7 +294,7 @@ func parts(x float64) (m uint64, pos int, negative, ok bool) {
 
 func (s *moments) add(g uint32, x float64) {
 	s.n[g]++
-	m, pos, negative, ok := parts(x)
+	m, pos, negative, ok := splitFloat(x)
 	if !ok {
 		s.special[g] = true
 		return
@@ -332,8 +332,8 @@ func (s *moments) add(g uint32, x float64) {
 
 func (s *moments) addPair(g uint32, a, b float64) {
 	s.n[g]++
-	ma, pa, na, ok1 := parts(a)
-	mb, pb, nb, ok2 := parts(b)
+	ma, pa, na, ok1 := splitFloat(a)
+	mb, pb, nb, ok2 := splitFloat(b)
 	if !ok1 || !ok2 {
 		s.special[g] = true
 		return
@@ -419,16 +419,16 @@ func (s *moments) AppendState(dst []byte, group int) []byte {
 }
 
 func (s *moments) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	n := d.count()
+	d := decoderOf(src)
+	n := d.rows()
 	if n == 0 {
 		return d.end()
 	}
-	special := d.byte()
+	special := d.Byte()
 	var buf [12]uint64
 	for i := range s.kinds {
 		w, base := d.words(buf[:0])
-		if d.failed {
+		if d.Failed() {
 			return nil, vec.ErrCorrupt
 		}
 		l := &s.sums[group*s.kinds+i]

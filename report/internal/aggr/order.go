@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -132,15 +133,15 @@ func (s *picks) Add(groups []uint32, args []*vec.Vec) error {
 		return nil
 	}
 	for i, g := range groups {
-		if !s.skip(args, i) {
+		if !s.skips(args, i) {
 			s.offerRow(g, args, i)
 		}
 	}
 	return nil
 }
 
-// skip reports whether a NULL excludes row i.
-func (s *picks) skip(args []*vec.Vec, i int) bool {
+// skips reports whether a NULL excludes row i.
+func (s *picks) skips(args []*vec.Vec, i int) bool {
 	if s.nulls {
 		return false
 	}
@@ -161,7 +162,7 @@ func (s *picks) addLead(groups []uint32, args []*vec.Vec) {
 	}
 	for i, g := range groups {
 		x := w[i]
-		if s.desc && x < s.best[g] || !s.desc && x > s.best[g] || s.skip(args, i) {
+		if s.desc && x < s.best[g] || !s.desc && x > s.best[g] || s.skips(args, i) {
 			continue
 		}
 		s.best[g] = x
@@ -187,15 +188,15 @@ func (s *picks) AddAll(group uint32, args []*vec.Vec, n int) error {
 func (s *picks) offerRow(g uint32, args []*vec.Vec, i int) {
 	s.key = s.sorter.append(s.key[:0], args, i)
 	old := s.rows[g]
-	if old.row != nil && !s.better(bytes.Compare(s.key, old.row[:old.key]), true) {
+	if old.row != nil && !s.isBetter(bytes.Compare(s.key, old.row[:old.key]), true) {
 		return
 	}
 	s.buf = vec.AppendRow(s.buf[:0], args[s.sorter.value:s.sorter.value+1], i)
 	s.offer(g, s.key, s.buf)
 }
 
-// better reports whether a row that compares so with the one kept replaces it.
-func (s *picks) better(c int, orEqual bool) bool {
+// isBetter reports whether a row that compares so with the one kept replaces it.
+func (s *picks) isBetter(c int, orEqual bool) bool {
 	if s.last {
 		c = -c
 	}
@@ -209,7 +210,7 @@ func (s *picks) offer(g uint32, key, value []byte) {
 		if c == 0 {
 			c = bytes.Compare(value, x.row[x.key:])
 		}
-		if !s.better(c, false) {
+		if !s.isBetter(c, false) {
 			return
 		}
 	}
@@ -224,16 +225,16 @@ func (s *picks) AppendState(dst []byte, group int) []byte {
 	if x.row == nil {
 		return append(dst, 0)
 	}
-	return appendBytes(appendBytes(dst, x.row[:x.key]), x.row[x.key:])
+	return cursor.AppendBytes(cursor.AppendBytes(dst, x.row[:x.key]), x.row[x.key:])
 }
 
 func (s *picks) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	key := d.bytes()
+	d := decoderOf(src)
+	key := d.Bytes()
 	if len(key) == 0 {
 		return d.end()
 	}
-	value := d.bytes()
+	value := d.Bytes()
 	rest, err := d.end()
 	if err != nil {
 		return nil, err

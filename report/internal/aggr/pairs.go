@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -144,7 +145,7 @@ func (p *pairs) AppendState(dst []byte, group int) []byte {
 		if p.col.word {
 			dst = binary.AppendVarint(dst, p.values[id])
 		} else {
-			dst = appendBytes(dst, p.col.texts.get(uint32(p.values[id])))
+			dst = cursor.AppendBytes(dst, p.col.texts.get(uint32(p.values[id])))
 		}
 		dst = binary.AppendUvarint(dst, uint64(p.counts[id]))
 	}
@@ -152,17 +153,17 @@ func (p *pairs) AppendState(dst []byte, group int) []byte {
 }
 
 func (p *pairs) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	for range d.length(1) {
+	d := decoderOf(src)
+	for range d.Count(1) {
 		var x int64
 		var text []byte
 		if p.col.word {
-			x = d.varint()
+			x = d.Int()
 		} else {
-			text = d.bytes()
+			text = d.Bytes()
 		}
-		n := d.count()
-		if d.failed {
+		n := d.rows()
+		if d.Failed() {
 			return nil, vec.ErrCorrupt
 		}
 		if !p.col.word {

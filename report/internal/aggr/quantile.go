@@ -284,17 +284,17 @@ func (s *wordLists) AppendState(dst []byte, group int) []byte {
 }
 
 func (s *wordLists) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	n := d.length(1)
+	d := decoderOf(src)
+	n := d.Count(1)
 	list := s.groups[group]
 	before := cap(list)
 	list = slices.Grow(list, n)
 	var x int64
 	for i := range n {
 		if i == 0 {
-			x = d.varint()
+			x = d.Int()
 		} else {
-			x += int64(d.uvarint())
+			x += int64(d.Uint())
 		}
 		list = append(list, x)
 	}
@@ -351,7 +351,7 @@ func bindProduct(c *call, f *Func, result func(w []int64) float64) error {
 
 // productOf returns the product, or false if a number is infinite or NaN.
 func productOf(w []int64) (*big.Float, bool) {
-	p := whole(1)
+	p := floatOf(1)
 	for _, x := range w {
 		f := floatOfWord(x)
 		if math.IsInf(f, 0) || math.IsNaN(f) {

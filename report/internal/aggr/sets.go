@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -218,7 +219,7 @@ func (s *sets) AppendState(dst []byte, group int) []byte {
 	if !s.col.word {
 		dst = binary.AppendUvarint(dst, uint64(s.size[group]))
 		for x := range s.values(group) {
-			dst = appendBytes(dst, s.col.texts.get(uint32(x)))
+			dst = cursor.AppendBytes(dst, s.col.texts.get(uint32(x)))
 		}
 		return dst
 	}
@@ -242,38 +243,38 @@ const severalValues = 64
 
 // block reads a block of a state.
 func (d *decoder) block() block {
-	first, mask := d.byte(), uint64(0)
+	first, mask := d.Byte(), uint64(0)
 	switch {
 	case first < severalValues:
 		mask = 1 << first
 	case first == severalValues:
-		mask = d.word()
+		mask = d.Word()
 	default:
-		d.fail()
+		d.Fail()
 	}
-	return block{d.varint() << 6 >> 6, mask}
+	return block{d.Int() << 6 >> 6, mask}
 }
 
 func (s *sets) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	left := d.length(1)
+	d := decoderOf(src)
+	left := d.Count(1)
 	if len(s.blocks) == 0 {
 		s.reserve(left)
 	}
 	var x [setStep]block
 	var groups [setStep]uint32
 	fill(groups[:], uint32(group))
-	for left > 0 && !d.failed {
+	for left > 0 && !d.Failed() {
 		n := min(setStep, left)
 		for i := range n {
 			if s.col.word {
 				x[i] = d.block()
-			} else if text := d.bytes(); !d.failed {
+			} else if text := d.Bytes(); !d.Failed() {
 				id := int64(s.col.texts.id(string(text)))
 				x[i] = block{id >> 6, 1 << (id & 63)}
 			}
 		}
-		if d.failed {
+		if d.Failed() {
 			return nil, vec.ErrCorrupt
 		}
 		s.insert(groups[:n], x[:n])

@@ -49,14 +49,14 @@ func (s *spanSums) AddAll(group uint32, args []*vec.Vec, n int) error {
 func (s *spanSums) AppendState(dst []byte, group int) []byte {
 	x := &s.s[group]
 	dst = binary.AppendUvarint(dst, uint64(x.micros.n))
-	dst = appendVarint(appendVarint(dst, x.months), x.days)
+	dst = binary.AppendVarint(binary.AppendVarint(dst, x.months), x.days)
 	return appendWide(dst, x.micros.hi, x.micros.lo)
 }
 
 func (s *spanSums) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	n, months, days := d.count(), d.varint(), d.varint()
-	micros := vec.Int128{Hi: int64(d.word()), Lo: d.word()}
+	d := decoderOf(src)
+	n, months, days := d.rows(), d.Int(), d.Int()
+	micros := vec.Int128{Hi: int64(d.Word()), Lo: d.Word()}
 	rest, err := d.end()
 	if err != nil {
 		return nil, err

@@ -195,24 +195,24 @@ func appendWide(dst []byte, hi int64, lo uint64) []byte {
 }
 
 func (s *intSums) MergeState(group int, src []byte) ([]byte, error) {
-	d := decoder{src: src}
-	n := d.count()
+	d := decoderOf(src)
+	n := d.rows()
 	if n == 0 {
 		return d.end()
 	}
 	var v vec.Int128
-	form := d.byte()
+	form := d.Byte()
 	switch form {
 	case sumNarrow:
-		v = vec.Int128Of(d.varint())
+		v = vec.Int128Of(d.Int())
 	case sumWide, sumOver:
-		v = vec.Int128{Hi: int64(d.word()), Lo: d.word()}
+		v = vec.Int128{Hi: int64(d.Word()), Lo: d.Word()}
 	default:
 		return nil, vec.ErrCorrupt
 	}
 	var over int64
 	if form == sumOver {
-		over = d.varint()
+		over = d.Int()
 	}
 	rest, err := d.end()
 	if err != nil {

@@ -103,8 +103,8 @@ func setSlice(w, v *vec.Vec, from, to int) {
 	if w.Len = to - from; v.Const {
 		return
 	}
-	w.Nulls, w.Bools, w.Ints, w.Wide = part(v.Nulls, from, to), part(v.Bools, from, to), part(v.Ints, from, to), part(v.Wide, from, to)
-	w.Floats, w.Strings, w.Spans, w.Codes = part(v.Floats, from, to), part(v.Strings, from, to), part(v.Spans, from, to), part(v.Codes, from, to)
+	w.Nulls, w.Bools, w.Ints, w.Wide = slicePart(v.Nulls, from, to), slicePart(v.Bools, from, to), slicePart(v.Ints, from, to), slicePart(v.Wide, from, to)
+	w.Floats, w.Strings, w.Spans, w.Codes = slicePart(v.Floats, from, to), slicePart(v.Strings, from, to), slicePart(v.Spans, from, to), slicePart(v.Codes, from, to)
 	if v.Offsets != nil {
 		w.Offsets = v.Offsets[from : to+1]
 	}
@@ -118,7 +118,7 @@ func setSlice(w, v *vec.Vec, from, to int) {
 	}
 }
 
-func part[T any](s []T, from, to int) []T {
+func slicePart[T any](s []T, from, to int) []T {
 	if s == nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 )
@@ -25,7 +26,7 @@ func byPlace(a, b job.Extent) int {
 func AppendManifest(dst []byte, m *job.Manifest) []byte {
 	at := len(dst)
 	uv := func(n int64) { dst = binary.AppendUvarint(dst, uint64(n)) }
-	str := func(s string) { uv(int64(len(s))); dst = append(dst, s...) }
+	str := func(s string) { dst = cursor.AppendBytes(dst, s) }
 	dst = append(dst, manifestVersion)
 	str(string(m.Attempt.Job))
 	uv(int64(m.Attempt.Task.Stage))
@@ -47,8 +48,7 @@ func AppendManifest(dst []byte, m *job.Manifest) []byte {
 		for _, b := range e.Blocks {
 			uv(b.Offset)
 			uv(b.Records)
-			uv(int64(len(b.First)))
-			dst = append(dst, b.First...)
+			dst = cursor.AppendBytes(dst, b.First)
 		}
 	}
 	uv(int64(len(m.Counters)))
@@ -58,8 +58,7 @@ func AppendManifest(dst []byte, m *job.Manifest) []byte {
 	}
 	uv(int64(len(m.Sink)))
 	for _, b := range m.Sink {
-		uv(int64(len(b)))
-		dst = append(dst, b...)
+		dst = cursor.AppendBytes(dst, b)
 	}
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
 }
@@ -71,28 +70,28 @@ func DecodeManifest(b []byte) (*job.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := d.count(8); n > 0 {
+	if n := d.Count(8); n > 0 {
 		m.Extents = make([]job.Extent, n)
 	}
 	for i := range m.Extents {
 		e := &m.Extents[i]
 		d.extent(e)
-		d.failed = d.failed || i > 0 && byPlace(m.Extents[i-1], *e) >= 0
+		d.require(i == 0 || byPlace(m.Extents[i-1], *e) < 0)
 	}
-	if n := d.count(2); n > 0 {
+	if n := d.Count(2); n > 0 {
 		m.Counters = make(map[string]int64, n)
 		for range n {
-			name := string(d.bytes())
-			m.Counters[name] = d.varint()
+			name := d.String()
+			m.Counters[name] = d.Int()
 		}
 	}
-	if n := d.count(1); n > 0 {
+	if n := d.Count(1); n > 0 {
 		m.Sink = make([][]byte, n)
 		for i := range m.Sink {
-			m.Sink[i] = d.bytes()
+			m.Sink[i] = d.Bytes()
 		}
 	}
-	if d.failed || len(d.b) > 0 {
+	if d.Failed() || len(d.Rest()) > 0 {
 		return nil, errManifest
 	}
 	return m, nil
@@ -113,14 +112,14 @@ func openManifest(b []byte) (*decoder, *job.Manifest, error) {
 	if b[0] != manifestVersion {
 		return nil, nil, fmt.Errorf("manifest: %w: version %d, want %d", record.ErrCorrupt, b[0], manifestVersion)
 	}
-	d := &decoder{b: b[1 : len(b)-4]}
+	d := &decoder{cursor.Over(b[1 : len(b)-4])}
 	m := &job.Manifest{}
-	m.Attempt.Job = job.ID(d.bytes())
+	m.Attempt.Job = job.ID(d.Bytes())
 	m.Attempt.Task = job.Task{Stage: d.int32(), Index: d.int32()}
 	m.Attempt.N = d.int32()
-	m.Segment = string(d.bytes())
-	m.Sum = d.fixed64()
-	if d.failed {
+	m.Segment = d.String()
+	m.Sum = d.Word()
+	if d.Failed() {
 		return nil, nil, errManifest
 	}
 	return d, m, nil
@@ -133,82 +132,28 @@ func (d *decoder) extent(e *job.Extent) {
 	e.Port = int(min(port>>1, math.MaxInt32))
 	e.Partition, e.Run = d.int32(), d.int32()
 	e.Offset, e.Bytes, e.Records, e.Raw = d.int(), d.int(), d.int(), d.int()
-	d.failed = d.failed || e.Bytes > math.MaxInt64-e.Offset
-	if n := d.count(3); n > cap(e.Blocks) {
+	d.require(e.Bytes <= math.MaxInt64-e.Offset)
+	if n := d.Count(3); n > cap(e.Blocks) {
 		e.Blocks = make([]job.Block, n)
 	} else {
 		e.Blocks = e.Blocks[:n]
 	}
 	for j := range e.Blocks {
 		k := &e.Blocks[j]
-		*k = job.Block{Offset: d.int(), Records: d.int(), First: d.bytes()}
-		d.failed = d.failed || k.Offset > e.Bytes || j > 0 && k.Offset < e.Blocks[j-1].Offset
+		*k = job.Block{Offset: d.int(), Records: d.int(), First: d.Bytes()}
+		d.require(k.Offset <= e.Bytes && (j == 0 || k.Offset >= e.Blocks[j-1].Offset))
 	}
 }
 
-// decoder reads values from b. After an invalid one it returns zeros.
-type decoder struct {
-	b      []byte
-	failed bool
-}
+// decoder reads the fields of a manifest.
+type decoder struct{ cursor.Cursor }
 
-func (d *decoder) int() int64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || v > math.MaxInt64 {
-		d.failed, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[n:]
-	return int64(v)
-}
+func (d *decoder) int() int64 { return d.Upto(math.MaxInt64) }
+func (d *decoder) int32() int { return int(d.Upto(math.MaxInt32)) }
 
-func (d *decoder) int32() int {
-	v := d.int()
-	if v > math.MaxInt32 {
-		d.failed = true
-		return 0
+// require fails if a condition between fields does not hold.
+func (d *decoder) require(ok bool) {
+	if !ok {
+		d.Fail()
 	}
-	return int(v)
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.failed, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) fixed64() uint64 {
-	if len(d.b) < 8 {
-		d.failed, d.b = true, nil
-		return 0
-	}
-	v := binary.LittleEndian.Uint64(d.b)
-	d.b = d.b[8:]
-	return v
-}
-
-func (d *decoder) bytes() []byte {
-	n := d.int()
-	if n > int64(len(d.b)) {
-		d.failed, d.b = true, nil
-		return nil
-	}
-	v := d.b[:n:n]
-	d.b = d.b[n:]
-	return v
-}
-
-// count returns the number of elements that follow, each of at least size bytes; so a wrong number
-// costs no memory.
-func (d *decoder) count(size int64) int {
-	n := d.int()
-	if n > int64(len(d.b))/size {
-		d.failed, d.b = true, nil
-		return 0
-	}
-	return int(n)
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -37,14 +38,14 @@ func parseOutline(body []byte, a job.Attempt) (*outline, error) {
 	if m.Attempt != a {
 		return nil, wrongAttempt(a, m.Attempt)
 	}
-	o := &outline{segment: m.Segment, body: body, extents: d.count(8)}
+	o := &outline{segment: m.Segment, body: body, extents: d.Count(8)}
 	end := len(body) - 4 // end of the decoder's input
 	var e, last job.Extent
 	for i := range o.extents {
-		at := end - len(d.b)
+		at := end - len(d.Rest())
 		e = job.Extent{Blocks: e.Blocks[:0]}
 		d.extent(&e)
-		if d.failed || i > 0 && byPlace(last, e) >= 0 {
+		if d.Failed() || i > 0 && byPlace(last, e) >= 0 {
 			return nil, errManifest
 		}
 		last = e
@@ -65,11 +66,11 @@ func (o *outline) findExtents(port, part int) ([]job.Extent, error) {
 	if len(o.marks) == 0 {
 		return nil, nil
 	}
-	d := decoder{b: o.body[o.marks[i].at : len(o.body)-4]}
+	d := decoder{cursor.Over(o.body[o.marks[i].at : len(o.body)-4])}
 	var found []job.Extent
 	for range o.extents - i*markEvery {
 		var e job.Extent
-		if d.extent(&e); d.failed {
+		if d.extent(&e); d.Failed() {
 			return nil, errManifest
 		}
 		if e.Port > port || e.Port == port && e.Partition > part {

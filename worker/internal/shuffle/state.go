@@ -11,6 +11,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/layshaft/layshaft/internal/cursor"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/state"
@@ -39,12 +40,12 @@ func parseStored(key, value []byte) (h stored, manifest []byte, err error) {
 	if err != nil {
 		return h, nil, err
 	}
-	d := decoder{b: b}
+	d := decoder{cursor.Over(b)}
 	h = stored{segment: d.int(), chunks: int(d.int()), offset: d.int(), bytes: d.int()}
-	if d.failed || h.bytes > h.segment || h.offset > h.segment-h.bytes {
+	if d.Failed() || h.bytes > h.segment || h.offset > h.segment-h.bytes {
 		return h, nil, fmt.Errorf("value of key %q: %w", key, record.ErrCorrupt)
 	}
-	return h, d.b, nil
+	return h, d.Rest(), nil
 }
 
 // recover brings state and files into agreement: it finds the complete outputs and removes
