@@ -200,7 +200,7 @@ func (e *encoded[T]) Close() ([]byte, error) {
 // Abort removes the file.
 func (e *encoded[T]) Abort() { e.w.Abort() }
 
-func (e *encoded[T]) held() int64 {
+func (e *encoded[T]) heldBytes() int64 {
 	if h, ok := e.enc.(Holder); ok {
 		return h.Held()
 	}
@@ -273,7 +273,7 @@ func (p *parts[T]) Write(v *T) error {
 
 // note updates what the encoder of e holds.
 func (p *parts[T]) note(e *encoded[T]) {
-	now := e.held()
+	now := e.heldBytes()
 	p.held, e.has = p.held+now-e.has, now
 }
 

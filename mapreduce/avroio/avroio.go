@@ -47,11 +47,7 @@ func Rows[T any](patterns ...string) Source[T] { return Source[T]{patterns} }
 
 // String returns the source, such as avroio.Rows("in/*.avro").
 func (s Source[T]) String() string {
-	quoted := make([]string, len(s.patterns))
-	for i, p := range s.patterns {
-		quoted[i] = fmt.Sprintf("%q", p)
-	}
-	return "avroio.Rows(" + strings.Join(quoted, ", ") + ")"
+	return files.Call("avroio.Rows", "", s.patterns)
 }
 
 // Splits packs the files into splits of about target bytes; zero means 64 MiB.

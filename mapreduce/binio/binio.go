@@ -14,7 +14,7 @@ package binio
 import (
 	"context"
 	"fmt"
-	"strings"
+	"strconv"
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/files"
@@ -35,14 +35,14 @@ type Source[T any] struct {
 // of the file's data, so reading it copies nothing. A record that is kept for long keeps its block
 // of up to 256 KiB in memory. strings.Clone makes an independent copy.
 func Records(size int, patterns ...string) Source[string] {
-	return Source[string]{describe("Records", size, patterns), size, patterns, nil}
+	return Source[string]{files.Call("binio.Records", strconv.Itoa(size), patterns), size, patterns, nil}
 }
 
 // RecordsAs returns a source of records of size bytes, decoded into values of type T. decode
 // receives the bytes, which never change, and a value that may still contain the previous record.
 // An error of decode makes the record a bad record; see mapreduce.MaxBad.
 func RecordsAs[T any](size int, decode func(b string, v *T) error, patterns ...string) Source[T] {
-	return Source[T]{describe("RecordsAs", size, patterns), size, patterns, decode}
+	return Source[T]{files.Call("binio.RecordsAs", strconv.Itoa(size), patterns), size, patterns, decode}
 }
 
 // String returns the source, such as binio.Records(100, "a").
@@ -97,12 +97,4 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 		r.Add(int64(len(c.Data)/s.size), int64(len(c.Data)))
 		return nil
 	})
-}
-
-func describe(name string, size int, patterns []string) string {
-	args := []string{fmt.Sprint(size)}
-	for _, p := range patterns {
-		args = append(args, fmt.Sprintf("%q", p))
-	}
-	return "binio." + name + "(" + strings.Join(args, ", ") + ")"
 }

@@ -150,15 +150,15 @@ func (s Source[T]) NoLineFeeds() Source[T] {
 // String returns the source and its options, such as csvio.Rows[Product]("p/*.csv").Comma(';').
 func (s Source[T]) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "csvio.Rows[%v](%s)", reflect.TypeFor[T](), quoteAll(s.patterns))
+	fmt.Fprintf(&b, "csvio.Rows[%v](%s)", reflect.TypeFor[T](), files.QuoteAll(s.patterns))
 	if s.comma != ',' {
 		fmt.Fprintf(&b, ".Comma(%q)", s.comma)
 	}
 	if s.noHeader {
-		fmt.Fprintf(&b, ".NoHeader(%s)", quoteAll(s.names))
+		fmt.Fprintf(&b, ".NoHeader(%s)", files.QuoteAll(s.names))
 	}
 	if len(s.columns) > 0 {
-		fmt.Fprintf(&b, ".Columns(%s)", quoteAll(s.columns))
+		fmt.Fprintf(&b, ".Columns(%s)", files.QuoteAll(s.columns))
 	}
 	if s.noQuotes {
 		b.WriteString(".NoQuotes()")
@@ -167,14 +167,6 @@ func (s Source[T]) String() string {
 		b.WriteString(".NoLineFeeds()")
 	}
 	return b.String()
-}
-
-func quoteAll(names []string) string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = fmt.Sprintf("%q", n)
-	}
-	return strings.Join(out, ", ")
 }
 
 // Header returns the column names of the first file with content. It returns an error when all

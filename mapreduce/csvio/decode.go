@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/call"
+	"github.com/layshaft/layshaft/internal/intfield"
 )
 
 // A decoder stores the text of a cell in a field. The text is valid only during the call.
@@ -60,7 +61,7 @@ func (c *column) decoderOf(t reflect.Type, a *arena.Arena) (decoder, error) {
 			return nil
 		}, nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		store := storeInt(t)
+		store := intfield.StoreInt(t, tooLarge)
 		return func(field unsafe.Pointer, text string) error {
 			n, err := parseInt(text)
 			if err != nil {
@@ -69,7 +70,7 @@ func (c *column) decoderOf(t reflect.Type, a *arena.Arena) (decoder, error) {
 			return store(field, n)
 		}, nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		store := storeUint(t)
+		store := intfield.StoreUint(t, tooLarge)
 		return func(field unsafe.Pointer, text string) error {
 			n, err := parseUint(text)
 			if err != nil {
@@ -127,44 +128,8 @@ func (c *column) decoderOf(t reflect.Type, a *arena.Arena) (decoder, error) {
 	return nil, fmt.Errorf("field %s %v cannot be read from a cell; give it an UnmarshalText method, or leave it out with csv:\"-\"", c.field, t)
 }
 
-// storeInt returns a function that stores a number in an integer of type t, or returns an error
-// when it does not fit.
-func storeInt(t reflect.Type) func(unsafe.Pointer, int64) error {
-	switch t.Size() {
-	case 8:
-		return func(p unsafe.Pointer, n int64) error { *(*int64)(p) = n; return nil }
-	case 4:
-		return storeNarrow[int32](t)
-	case 2:
-		return storeNarrow[int16](t)
-	}
-	return storeNarrow[int8](t)
-}
-
-func storeUint(t reflect.Type) func(unsafe.Pointer, uint64) error {
-	narrow := storeNarrow[uint8](t)
-	switch t.Size() {
-	case 8:
-		return func(p unsafe.Pointer, n uint64) error { *(*uint64)(p) = n; return nil }
-	case 4:
-		narrow = storeNarrow[uint32](t)
-	case 2:
-		narrow = storeNarrow[uint16](t)
-	}
-	return func(p unsafe.Pointer, n uint64) error { return narrow(p, int64(min(n, math.MaxInt64))) }
-}
-
-func storeNarrow[I int8 | int16 | int32 | uint8 | uint16 | uint32](t reflect.Type) func(unsafe.Pointer, int64) error {
-	return func(p unsafe.Pointer, n int64) error {
-		if int64(I(n)) != n {
-			return tooLarge(t)
-		}
-		*(*I)(p) = I(n)
-		return nil
-	}
-}
-
-func tooLarge(t reflect.Type) error {
+// tooLarge is an intfield.TooLarge; the error of a cell has its text.
+func tooLarge(t reflect.Type, _ int64) error {
 	return fmt.Errorf("out of the range of %v; make the field wider", t)
 }
 
@@ -196,7 +161,7 @@ func slowInt(s string) (int64, error) {
 	case s == "":
 		return 0, errEmpty
 	case errors.Is(err, strconv.ErrRange):
-		return 0, tooLarge(reflect.TypeFor[int64]())
+		return 0, tooLarge(reflect.TypeFor[int64](), 0)
 	case err != nil:
 		return 0, errInteger
 	}
@@ -214,7 +179,7 @@ func parseUint(s string) (uint64, error) {
 	n, err := strconv.ParseUint(strings.TrimPrefix(s, "+"), 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
-		return 0, tooLarge(reflect.TypeFor[uint64]())
+		return 0, tooLarge(reflect.TypeFor[uint64](), 0)
 	case err != nil:
 		return 0, errInteger
 	}
@@ -302,9 +267,9 @@ func (c *column) timeDecoder() decoder {
 // decimalDecoder reads 12.34 into an integer as 1234. A value that is not exact is an error.
 func (c *column) decimalDecoder(t reflect.Type) decoder {
 	unsigned := t.Kind() >= reflect.Uint
-	store := storeInt(t)
+	store := intfield.StoreInt(t, tooLarge)
 	if unsigned {
-		narrow := storeUint(t)
+		narrow := intfield.StoreUint(t, tooLarge)
 		store = func(p unsafe.Pointer, n int64) error {
 			if n < 0 {
 				return errNegative
@@ -341,7 +306,7 @@ func parseDecimal(s string, decimals int) (int64, error) {
 				after++
 			}
 			if n > (math.MaxInt64-uint64(d))/10 {
-				return 0, tooLarge(reflect.TypeFor[int64]())
+				return 0, tooLarge(reflect.TypeFor[int64](), 0)
 			}
 			n = n*10 + uint64(d)
 		case c == '.' && after < 0:
@@ -358,7 +323,7 @@ func parseDecimal(s string, decimals int) (int64, error) {
 	}
 	for range decimals - max(after, 0) {
 		if n > math.MaxInt64/10 {
-			return 0, tooLarge(reflect.TypeFor[int64]())
+			return 0, tooLarge(reflect.TypeFor[int64](), 0)
 		}
 		n *= 10
 	}

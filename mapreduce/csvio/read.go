@@ -198,7 +198,7 @@ func newRowDecoder[T any](s Source[T], header, first []string) (*rowDecoder[T], 
 		}
 		if at < 0 && !c.optional {
 			return nil, fmt.Errorf("no column %q for field %s; the columns are %s; name the right one with a csv tag, or tag the field csv:\",optional\"",
-				c.name, c.field, quoteAll(header))
+				c.name, c.field, files.QuoteAll(header))
 		}
 		if at >= 0 {
 			d.cells = append(d.cells, cell{at, c.offset, decode, c, header[at]})
@@ -214,7 +214,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 	if len(names) == 0 {
 		names = first
 		if len(header) != len(first) {
-			return fmt.Errorf("%s, where the first file has %d: %s; use Columns to choose columns of all files", report.Plural(len(header), "column"), len(first), quoteAll(first))
+			return fmt.Errorf("%s, where the first file has %d: %s; use Columns to choose columns of all files", report.Plural(len(header), "column"), len(first), files.QuoteAll(first))
 		}
 	}
 	for i, name := range names {
@@ -225,7 +225,7 @@ func (d *rowDecoder[T]) choose(header, first, names []string) error {
 			return fmt.Errorf("two columns are named %q; rename one", name)
 		}
 		if at < 0 {
-			return fmt.Errorf("no column %q; the columns are %s", name, quoteAll(header))
+			return fmt.Errorf("no column %q; the columns are %s", name, files.QuoteAll(header))
 		}
 		d.order = append(d.order, at)
 		d.want = max(d.want, at+1)

@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/intfield"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
 )
@@ -80,7 +81,7 @@ func (s Sink[T]) NoHeader() Sink[T] {
 // Header sets the column names of a []string. Without it no header is written. Every row must have
 // as many cells as the header. It is refused for structs.
 func (s Sink[T]) Header(columns ...string) Sink[T] {
-	s.sink, s.header = files.RenameSink(s.sink, fmt.Sprintf("%s.Header(%s)", s, quoteAll(columns))), columns
+	s.sink, s.header = files.RenameSink(s.sink, fmt.Sprintf("%s.Header(%s)", s, files.QuoteAll(columns))), columns
 	return s
 }
 
@@ -278,7 +279,7 @@ func (c *column) encoderOf(t reflect.Type, comma byte) (encoder, error) {
 			return appendText(dst, *(*string)(field), comma), nil
 		}, nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		load := loadInt(t)
+		load := intfield.LoadInt(t)
 		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
 			if n := load(field); n < 0 {
 				return appendDecimal(append(dst, '-'), -uint64(n), c.decimals), nil
@@ -286,7 +287,7 @@ func (c *column) encoderOf(t reflect.Type, comma byte) (encoder, error) {
 			return appendDecimal(dst, uint64(load(field)), c.decimals), nil
 		}, nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		load := loadUint(t)
+		load := intfield.LoadUint(t)
 		return func(dst []byte, field unsafe.Pointer) ([]byte, error) {
 			return appendDecimal(dst, load(field), c.decimals), nil
 		}, nil
@@ -310,30 +311,6 @@ func (c *column) encoderOf(t reflect.Type, comma byte) (encoder, error) {
 		}
 	}
 	return nil, fmt.Errorf("field %s %v cannot be written to a cell; give it a MarshalText method, or leave it out with csv:\"-\"", c.field, t)
-}
-
-func loadInt(t reflect.Type) func(unsafe.Pointer) int64 {
-	switch t.Size() {
-	case 8:
-		return func(p unsafe.Pointer) int64 { return *(*int64)(p) }
-	case 4:
-		return func(p unsafe.Pointer) int64 { return int64(*(*int32)(p)) }
-	case 2:
-		return func(p unsafe.Pointer) int64 { return int64(*(*int16)(p)) }
-	}
-	return func(p unsafe.Pointer) int64 { return int64(*(*int8)(p)) }
-}
-
-func loadUint(t reflect.Type) func(unsafe.Pointer) uint64 {
-	switch t.Size() {
-	case 8:
-		return func(p unsafe.Pointer) uint64 { return *(*uint64)(p) }
-	case 4:
-		return func(p unsafe.Pointer) uint64 { return uint64(*(*uint32)(p)) }
-	case 2:
-		return func(p unsafe.Pointer) uint64 { return uint64(*(*uint16)(p)) }
-	}
-	return func(p unsafe.Pointer) uint64 { return uint64(*(*uint8)(p)) }
 }
 
 // appendDecimal appends n / 10^decimals with all its decimals.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/call"
+	"github.com/layshaft/layshaft/internal/intfield"
 	"github.com/layshaft/layshaft/internal/postgres"
 )
 
@@ -119,7 +120,7 @@ func (c *column) decoderOf(t reflect.Type, pg *postgres.Type, a *arena.Arena) (d
 			return nil
 		})
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return intDecoder(pg, storeInt(t)), false
+		return intDecoder(pg, intfield.StoreInt(t, tooLarge)), false
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return intDecoder(pg, storeUint(t)), false
 	case reflect.Float64:
@@ -283,7 +284,7 @@ func intDecoder(pg *postgres.Type, store func(unsafe.Pointer, int64) error) deco
 }
 
 func (c *column) decimalDecoder(t reflect.Type, pg *postgres.Type) decoder {
-	store := storeInt(t)
+	store := intfield.StoreInt(t, tooLarge)
 	if t.Kind() >= reflect.Uint && t.Kind() <= reflect.Uint64 {
 		store = storeUint(t)
 	}
@@ -475,45 +476,14 @@ func (c *column) arrayDecoder(t reflect.Type, pg *postgres.Type, a *arena.Arena)
 	}
 }
 
-// storeInt returns a function that stores a number in an integer of type t, or returns an error
-// when it does not fit.
-func storeInt(t reflect.Type) func(unsafe.Pointer, int64) error {
-	switch t.Size() {
-	case 8:
-		return func(p unsafe.Pointer, n int64) error { *(*int64)(p) = n; return nil }
-	case 4:
-		return storeNarrow[int32](t)
-	case 2:
-		return storeNarrow[int16](t)
-	}
-	return storeNarrow[int8](t)
-}
-
+// storeUint returns a function that stores a number in an unsigned integer of type t.
 func storeUint(t reflect.Type) func(unsafe.Pointer, int64) error {
-	switch t.Size() {
-	case 8:
-		return func(p unsafe.Pointer, n int64) error {
-			if n < 0 {
-				return tooLarge(t, n)
-			}
-			*(*uint64)(p) = uint64(n)
-			return nil
-		}
-	case 4:
-		return storeNarrow[uint32](t)
-	case 2:
-		return storeNarrow[uint16](t)
-	}
-	return storeNarrow[uint8](t)
-}
-
-func storeNarrow[I int8 | int16 | int32 | uint8 | uint16 | uint32](t reflect.Type) func(unsafe.Pointer, int64) error {
+	store := intfield.StoreUint(t, tooLarge)
 	return func(p unsafe.Pointer, n int64) error {
-		if int64(I(n)) != n {
+		if n < 0 {
 			return tooLarge(t, n)
 		}
-		*(*I)(p) = I(n)
-		return nil
+		return store(p, uint64(n))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/call"
+	"github.com/layshaft/layshaft/internal/intfield"
 	"github.com/layshaft/layshaft/internal/postgres"
 )
 
@@ -79,7 +80,7 @@ func (c *column) encoderOf(t reflect.Type, pg *postgres.Type) encoder {
 			return append(dst, *(*string)(field)...), false, nil
 		}
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		load := loadInt(t)
+		load := intfield.LoadInt(t)
 		return func(dst []byte, field unsafe.Pointer) ([]byte, bool, error) {
 			return c.appendDecimal(dst, load(field)), false, nil
 		}
@@ -131,18 +132,6 @@ func (c *column) encoderOf(t reflect.Type, pg *postgres.Type) encoder {
 		return c.arrayEncoder(t, pg)
 	}
 	return nil
-}
-
-func loadInt(t reflect.Type) func(unsafe.Pointer) int64 {
-	switch t.Size() {
-	case 8:
-		return func(p unsafe.Pointer) int64 { return *(*int64)(p) }
-	case 4:
-		return func(p unsafe.Pointer) int64 { return int64(*(*int32)(p)) }
-	case 2:
-		return func(p unsafe.Pointer) int64 { return int64(*(*int16)(p)) }
-	}
-	return func(p unsafe.Pointer) int64 { return int64(*(*int8)(p)) }
 }
 
 // appendDecimal appends n divided by ten to the power of the decimal tag.

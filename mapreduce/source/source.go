@@ -27,7 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
+	"strconv"
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
@@ -63,7 +63,7 @@ type Source[T any] struct {
 
 // Records returns a source with a format of your own.
 func Records(f Format, patterns ...string) Source[string] {
-	s := newSource(describe("Records", "", patterns), patterns, f)
+	s := newSource(files.Call("source.Records", "", patterns), patterns, f)
 	if f.Split == nil {
 		s.err = errors.New("the format has no Split function")
 	}
@@ -113,7 +113,7 @@ func Separated(separator string, patterns ...string) Source[string] {
 			return -1
 		}
 	}
-	s := newSource(describe("Separated", fmt.Sprintf("%q", separator), patterns), patterns, f)
+	s := newSource(files.Call("source.Separated", strconv.Quote(separator), patterns), patterns, f)
 	if separator == "" {
 		s.err = errors.New("the separator is empty")
 	}
@@ -159,17 +159,17 @@ func Starting(first *regexp.Regexp, patterns ...string) Source[string] {
 		Start: func(data []byte) int { return next(data, false) },
 	})
 	if first == nil {
-		s.name, s.err = describe("Starting", "nil", patterns), errors.New("the regular expression is nil")
+		s.name, s.err = files.Call("source.Starting", "nil", patterns), errors.New("the regular expression is nil")
 		return s
 	}
-	s.name = describe("Starting", fmt.Sprintf("%q", first), patterns)
+	s.name = files.Call("source.Starting", fmt.Sprintf("%q", first), patterns)
 	return s
 }
 
 // Paragraphs returns a source of the texts between blank lines, without their last line end. Lines
 // of spaces and tabs are blank.
 func Paragraphs(patterns ...string) Source[string] {
-	return newSource(describe("Paragraphs", "", patterns), patterns, Format{
+	return newSource(files.Call("source.Paragraphs", "", patterns), patterns, Format{
 		Split: func(data []byte, atEOF bool) (int, []byte, error) {
 			n, next := stanza.End(data, 0, atEOF)
 			if n < 0 {
@@ -194,7 +194,7 @@ func Paragraphs(patterns ...string) Source[string] {
 // varint: what AppendDelimited, and the delimited messages of protocol buffers, have. Files are
 // read in one piece.
 func Delimited(patterns ...string) Source[string] {
-	return newSource(describe("Delimited", "", patterns), patterns, Format{Binary: true, Split: func(data []byte, _ bool) (int, []byte, error) {
+	return newSource(files.Call("source.Delimited", "", patterns), patterns, Format{Binary: true, Split: func(data []byte, _ bool) (int, []byte, error) {
 		n, w := binary.Uvarint(data)
 		switch {
 		case w < 0 || n > files.MaxRecord:
@@ -333,7 +333,7 @@ type FileSource struct{ patterns []string }
 func Files(patterns ...string) FileSource { return FileSource{patterns} }
 
 // String returns the source, such as source.Files("img/*.png").
-func (s FileSource) String() string { return describe("Files", "", s.patterns) }
+func (s FileSource) String() string { return files.Call("source.Files", "", s.patterns) }
 
 // Splits packs the files into splits of about target bytes; zero means 64 MiB.
 func (s FileSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
@@ -370,15 +370,4 @@ func (s FileSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 		}
 	}
 	return nil
-}
-
-func describe(name, arg string, patterns []string) string {
-	var args []string
-	if arg != "" {
-		args = append(args, arg)
-	}
-	for _, p := range patterns {
-		args = append(args, fmt.Sprintf("%q", p))
-	}
-	return "source." + name + "(" + strings.Join(args, ", ") + ")"
 }

@@ -29,13 +29,13 @@ var (
 //
 // The directory must be new, empty, or contain the output of an earlier job, which is replaced.
 func Write(dir string) Sink[string] {
-	return Sink[string]{files.NewSink(describe("Write", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}), appendLine}
+	return Sink[string]{files.NewSink(files.Call("textio.Write", "", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}), appendLine}
 }
 
 // WriteFile returns a sink for a single file, with one line per record, in task order. A suffix .gz
 // or .zst in the path compresses the file. An existing file is replaced when the job is done.
 func WriteFile(path string) Sink[string] {
-	return Sink[string]{files.NewSink(describe("WriteFile", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}), appendLine}
+	return Sink[string]{files.NewSink(files.Call("textio.WriteFile", "", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}), appendLine}
 }
 
 // WriteAs is Write for records of any type. line appends v to dst, without a line end, and returns
@@ -45,12 +45,12 @@ func WriteFile(path string) Sink[string] {
 //		return strconv.AppendInt(append(append(dst, v.Key...), '\t'), v.Value, 10)
 //	}
 func WriteAs[T any](dir string, line func(dst []byte, v T) []byte) Sink[T] {
-	return Sink[T]{files.NewSink(describe("WriteAs", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}), withLineEnd(line)}
+	return Sink[T]{files.NewSink(files.Call("textio.WriteAs", "", []string{dir}), &files.Dir{Path: dir, Ext: "txt"}), withLineEnd(line)}
 }
 
 // WriteFileAs is WriteFile for records of any type; see WriteAs.
 func WriteFileAs[T any](path string, line func(dst []byte, v T) []byte) Sink[T] {
-	return Sink[T]{files.NewSink(describe("WriteFileAs", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}), withLineEnd(line)}
+	return Sink[T]{files.NewSink(files.Call("textio.WriteFileAs", "", []string{path}), &files.One{Path: path, Compress: files.BySuffix(path)}), withLineEnd(line)}
 }
 
 func appendLine(dst []byte, v *string) ([]byte, error) { return append(append(dst, *v...), '\n'), nil }

@@ -27,7 +27,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/files"
@@ -55,7 +54,7 @@ func (s LineSource) Delimiter(b byte) LineSource {
 
 // String returns the source and its options, such as textio.Lines("a", "b").
 func (s LineSource) String() string {
-	name := describe("Lines", s.patterns)
+	name := files.Call("textio.Lines", "", s.patterns)
 	if s.delim != '\n' {
 		name += fmt.Sprintf(".Delimiter(%q)", s.delim)
 	}
@@ -104,7 +103,7 @@ type WordSource struct{ patterns []string }
 func Fields(patterns ...string) WordSource { return WordSource{patterns} }
 
 // String returns the source, such as textio.Fields("a", "b").
-func (s WordSource) String() string { return describe("Fields", s.patterns) }
+func (s WordSource) String() string { return files.Call("textio.Fields", "", s.patterns) }
 
 // Splits cuts the files at any byte; Read completes the words. target is the size of a split in
 // bytes; zero means 64 MiB.
@@ -132,12 +131,4 @@ func splits(ctx context.Context, patterns []string, target int64) ([]mapreduce.S
 		return nil, err
 	}
 	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
-}
-
-func describe(name string, args []string) string {
-	quoted := make([]string, len(args))
-	for i, a := range args {
-		quoted[i] = fmt.Sprintf("%q", a)
-	}
-	return "textio." + name + "(" + strings.Join(quoted, ", ") + ")"
 }

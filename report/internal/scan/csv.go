@@ -285,7 +285,7 @@ func (rd *csvReader) chunk(c files.Chunk, last bool) (took int, err error) {
 			rd.isFirst = false
 			rd.rowLines[rd.n] = rd.at.lines
 			if rd.n == 0 {
-				rd.lines, rd.offset = rd.at.known(rd.at.lines), c.Offset+int64(took)
+				rd.lines, rd.offset = rd.at.lineOrNone(rd.at.lines), c.Offset+int64(took)
 			}
 			if wrong := rd.row(p); wrong >= 0 {
 				err = rd.bad(c, took, next, func(where string) error {

@@ -272,7 +272,7 @@ func (j *jsonReader) flush() error {
 	if n == 0 {
 		return nil
 	}
-	b := vec.Batch{N: n, Path: j.path, Line: j.at.known(j.lines[0]), Offset: j.offsets[0], Where: j.where}
+	b := vec.Batch{N: n, Path: j.path, Line: j.at.lineOrNone(j.lines[0]), Offset: j.offsets[0], Where: j.where}
 	type wrong struct {
 		column int
 		value  string

@@ -127,8 +127,8 @@ func (p *place) place(path string, lines int64) string {
 	return fmt.Sprintf("%s:%d", filesys.DisplayText(path), p.line(lines))
 }
 
-// known is line, or zero if the file would have to be read again.
-func (p *place) known(lines int64) int64 {
+// lineOrNone is line, or zero if the file would have to be read again.
+func (p *place) lineOrNone(lines int64) int64 {
 	if p.first == 0 {
 		return 0
 	}

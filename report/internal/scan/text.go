@@ -219,7 +219,7 @@ func (t *textReader) enter(c files.Chunk) error {
 // the place of the record.
 func (t *textReader) row(fields []string, isNull func(field int) bool, lines, offset int64, raw []byte) error {
 	if t.n == 0 {
-		t.line, t.offset = t.at.known(lines), offset
+		t.line, t.offset = t.at.lineOrNone(lines), offset
 	}
 	t.lines[t.n] = lines
 	for i, f := range t.fillers {
