@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 
 	"google.golang.org/grpc"
 
@@ -20,14 +19,9 @@ func (s *service) DiagnoseWorker(_ *layshaftv1.DiagnoseWorkerRequest, stream grp
 		return nil
 	}
 	s.audit.Info("audit", "action", "diagnose", "who", security.PeerIdentity(stream.Context()))
-	for _, f := range s.diagnose() {
-		for piece := range slices.Chunk(f.Data, wire.PieceSize) {
-			if err := stream.Send(&layshaftv1.DiagnoseWorkerResponse{Name: f.Name, Data: piece}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return wire.SendDebugFiles(s.diagnose(), func(name string, piece []byte) error {
+		return stream.Send(&layshaftv1.DiagnoseWorkerResponse{Name: name, Data: piece})
+	})
 }
 
 // RemoteDiagnose returns the files of a debug bundle about the worker at conn.
@@ -38,11 +32,7 @@ func RemoteDiagnose(ctx context.Context, conn grpc.ClientConnInterface) (files [
 		if m, err = stream.Recv(); err != nil {
 			break
 		}
-		if n := len(files); n == 0 || files[n-1].Name != m.GetName() {
-			files = append(files, report.DebugFile{Name: m.GetName()})
-		}
-		f := &files[len(files)-1]
-		f.Data = append(f.Data, m.GetData()...)
+		files = wire.AppendDebugFile(files, m.GetName(), m.GetData())
 	}
 	if errors.Is(err, io.EOF) {
 		return files, nil

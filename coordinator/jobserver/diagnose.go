@@ -1,8 +1,6 @@
 package jobserver
 
 import (
-	"slices"
-
 	"google.golang.org/grpc"
 
 	"github.com/layshaft/layshaft/internal/wire"
@@ -15,12 +13,7 @@ func (s *Server) Diagnose(_ *layshaftv1.DiagnoseRequest, stream grpc.ServerStrea
 		return nil
 	}
 	s.audit(stream.Context(), "diagnose")
-	for _, f := range s.cfg.Diagnose() {
-		for piece := range slices.Chunk(f.Data, wire.PieceSize) {
-			if err := stream.Send(&layshaftv1.DiagnoseResponse{Name: f.Name, Data: piece}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return wire.SendDebugFiles(s.cfg.Diagnose(), func(name string, piece []byte) error {
+		return stream.Send(&layshaftv1.DiagnoseResponse{Name: name, Data: piece})
+	})
 }

@@ -6,17 +6,14 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
 // Diagnose returns the files of a debug bundle about the coordinator.
 func (c *Client) Diagnose(ctx context.Context) (files []report.DebugFile, err error) {
 	err = receive(ctx, c, c.rpc.Diagnose, &layshaftv1.DiagnoseRequest{}, func() { files = nil }, func(m *layshaftv1.DiagnoseResponse) error {
-		if n := len(files); n == 0 || files[n-1].Name != m.GetName() {
-			files = append(files, report.DebugFile{Name: m.GetName()})
-		}
-		f := &files[len(files)-1]
-		f.Data = append(f.Data, m.GetData()...)
+		files = wire.AppendDebugFile(files, m.GetName(), m.GetData())
 		return nil
 	})
 	return files, err
