@@ -20,6 +20,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/retry"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -80,7 +81,7 @@ var errGivenUp = errors.New("given up")
 // repeat runs sessions until ctx ends, and then returns nil, or until one fails with errGivenUp.
 // Pauses grow until a session has worked.
 func repeat(ctx context.Context, log *slog.Logger, session func(context.Context) (worked bool, err error)) error {
-	pause, logged := minPause, ""
+	pauses, logged := retry.Backoff{Min: minPause, Max: maxPause}, ""
 	for {
 		worked, err := session(ctx)
 		switch {
@@ -89,16 +90,16 @@ func repeat(ctx context.Context, log *slog.Logger, session func(context.Context)
 		case errors.Is(err, errGivenUp):
 			return err
 		case worked:
-			pause, logged = minPause, ""
+			pauses.Reset()
+			logged = ""
 		}
 		if text := err.Error(); text != logged { // once per reason
 			log.Warn("tasks wait in the database", "err", err)
 			logged = text
 		}
-		if !sleep(ctx, pause) {
+		if pauses.Wait(ctx) != nil {
 			return nil
 		}
-		pause = min(2*pause, maxPause)
 	}
 }
 

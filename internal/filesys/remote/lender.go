@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/retry"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -280,18 +281,16 @@ func (l *Lender) Run(ctx context.Context, workers func(ctx context.Context) ([]s
 
 // keepStream keeps a stream to one worker, until ctx ends.
 func (l *Lender) keepStream(ctx context.Context, worker string, open func(ctx context.Context, worker string) (grpc.BidiStreamingClient[layshaftv1.LendRequest, layshaftv1.LendResponse], error)) {
-	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
+	pauses := retry.Backoff{Min: 50 * time.Millisecond, Max: 2 * time.Second}
+	for ctx.Err() == nil {
 		one, end := context.WithCancel(ctx)
 		if stream, err := open(one, worker); err == nil {
 			if l.answerCalls(one, stream) {
-				wait = 50 * time.Millisecond
+				pauses.Reset()
 			}
 		}
 		end()
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		_ = pauses.Wait(ctx) // the loop ends with ctx
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/internal/retry"
 )
 
 const (
@@ -108,7 +109,7 @@ type dev struct {
 // may reach the process before it reaches this one. If leaves is set, a process that ends without
 // an error, such as a drained worker, is not restarted.
 func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, leaves bool) {
-	pause := minPause
+	pauses := retry.Backoff{Min: minPause, Max: maxPause}
 	for {
 		began := time.Now()
 		err := d.runOnce(ctx, p)
@@ -122,20 +123,20 @@ func (d *dev) keepRunning(ctx context.Context, over <-chan struct{}, p Process, 
 			d.print("%s has left, as it was asked to", p.Name)
 			return
 		case time.Since(began) > steady:
-			pause = minPause
+			pauses.Reset()
 		}
 		select {
 		case <-over:
 			return
 		default:
 		}
+		pause := pauses.Next().Round(10 * time.Millisecond)
 		d.print("%s ended by itself (%s); it starts again in %v", p.Name, describeEnd(err), pause)
 		select {
 		case <-time.After(pause):
 		case <-over:
 			return
 		}
-		pause = min(2*pause, maxPause)
 	}
 }
 

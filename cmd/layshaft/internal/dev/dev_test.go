@@ -139,7 +139,7 @@ func TestStartsAgain(t *testing.T) {
 		return nil
 	}})
 	<-hold
-	o.wait(t, "dev   | w-1 ended by itself (exit status 3); it starts again in 200ms")
+	o.wait(t, "dev   | w-1 ended by itself (exit status 3); it starts again in ")
 	for strings.Count(o.String(), "w-1 starts") < 2 {
 		<-o.seen
 	}
