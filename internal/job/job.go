@@ -4,9 +4,13 @@
 package job
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
+
+// ErrDiskFull means that too little disk space is left. A later attempt may succeed.
+var ErrDiskFull = errors.New("disk full")
 
 // ID identifies one job. It is stable: the same plan, parameters and input give the same ID.
 type ID string

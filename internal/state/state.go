@@ -35,11 +35,13 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/layshaft/layshaft/internal/job"
 )
 
 var (
 	// ErrDiskFull means that too little disk space is left. A later attempt may succeed.
-	ErrDiskFull = errors.New("disk full")
+	ErrDiskFull = job.ErrDiskFull
 	// ErrLocked means that another process uses the directory.
 	ErrLocked = errors.New("in use by another process")
 	// ErrDamaged means that Badger's files are missing, truncated or changed, and cannot be opened.

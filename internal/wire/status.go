@@ -10,7 +10,6 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/internal/state"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -85,7 +84,7 @@ var faults = []struct {
 	{ErrStaleEpoch, codes.Aborted, "STALE_EPOCH"},
 	{ErrOtherCluster, codes.FailedPrecondition, "OTHER_CLUSTER"},
 	{ErrOtherProtocol, codes.FailedPrecondition, "OTHER_PROTOCOL"},
-	{state.ErrDiskFull, codes.ResourceExhausted, "DISK_FULL"},
+	{job.ErrDiskFull, codes.ResourceExhausted, "DISK_FULL"},
 	{ErrStopped, codes.Unavailable, "STOPPED"},
 	{ErrNoLeader, codes.Unavailable, "NO_LEADER"},
 	{ErrUnavailable, codes.Unavailable, ""},
