@@ -35,11 +35,15 @@ type listed struct {
 
 type listKey struct{ dataset, glob string }
 
-// listFile is the content of a file.
+// listFile is the content of a file. A file of another format is forgotten, as a damaged one.
 type listFile struct {
+	Format        int // listFormat
 	Dataset, Glob string
 	Names         map[string][]uint64
 }
+
+// listFormat is the format of the files. Another content of them needs the next number.
+const listFormat = 1
 
 // listedPrefix begins the names of the files.
 const listedPrefix = "listed/"
@@ -63,7 +67,7 @@ func (l *listed) open(files datadir.Files, log *slog.Logger) error {
 		if err == nil {
 			err = gob.NewDecoder(bytes.NewReader(b)).Decode(&f)
 		}
-		if key := (listKey{f.Dataset, f.Glob}); err != nil || l.file(key) != name {
+		if key := (listKey{f.Dataset, f.Glob}); err != nil || f.Format != listFormat || l.file(key) != name {
 			log.Warn("list of files is not readable, and forgotten", "file", name, "err", err)
 			_ = files.Remove(name)
 		} else {
@@ -79,7 +83,7 @@ func (l *listed) save(key listKey) {
 		return
 	}
 	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(listFile{key.dataset, key.glob, l.names[key]})
+	err := gob.NewEncoder(&b).Encode(listFile{listFormat, key.dataset, key.glob, l.names[key]})
 	if err == nil {
 		err = l.files.Write(l.file(key), b.Bytes())
 	}

@@ -31,19 +31,34 @@ type owners struct {
 // ownersFile is the name of the file.
 const ownersFile = "owners"
 
-// open reads the file of an earlier process. A damaged file is forgotten: each ID is bound anew.
+var ownersFormat = state.Format{Kind: "owners", Version: 1}
+
+// ownersContent is the content of the file.
+type ownersContent struct {
+	Format     string            `json:"format"`
+	Identities map[string]string `json:"identities"` // in certificates, by worker ID
+}
+
+// open reads the file of an earlier process. A damaged file is forgotten: each ID is bound anew. A
+// file of another release is an error that wraps state.ErrFormat.
 func (o *owners) open(files datadir.Files, log *slog.Logger) error {
 	o.files, o.log = files, log
+	var content ownersContent
 	b, err := files.Read(ownersFile)
 	if err == nil {
-		err = json.Unmarshal(b, &o.byID)
+		err = json.Unmarshal(b, &content)
 	}
 	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
+	case err == nil:
+		o.byID = content.Identities
+		if err := ownersFormat.Check(content.Format, "another directory"); err != nil {
+			return fmt.Errorf("file %s of the data directory: %w", ownersFile, err)
+		}
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, state.ErrDamaged), errors.As(err, new(*json.SyntaxError)):
 		log.Warn("list of workers and their certificates is not readable, and made anew", "err", err)
-		o.byID = nil
 		return nil
 	}
 	return err
@@ -83,7 +98,7 @@ func (o *owners) save() {
 	if o.files == nil {
 		return
 	}
-	b, err := json.Marshal(o.byID)
+	b, err := json.Marshal(ownersContent{ownersFormat.String(), o.byID})
 	if err == nil {
 		err = o.files.Write(ownersFile, append(b, '\n'))
 	}
