@@ -444,7 +444,7 @@ func (e *embedded) recall(ctx context.Context, t *settings) error {
 		return nil
 	}
 	for i := range begun.Stages {
-		// An older coordinator dropped the splits of a finished job. Only Verify needs them here.
+		// The coordinator drops the splits of a finished job. Only Verify needs them here.
 		if s := &begun.Stages[i]; s.Splits == nil && len(e.spec.Stages[i].Splits) == s.Tasks {
 			s.Splits = e.spec.Stages[i].Splits
 		}

@@ -2,11 +2,7 @@ package client
 
 import (
 	"context"
-	"errors"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -16,10 +12,6 @@ import (
 // Coordinators lists the coordinators of the cluster. A single coordinator returns none.
 func (c *Client) Coordinators(ctx context.Context) (report.Coordinators, error) {
 	out, err := call(ctx, c, c.members.ListMembers, &layshaftv1.ListMembersRequest{})
-	var remote *wire.RemoteError
-	if errors.As(err, &remote) && status.Code(remote) == codes.Unimplemented {
-		return report.Coordinators{}, nil // an older coordinator, which is a single one
-	}
 	if err != nil {
 		return report.Coordinators{}, err
 	}
