@@ -170,7 +170,7 @@ func (h *host) start() (*runnerv1.RunRequest, error) {
 	}
 	h.opened = len(h.runs)
 	for _, parts := range r.Sinks {
-		s.Sinks = append(s.Sinks, &runnerv1.SinkParts{Parts: parts})
+		s.Sinks = append(s.Sinks, &runnerv1.SinkDescriptions{Descriptions: parts})
 	}
 	return &runnerv1.RunRequest{Body: &runnerv1.RunRequest_Start{Start: s}}, nil
 }

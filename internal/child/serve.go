@@ -268,7 +268,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 		r.OpenPartition = a.open
 	}
 	for _, s := range start.GetSinks() {
-		r.Sinks = append(r.Sinks, s.GetParts())
+		r.Sinks = append(r.Sinks, s.GetDescriptions())
 	}
 	done := make(chan struct{})
 	var ticker sync.WaitGroup

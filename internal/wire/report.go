@@ -49,13 +49,10 @@ func JobToProto(j *report.Job) *layshaftv1.JobStatus {
 }
 
 func stageStatusToProto(s *report.Stage) *layshaftv1.StageStatus {
-	l := s.Sum.Locality
 	return &layshaftv1.StageStatus{Name: s.Name, Tasks: int64(s.Tasks), Waiting: int64(s.Waiting), Running: int64(s.Running),
 		Done: int64(s.Done), Failed: int64(s.Failed), Cancelled: int64(s.Cancelled), Attempts: int64(s.Attempts),
 		FailedAttempts: int64(s.FailedAttempts), Lost: int64(s.Lost), LastFailure: text(s.LastFailure), Sum: SummaryToProto(s.Sum),
-		ProgressRecords: s.Progress.Records, ProgressBytes: s.Progress.Bytes,
-		Local: int64(l.Local), Zone: int64(l.Zone), Remote: int64(l.Remote),
-		LocalBytes: l.LocalBytes, ZoneBytes: l.ZoneBytes, RemoteBytes: l.RemoteBytes}
+		ProgressRecords: s.Progress.Records, ProgressBytes: s.Progress.Bytes}
 }
 
 // JobFromProto converts the state of a job.

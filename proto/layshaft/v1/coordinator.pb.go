@@ -1058,18 +1058,6 @@ type StageStatus struct {
 	ProgressRecords int64 `protobuf:"varint,11,opt,name=progress_records,json=progressRecords,proto3" json:"progress_records,omitempty"`
 	// progress_bytes is the number of input bytes read so far by running attempts.
 	ProgressBytes int64 `protobuf:"varint,12,opt,name=progress_bytes,json=progressBytes,proto3" json:"progress_bytes,omitempty"`
-	// local is the number of committed attempts on a worker with their split.
-	Local int64 `protobuf:"varint,13,opt,name=local,proto3" json:"local,omitempty"`
-	// zone is the number of committed attempts in the zone of their split.
-	Zone int64 `protobuf:"varint,14,opt,name=zone,proto3" json:"zone,omitempty"`
-	// remote is the number of committed attempts elsewhere.
-	Remote int64 `protobuf:"varint,15,opt,name=remote,proto3" json:"remote,omitempty"`
-	// local_bytes are the split bytes of local attempts.
-	LocalBytes int64 `protobuf:"varint,16,opt,name=local_bytes,json=localBytes,proto3" json:"local_bytes,omitempty"`
-	// zone_bytes are the split bytes of zone attempts.
-	ZoneBytes int64 `protobuf:"varint,17,opt,name=zone_bytes,json=zoneBytes,proto3" json:"zone_bytes,omitempty"`
-	// remote_bytes are the split bytes of remote attempts.
-	RemoteBytes int64 `protobuf:"varint,18,opt,name=remote_bytes,json=remoteBytes,proto3" json:"remote_bytes,omitempty"`
 	// lost is the number of committed outputs that were lost and had to be made again.
 	Lost int64 `protobuf:"varint,19,opt,name=lost,proto3" json:"lost,omitempty"`
 	// last_failure is the message of the latest failed attempt, in one line. It is empty when no
@@ -1189,48 +1177,6 @@ func (x *StageStatus) GetProgressRecords() int64 {
 func (x *StageStatus) GetProgressBytes() int64 {
 	if x != nil {
 		return x.ProgressBytes
-	}
-	return 0
-}
-
-func (x *StageStatus) GetLocal() int64 {
-	if x != nil {
-		return x.Local
-	}
-	return 0
-}
-
-func (x *StageStatus) GetZone() int64 {
-	if x != nil {
-		return x.Zone
-	}
-	return 0
-}
-
-func (x *StageStatus) GetRemote() int64 {
-	if x != nil {
-		return x.Remote
-	}
-	return 0
-}
-
-func (x *StageStatus) GetLocalBytes() int64 {
-	if x != nil {
-		return x.LocalBytes
-	}
-	return 0
-}
-
-func (x *StageStatus) GetZoneBytes() int64 {
-	if x != nil {
-		return x.ZoneBytes
-	}
-	return 0
-}
-
-func (x *StageStatus) GetRemoteBytes() int64 {
-	if x != nil {
-		return x.RemoteBytes
 	}
 	return 0
 }
@@ -4479,7 +4425,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05nanos\x18\x03 \x01(\x03R\x05nanos\x12\x16\n" +
-	"\x06stacks\x18\x04 \x01(\tR\x06stacks\"\xd0\x04\n" +
+	"\x06stacks\x18\x04 \x01(\tR\x06stacks\"\xb1\x03\n" +
 	"\vStageStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x18\n" +
@@ -4493,17 +4439,9 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x03sum\x18\n" +
 	" \x01(\v2\x14.layshaft.v1.SummaryR\x03sum\x12)\n" +
 	"\x10progress_records\x18\v \x01(\x03R\x0fprogressRecords\x12%\n" +
-	"\x0eprogress_bytes\x18\f \x01(\x03R\rprogressBytes\x12\x14\n" +
-	"\x05local\x18\r \x01(\x03R\x05local\x12\x12\n" +
-	"\x04zone\x18\x0e \x01(\x03R\x04zone\x12\x16\n" +
-	"\x06remote\x18\x0f \x01(\x03R\x06remote\x12\x1f\n" +
-	"\vlocal_bytes\x18\x10 \x01(\x03R\n" +
-	"localBytes\x12\x1d\n" +
-	"\n" +
-	"zone_bytes\x18\x11 \x01(\x03R\tzoneBytes\x12!\n" +
-	"\fremote_bytes\x18\x12 \x01(\x03R\vremoteBytes\x12\x12\n" +
+	"\x0eprogress_bytes\x18\f \x01(\x03R\rprogressBytes\x12\x12\n" +
 	"\x04lost\x18\x13 \x01(\x03R\x04lost\x12!\n" +
-	"\flast_failure\x18\x14 \x01(\tR\vlastFailure\"'\n" +
+	"\flast_failure\x18\x14 \x01(\tR\vlastFailureJ\x04\b\r\x10\x13\"'\n" +
 	"\x0fListJobsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\">\n" +
 	"\x10ListJobsResponse\x12*\n" +

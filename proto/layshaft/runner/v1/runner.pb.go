@@ -318,7 +318,7 @@ type StartAttempt struct {
 	// may_open_runs means that the child may send open.
 	MayOpenRuns bool `protobuf:"varint,7,opt,name=may_open_runs,json=mayOpenRuns,proto3" json:"may_open_runs,omitempty"`
 	// sinks has the sink descriptions of each producer, if the attempt reads sinks.
-	Sinks []*SinkParts `protobuf:"bytes,8,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	Sinks []*SinkDescriptions `protobuf:"bytes,8,rep,name=sinks,proto3" json:"sinks,omitempty"`
 	// slots is how many attempts the process runs at once, each with that much memory; zero means
 	// one.
 	Slots int64 `protobuf:"varint,9,opt,name=slots,proto3" json:"slots,omitempty"`
@@ -410,7 +410,7 @@ func (x *StartAttempt) GetMayOpenRuns() bool {
 	return false
 }
 
-func (x *StartAttempt) GetSinks() []*SinkParts {
+func (x *StartAttempt) GetSinks() []*SinkDescriptions {
 	if x != nil {
 		return x.Sinks
 	}
@@ -539,29 +539,29 @@ func (x *InputRun) GetBytes() int64 {
 	return 0
 }
 
-// SinkParts are the descriptions that the sinks of one producer returned for their output.
-type SinkParts struct {
+// SinkDescriptions are the descriptions that the sinks of one producer returned for their output.
+type SinkDescriptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// parts has one entry per sink port.
-	Parts         [][]byte `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
+	// descriptions has one entry per sink port.
+	Descriptions  [][]byte `protobuf:"bytes,1,rep,name=descriptions,proto3" json:"descriptions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SinkParts) Reset() {
-	*x = SinkParts{}
+func (x *SinkDescriptions) Reset() {
+	*x = SinkDescriptions{}
 	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SinkParts) String() string {
+func (x *SinkDescriptions) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SinkParts) ProtoMessage() {}
+func (*SinkDescriptions) ProtoMessage() {}
 
-func (x *SinkParts) ProtoReflect() protoreflect.Message {
+func (x *SinkDescriptions) ProtoReflect() protoreflect.Message {
 	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -573,14 +573,14 @@ func (x *SinkParts) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SinkParts.ProtoReflect.Descriptor instead.
-func (*SinkParts) Descriptor() ([]byte, []int) {
+// Deprecated: Use SinkDescriptions.ProtoReflect.Descriptor instead.
+func (*SinkDescriptions) Descriptor() ([]byte, []int) {
 	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *SinkParts) GetParts() [][]byte {
+func (x *SinkDescriptions) GetDescriptions() [][]byte {
 	if x != nil {
-		return x.Parts
+		return x.Descriptions
 	}
 	return nil
 }
@@ -1474,7 +1474,7 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x06opened\x18\x04 \x01(\v2\x1e.layshaft.runner.v1.OpenedRunsH\x00R\x06opened\x12.\n" +
 	"\x06cancel\x18\x05 \x01(\v2\x14.layshaft.v1.FailureH\x00R\x06cancel\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
-	"\x04body\"\x84\x03\n" +
+	"\x04body\"\x8b\x03\n" +
 	"\fStartAttempt\x12+\n" +
 	"\x06launch\x18\x01 \x01(\v2\x13.layshaft.v1.LaunchR\x06launch\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x16\n" +
@@ -1482,8 +1482,8 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x04slot\x18\x04 \x01(\x03R\x04slot\x125\n" +
 	"\x06inputs\x18\x05 \x03(\v2\x1d.layshaft.runner.v1.InputRunsR\x06inputs\x12\x18\n" +
 	"\ascratch\x18\x06 \x01(\tR\ascratch\x12\"\n" +
-	"\rmay_open_runs\x18\a \x01(\bR\vmayOpenRuns\x123\n" +
-	"\x05sinks\x18\b \x03(\v2\x1d.layshaft.runner.v1.SinkPartsR\x05sinks\x12\x14\n" +
+	"\rmay_open_runs\x18\a \x01(\bR\vmayOpenRuns\x12:\n" +
+	"\x05sinks\x18\b \x03(\v2$.layshaft.runner.v1.SinkDescriptionsR\x05sinks\x12\x14\n" +
 	"\x05slots\x18\t \x01(\x03R\x05slots\x12&\n" +
 	"\x0fkeeps_set_aside\x18\n" +
 	" \x01(\bR\rkeepsSetAside\x12\x1d\n" +
@@ -1493,9 +1493,9 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\":\n" +
 	"\bInputRun\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecords\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"!\n" +
-	"\tSinkParts\x12\x14\n" +
-	"\x05parts\x18\x01 \x03(\fR\x05parts\"r\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"6\n" +
+	"\x10SinkDescriptions\x12\"\n" +
+	"\fdescriptions\x18\x01 \x03(\fR\fdescriptions\"r\n" +
 	"\x06Blocks\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x03R\x03run\x12\x14\n" +
 	"\x05sizes\x18\x02 \x03(\x03R\x05sizes\x12\x10\n" +
@@ -1572,30 +1572,30 @@ func file_layshaft_runner_v1_runner_proto_rawDescGZIP() []byte {
 
 var file_layshaft_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_layshaft_runner_v1_runner_proto_goTypes = []any{
-	(*LoadRequest)(nil),  // 0: layshaft.runner.v1.LoadRequest
-	(*LoadResponse)(nil), // 1: layshaft.runner.v1.LoadResponse
-	(*RunRequest)(nil),   // 2: layshaft.runner.v1.RunRequest
-	(*StartAttempt)(nil), // 3: layshaft.runner.v1.StartAttempt
-	(*InputRuns)(nil),    // 4: layshaft.runner.v1.InputRuns
-	(*InputRun)(nil),     // 5: layshaft.runner.v1.InputRun
-	(*SinkParts)(nil),    // 6: layshaft.runner.v1.SinkParts
-	(*Blocks)(nil),       // 7: layshaft.runner.v1.Blocks
-	(*Granted)(nil),      // 8: layshaft.runner.v1.Granted
-	(*OpenedRuns)(nil),   // 9: layshaft.runner.v1.OpenedRuns
-	(*RunResponse)(nil),  // 10: layshaft.runner.v1.RunResponse
-	(*Pull)(nil),         // 11: layshaft.runner.v1.Pull
-	(*CloseRun)(nil),     // 12: layshaft.runner.v1.CloseRun
-	(*AppendBlocks)(nil), // 13: layshaft.runner.v1.AppendBlocks
-	(*OutputBlock)(nil),  // 14: layshaft.runner.v1.OutputBlock
-	(*RunProgress)(nil),  // 15: layshaft.runner.v1.RunProgress
-	(*Check)(nil),        // 16: layshaft.runner.v1.Check
-	(*OpenRuns)(nil),     // 17: layshaft.runner.v1.OpenRuns
-	(*EndAttempt)(nil),   // 18: layshaft.runner.v1.EndAttempt
-	nil,                  // 19: layshaft.runner.v1.EndAttempt.CountersEntry
-	(*v1.Spec)(nil),      // 20: layshaft.v1.Spec
-	(*v1.Failure)(nil),   // 21: layshaft.v1.Failure
-	(*v1.Launch)(nil),    // 22: layshaft.v1.Launch
-	(*v1.KeySample)(nil), // 23: layshaft.v1.KeySample
+	(*LoadRequest)(nil),      // 0: layshaft.runner.v1.LoadRequest
+	(*LoadResponse)(nil),     // 1: layshaft.runner.v1.LoadResponse
+	(*RunRequest)(nil),       // 2: layshaft.runner.v1.RunRequest
+	(*StartAttempt)(nil),     // 3: layshaft.runner.v1.StartAttempt
+	(*InputRuns)(nil),        // 4: layshaft.runner.v1.InputRuns
+	(*InputRun)(nil),         // 5: layshaft.runner.v1.InputRun
+	(*SinkDescriptions)(nil), // 6: layshaft.runner.v1.SinkDescriptions
+	(*Blocks)(nil),           // 7: layshaft.runner.v1.Blocks
+	(*Granted)(nil),          // 8: layshaft.runner.v1.Granted
+	(*OpenedRuns)(nil),       // 9: layshaft.runner.v1.OpenedRuns
+	(*RunResponse)(nil),      // 10: layshaft.runner.v1.RunResponse
+	(*Pull)(nil),             // 11: layshaft.runner.v1.Pull
+	(*CloseRun)(nil),         // 12: layshaft.runner.v1.CloseRun
+	(*AppendBlocks)(nil),     // 13: layshaft.runner.v1.AppendBlocks
+	(*OutputBlock)(nil),      // 14: layshaft.runner.v1.OutputBlock
+	(*RunProgress)(nil),      // 15: layshaft.runner.v1.RunProgress
+	(*Check)(nil),            // 16: layshaft.runner.v1.Check
+	(*OpenRuns)(nil),         // 17: layshaft.runner.v1.OpenRuns
+	(*EndAttempt)(nil),       // 18: layshaft.runner.v1.EndAttempt
+	nil,                      // 19: layshaft.runner.v1.EndAttempt.CountersEntry
+	(*v1.Spec)(nil),          // 20: layshaft.v1.Spec
+	(*v1.Failure)(nil),       // 21: layshaft.v1.Failure
+	(*v1.Launch)(nil),        // 22: layshaft.v1.Launch
+	(*v1.KeySample)(nil),     // 23: layshaft.v1.KeySample
 }
 var file_layshaft_runner_v1_runner_proto_depIdxs = []int32{
 	20, // 0: layshaft.runner.v1.LoadRequest.spec:type_name -> layshaft.v1.Spec
@@ -1607,7 +1607,7 @@ var file_layshaft_runner_v1_runner_proto_depIdxs = []int32{
 	21, // 6: layshaft.runner.v1.RunRequest.cancel:type_name -> layshaft.v1.Failure
 	22, // 7: layshaft.runner.v1.StartAttempt.launch:type_name -> layshaft.v1.Launch
 	4,  // 8: layshaft.runner.v1.StartAttempt.inputs:type_name -> layshaft.runner.v1.InputRuns
-	6,  // 9: layshaft.runner.v1.StartAttempt.sinks:type_name -> layshaft.runner.v1.SinkParts
+	6,  // 9: layshaft.runner.v1.StartAttempt.sinks:type_name -> layshaft.runner.v1.SinkDescriptions
 	5,  // 10: layshaft.runner.v1.InputRuns.runs:type_name -> layshaft.runner.v1.InputRun
 	21, // 11: layshaft.runner.v1.Blocks.failure:type_name -> layshaft.v1.Failure
 	21, // 12: layshaft.runner.v1.Granted.failure:type_name -> layshaft.v1.Failure
