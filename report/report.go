@@ -37,7 +37,13 @@ import (
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
-// Error is an error in a statement, with its place.
+// Error is an error in a statement, with its place. Its fields:
+//
+//	Offset   int     in bytes, from 0
+//	Line     int     from 1
+//	Column   int     in characters, from 1
+//	Message  string  one line: what is wrong, and what was expected
+//	Hint     string  one line: the nearest thing that works; may be empty
 type Error = sql.Error
 
 // Column is a column of a result.

@@ -105,7 +105,22 @@ type Schedule struct {
 	Options []Option
 }
 
-// ScheduleStatus describes a schedule, its counts and its last times.
+// ScheduleStatus describes a schedule, its counts and its last times. Its fields:
+//
+//	Name, Cron, Zone, Jitter, Function, Program  as in Schedule
+//	CatchUp    string     last, skip or all
+//	Overlap    string     skip, queue or replace
+//	Priority   string     normal, high or low
+//	Paused     bool       it does not fire by itself
+//	Created    time.Time  when it was first defined
+//	Next       time.Time  the next time, without jitter; zero while it is paused
+//	Due        time.Time  Next with jitter
+//	Task       string     ID of the task that has not ended; empty means none
+//	Waiting    int        times that wait for the end of the task
+//	Problem    string     why it does not fire, in words, or empty
+//	Success    time.Time  when a task last ended well; zero means never
+//	Counts                Due, Fired, Skipped, Missed and Failed times since it was defined
+//	History               the last times, the latest first: Time, Started, Ended, Task, Outcome, Count, Manual
 type ScheduleStatus = report.Schedule
 
 func (s *Schedule) proto() (*layshaftv1.ScheduleSpec, error) {

@@ -9,9 +9,9 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -33,8 +33,8 @@ type (
 		TZ       string        `name:"tz" default:"UTC" placeholder:"ZONE" help:"Time zone of CRON, such as Europe/Berlin. A time that daylight saving skips fires when the clock is changed. A time that comes twice fires once, unless CRON has all hours."`
 		Task     string        `type:"name" placeholder:"FUNCTION" help:"Submit a task of this function, instead of running a program."`
 		Input    string        `placeholder:"TEXT" help:"With -task: the input of each task. Default: empty."`
-		CatchUp  string        `enum:"last,skip,all" default:"last" help:"What happens to times that were missed by a minute or more, because no coordinator was there: last fires once for all of them, skip not at all, all once for each, which needs -overlap queue."`
-		Overlap  string        `enum:"skip,queue,replace" default:"skip" help:"What happens at a time at which the last task has not ended: skip the time, queue the task until the last one has ended, or replace the last task, which is cancelled."`
+		CatchUp  string        `enum:"last,skip,all" default:"last" help:"What happens to times that were missed by a minute or more, because no coordinator was there: last fires once for all of them, skip not at all, all once for each. all needs -overlap queue."`
+		Overlap  string        `enum:"skip,queue,replace" default:"skip" help:"What happens at a time at which the last task has not ended: skip leaves the time out, queue fires when the last task has ended, replace cancels the last task."`
 		Jitter   time.Duration `default:"0s" help:"Delay each time by up to this duration, so that many schedules do not start together. The delay depends on NAME and the time only."`
 		Priority string        `enum:"high,normal,low" default:"normal" help:"Priority of the tasks: high, normal or low."`
 		Attempts int           `default:"5" help:"Number of failed attempts after which the task fails."`
@@ -111,7 +111,7 @@ func timeText(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Format("2006-01-02 15:04:05 MST")
+	return t.Format(report.ScheduleTime)
 }
 
 func (f *scheduleListCmd) Run(ctx context.Context) error {
@@ -128,16 +128,8 @@ func scheduleTable(w io.Writer, all []tasks.ScheduleStatus) {
 	row(w, "SCHEDULE", "CRON", "ZONE", "STATE", "NEXT", "LAST", "SUCCESS", "RUNS")
 	for i := range all {
 		s := &all[i]
-		row(w, s.Name, s.Cron, s.Zone, s.State(), timeText(s.Due), cmp.Or(s.Last(), "-"), timeText(s.Success), what(s))
+		row(w, s.Name, s.Cron, s.Zone, s.State(), timeText(s.Due), cmp.Or(s.Last(), "-"), timeText(s.Success), s.Runs())
 	}
-}
-
-// what returns the program with its arguments, or the function.
-func what(s *tasks.ScheduleStatus) string {
-	if len(s.Program) > 0 {
-		return strings.Join(s.Program, " ")
-	}
-	return "task " + s.Function
 }
 
 func (f *scheduleShowCmd) Run(ctx context.Context) error {
@@ -153,7 +145,7 @@ func (f *scheduleShowCmd) Run(ctx context.Context) error {
 func scheduleDetail(w io.Writer, s *tasks.ScheduleStatus) {
 	row(w, "schedule", s.Name)
 	row(w, "cron", s.Cron+" in "+s.Zone)
-	row(w, "runs", what(s))
+	row(w, "runs", s.Runs())
 	row(w, "state", s.State())
 	if s.Problem != "" {
 		row(w, "problem", s.Problem)

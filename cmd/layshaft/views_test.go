@@ -46,7 +46,7 @@ func (three) List(context.Context) (report.Coordinators, error) {
 }
 
 // cluster is a coordinator with a worker that runs two queued tasks in its slots, a queued task
-// that waits, a dead letter, a worker that is away, and a job that waits.
+// that waits, a dead letter, a worker that is away, a job that waits, and a schedule.
 type cluster struct {
 	board  *dashboard.Dashboard
 	api    http.Handler
@@ -109,6 +109,9 @@ func startCluster(t *testing.T) *cluster {
 	x.runTasks(t)
 	spec := &job.Spec{ID: "nightly", Name: "nightly report", Hash: "h", Stages: []job.Stage{{Name: "read", Tasks: 3}, {Name: "sum", Tasks: 1, Inputs: []job.Edge{{}}}}}
 	if _, err := x.client.Submit(t.Context(), spec, report.Options{Tags: []string{"gpu"}, Detached: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.tasks.SetSchedule(t.Context(), tasks.Schedule{Name: "shop/prices", Cron: "30 2 * * *", Jitter: time.Minute, Program: []string{"catalog", "-in", "prices"}}); err != nil {
 		t.Fatal(err)
 	}
 	leave()
@@ -228,7 +231,7 @@ func compact(t *testing.T, v any) string {
 }
 
 // TestViewsAgree compares the command line, the page, /api/status and the metrics: workers, one of
-// them away, a job, and a function with tasks that run, wait and failed.
+// them away, a job, a function with tasks that run, wait and failed, and a schedule.
 func TestViewsAgree(t *testing.T) {
 	x := startCluster(t)
 	workers, err := x.client.AllWorkers(t.Context())
@@ -270,6 +273,7 @@ func TestViewsAgree(t *testing.T) {
 		Workers      []report.Worker   `json:"workers"`
 		Jobs         []json.RawMessage `json:"jobs"`
 		Functions    []json.RawMessage `json:"functions"`
+		Schedules    []json.RawMessage `json:"schedules"`
 		Totals       tasks.Counts      `json:"queued_tasks"`
 	}
 	if err := json.Unmarshal([]byte(x.get("/api/status", "application/json")), &status); err != nil {
@@ -289,6 +293,19 @@ func TestViewsAgree(t *testing.T) {
 	}
 	if got, want := compact(t, status.Jobs), compact(t, []report.JobView{report.ViewJob(&jobs[0])}); got != want {
 		t.Errorf("/api/status:\n%s\njob list:\n%s", got, want)
+	}
+	schedules, err := x.tasks.Schedules(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := table(t, func(w *tabwriter.Writer) { scheduleTable(w, schedules) }); !regexp.MustCompile(`(?m)^shop/prices +30 2 \* \* \* +UTC +waiting .* catalog -in prices$`).MatchString(text) {
+		t.Errorf("schedule list:\n%s", text)
+	}
+	if got, want := compact(t, status.Schedules), compact(t, schedules); got != want {
+		t.Errorf("/api/status:\n%s\nschedule list:\n%s", got, want)
+	}
+	if got, want := compact(t, json.RawMessage(x.get("/api/v1/schedules", ""))), compact(t, schedules); got != want {
+		t.Errorf("/api/v1/schedules:\n%s\nschedule list:\n%s", got, want)
 	}
 	for _, s := range []tasks.State{tasks.StateWaiting, tasks.StateRunning, tasks.StateFailed} {
 		for at, err := range x.tasks.Tasks(t.Context(), "resize", s) {
@@ -326,6 +343,12 @@ func TestViewsAgree(t *testing.T) {
 			t.Errorf("the page of workers does not contain %s", text)
 		}
 	}
+	page = x.get("/schedules", "text/html")
+	for _, text := range []string{"catalog -in prices", `<span class="tag waiting">waiting</span>`, schedules[0].Due.Format(report.ScheduleTime)} {
+		if !strings.Contains(page, text) {
+			t.Errorf("the page of schedules does not contain %s", text)
+		}
+	}
 	for _, text := range []string{summary, `<span class="bad">unreachable</span>: connection refused`, "two coordinators survive no loss"} {
 		if !strings.Contains(x.get("/", "text/html"), text) {
 			t.Errorf("the overview does not contain %s", text)
@@ -354,7 +377,7 @@ func TestViewsAgree(t *testing.T) {
 		"layshaft_slots busy": 2, "layshaft_slots free": 0, "layshaft_workers ready": 1, "layshaft_workers away": 1,
 		"layshaft_jobs waiting": 1, "layshaft_tasks stage waiting": 4, "layshaft_tasks queued waiting": 1,
 		"layshaft_function_tasks resize waiting": 1, "layshaft_function_tasks resize running": 2, "layshaft_function_tasks_total resize failed": 1,
-		"layshaft_function_submits_total resize": 4, "layshaft_function_workers resize": 1, "layshaft_dead_letters resize": 1} {
+		"layshaft_function_submits_total resize": 4, "layshaft_function_workers resize": 1, "layshaft_dead_letters resize": 1, "layshaft_schedules waiting": 1, "layshaft_schedule_times_total fired shop/prices": 0} {
 		if got, ok := metrics[name]; !ok || got != want {
 			t.Errorf("%s = %v, want %v", name, got, want)
 		}
@@ -379,17 +402,26 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	schedules, err := x.tasks.Schedules(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	views := make([]report.JobView, len(jobs))
 	for i := range jobs {
 		views[i] = report.ViewJob(&jobs[i])
 	}
 	for name, text := range map[string]string{
-		"members.txt":     table(t, func(w *tabwriter.Writer) { memberTable(w, members.Members) }),
-		"worker-list.txt": table(t, func(w *tabwriter.Writer) { workerTable(w, workers) }),
-		"status.txt":      table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, views) }),
-		"overview.html":   x.get("/", "text/html"),
-		"job.html":        x.get("/jobs/nightly", "text/html"),
-		"functions.html":  x.get("/tasks", "text/html"),
+		"schedule-list.txt": table(t, func(w *tabwriter.Writer) { scheduleTable(w, schedules) }),
+		"schedules.html":    x.get("/schedules", "text/html"),
+		"schedule.html":     x.get("/schedules/shop/prices", "text/html"),
+		"workers.html":      x.get("/workers", "text/html"),
+		"jobs.html":         x.get("/jobs", "text/html"),
+		"members.txt":       table(t, func(w *tabwriter.Writer) { memberTable(w, members.Members) }),
+		"worker-list.txt":   table(t, func(w *tabwriter.Writer) { workerTable(w, workers) }),
+		"status.txt":        table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, views) }),
+		"overview.html":     x.get("/", "text/html"),
+		"job.html":          x.get("/jobs/nightly", "text/html"),
+		"functions.html":    x.get("/tasks", "text/html"),
 	} {
 		path, got := filepath.Join("testdata", "golden", name), unstable.ReplaceAllString(text, "TIME")
 		got = regexp.MustCompile(` +\n`).ReplaceAllString(regexp.MustCompile(`TIME +`).ReplaceAllString(got, "TIME "), "\n")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/taskserver"
@@ -13,13 +12,9 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// scheduleTime is the form of times of schedules, in their time zones.
-const scheduleTime = "2006-01-02 15:04:05 MST"
-
 // scheduleRow is a schedule with its texts.
 type scheduleRow struct {
 	report.Schedule
-	Runs       string // program with arguments, or function
 	NextText   string // empty without a next time
 	AgoText    string // time since the last success; empty without one
 	JitterText string
@@ -33,12 +28,9 @@ type scheduleFire struct {
 }
 
 func scheduleOf(s report.Schedule, now time.Time) scheduleRow {
-	r := scheduleRow{Schedule: s, Runs: "task " + s.Function}
-	if len(s.Program) > 0 {
-		r.Runs = strings.Join(s.Program, " ")
-	}
+	r := scheduleRow{Schedule: s}
 	if !s.Due.IsZero() {
-		r.NextText = s.Due.Format(scheduleTime)
+		r.NextText = s.Due.Format(report.ScheduleTime)
 	}
 	if !s.Success.IsZero() {
 		r.AgoText = page.Dur(now.Sub(s.Success)) + " ago"
@@ -47,7 +39,7 @@ func scheduleOf(s report.Schedule, now time.Time) scheduleRow {
 		r.JitterText = "up to " + page.Dur(s.Jitter)
 	}
 	for _, h := range s.History {
-		f := scheduleFire{ScheduleFire: h, At: h.Time.Format(scheduleTime)}
+		f := scheduleFire{ScheduleFire: h, At: h.Time.Format(report.ScheduleTime)}
 		if !h.Ended.IsZero() {
 			f.Took = page.Dur(h.Ended.Sub(h.Started))
 		}
@@ -74,7 +66,7 @@ func (d *Dashboard) schedules(f filter) view {
 	var rows []scheduleRow
 	for _, s := range d.cfg.Tasks.Schedules() {
 		fits := f.State == "" || f.State == s.State() || f.State == "late" && s.Late()
-		if r := scheduleOf(s, now); fits && f.matches(r.Name, r.Runs) {
+		if r := scheduleOf(s, now); fits && f.matches(r.Name, r.Runs()) {
 			rows = append(rows, r)
 		}
 	}

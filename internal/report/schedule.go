@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -53,6 +54,17 @@ type ScheduleFire struct {
 	Outcome string    `json:"outcome"`          // running, done, failed, cancelled, replaced, skipped, missed or unknown
 	Count   int       `json:"count"`            // number of times
 	Manual  bool      `json:"manual,omitempty"` // on request
+}
+
+// ScheduleTime is the form of times of schedules, in their time zones.
+const ScheduleTime = "2006-01-02 15:04:05 MST"
+
+// Runs returns the program with its arguments, or the function, for people.
+func (s *Schedule) Runs() string {
+	if len(s.Program) > 0 {
+		return strings.Join(s.Program, " ")
+	}
+	return "task " + s.Function
 }
 
 // State returns the state of s in one word: paused, stuck, running, or waiting for its next time.
