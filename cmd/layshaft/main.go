@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -174,20 +175,29 @@ func decodeName(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// ownVariables gives some flags of task and report commands environment variables of their own,
-// because programs have flags of the same name with another meaning.
+// ownVariables gives some flags environment variables of their own, because programs or other
+// commands have flags of the same name with another meaning.
 func ownVariables(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(n kong.Visitable, next kong.Next) error {
 		if node, ok := n.(*kong.Node); ok {
-			of := "LAYSHAFT_TASK_"
-			if node.Name == "report" {
-				of = "LAYSHAFT_REPORT_"
-			}
 			for _, f := range node.Flags {
-				if f.Name == "priority" || f.Name == "state" {
-					f.Envs = []string{of + strings.ToUpper(f.Name)}
-					f.Tag.Envs = f.Envs
+				of := ""
+				switch path := strings.TrimPrefix(node.FullPath(), "layshaft "); {
+				case path == "report" && slices.Contains([]string{"priority", "progress", "schema", "state"}, f.Name):
+					of = "LAYSHAFT_REPORT_"
+				case f.Name == "priority", f.Name == "state", path == "task limit" && f.Name == "concurrency":
+					of = "LAYSHAFT_TASK_"
+				case f.Name == "function" && (path == "worker run" || path == "dev"):
+					of = "LAYSHAFT_WORKER_"
+				case path == "history" && f.Name == "trace":
+					of = "LAYSHAFT_HISTORY_"
+				case path == "new" && f.Name == "replace":
+					of = "LAYSHAFT_NEW_"
+				default:
+					continue
 				}
+				f.Envs = []string{of + strings.ToUpper(f.Name)}
+				f.Tag.Envs = f.Envs
 			}
 		}
 		return next(nil)

@@ -26,7 +26,7 @@ type (
 	}
 	memberTransferCmd struct {
 		clientFlags
-		Member string `arg:"" optional:"" help:"ID or address of the coordinator that is to lead. Default: the one that is the least behind."`
+		Member string `arg:"" optional:"" help:"ID or address of the next leader. Default: the coordinator that is the least behind."`
 	}
 )
 

@@ -25,8 +25,8 @@ type taskWorkCmd struct {
 	clusterFlags
 	Function    string        `type:"name" required:"" placeholder:"NAME" help:"The function whose tasks the command runs."`
 	Concurrency int           `default:"1" help:"Number of parallel commands."`
-	SlotsOf     string        `placeholder:"ID" help:"Run commands in slots of the layshaft worker with this ID (worker list -o json), which the coordinator divides between commands and attempts of pipelines: high tasks go before jobs of a priority below 10 and may use reserved slots, normal ones are like a job of priority 0, low ones of -10."`
-	HardLimit   time.Duration `default:"0s" help:"Time after which a command is ended and its attempt fails: the command and its children get SIGTERM, and ten seconds later, or when the command itself has exited, SIGKILL. 0s means no limit."`
+	SlotsOf     string        `placeholder:"ID" help:"Run commands in slots of the layshaft worker with this ID (worker list -o json). The coordinator divides them between commands and attempts of pipelines. High tasks go before jobs of a priority below 10 and may use reserved slots. Normal tasks are like a job of priority 0, low ones of -10."`
+	HardLimit   time.Duration `default:"0s" help:"Time after which a command is ended and its attempt fails. The command and its children get SIGTERM; ten seconds later, or when the command itself has exited, SIGKILL. 0s means no limit."`
 	Fatal       []int         `sep:"," default:"65" placeholder:"CODE" help:"Exit codes after which the task is not retried. May be repeated."`
 	Stream      bool          `help:"Send output of the command at once, as partial results. Without it, all output is the result."`
 	MaxTasks    int           `default:"0" help:"End after this many tasks; 0 means no limit."`
