@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package e2e tests the programs as users run them: real processes, real signals, real files.
 package e2e
 
@@ -15,16 +17,6 @@ import (
 	"testing"
 	"time"
 )
-
-// build compiles a program of this module and returns the path of the binary.
-func build(t *testing.T, pkg string) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", bin, "github.com/layshaft/layshaft/"+pkg).CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
-	}
-	return bin
-}
 
 // text writes files of seeded random words and returns a glob for them.
 func text(t *testing.T, files, bytesEach int) string {
@@ -72,7 +64,7 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		kills = 4
 	}
-	bin, input := build(t, "examples/wordcount"), text(t, 8, 1<<20)
+	bin, input := program("wordcount"), text(t, 8, 1<<20)
 	work := t.TempDir()
 	state, out := filepath.Join(work, "state"), filepath.Join(work, "out")
 	args := func() []string {

@@ -6,22 +6,15 @@ import (
 	"bytes"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
-	// What the programs are made of, so that a change of it ends the go command's cache of the
-	// results.
-	_ "github.com/layshaft/layshaft/mapreduce/csvio"
-	_ "github.com/layshaft/layshaft/mapreduce/jsonio"
-	_ "github.com/layshaft/layshaft/mapreduce/memio"
-	_ "github.com/layshaft/layshaft/mapreduce/textio"
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -30,45 +23,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var binDir string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() {
-		fmt.Println("skipped: -short leaves out the tests that start other processes")
-		os.Exit(0)
-	}
-	dir, err := os.MkdirTemp("", "layshaft-e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	binDir = dir
-	for _, v := range os.Environ() { // flags of the programs have defaults there
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") {
-			_ = os.Unsetenv(name)
-		}
-	}
-	code := m.Run()
-	if err := os.RemoveAll(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(code)
+	programs.Main(m, &binDir, "examples/wordcount", "examples/catalog", "e2e/internal/probe", "cmd/layshaft")
 }
 
-// programs builds all programs of the tests, once.
-var programs = sync.OnceValue(func() error {
-	const module = "github.com/layshaft/layshaft/"
-	out, err := exec.Command("go", "build", "-ldflags=-w", "-o", binDir+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return nil
-})
-
 // program returns the path of a program.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	if err := programs(); err != nil {
-		t.Fatal(err)
-	}
+func program(name string) string {
 	return filepath.Join(binDir, name)
 }
 
@@ -94,7 +53,7 @@ func start(t *testing.T, name string, args ...string) func() result {
 
 func startProcess(t *testing.T, name string, args ...string) (*os.Process, func() result) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program(t, name), args...)
+	cmd := exec.CommandContext(t.Context(), program(name), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {

@@ -1,3 +1,5 @@
+//go:build unix
+
 package e2e
 
 import (
@@ -31,7 +33,7 @@ var killedReports = map[string]string{
 // writes is whole or absent.
 func TestKillReport(t *testing.T) {
 	t.Parallel()
-	bin := build(t, "cmd/layshaft")
+	bin := program("layshaft")
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(11, 0))
 	for f := range 6 {

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/outside"
@@ -262,7 +263,9 @@ func TestPages(t *testing.T) {
 		t.Logf("pages are not checked for accessibility: %s", why)
 	}
 	dir := t.TempDir()
-	run(t, "../..", "go", "build", "-o", dir, "./cmd/layshaft", "./examples/wordcount")
+	if err := programs.Build(dir, "cmd/layshaft", "examples/wordcount"); err != nil {
+		t.Fatal(err)
+	}
 	c := &cluster{dir: dir, layshaft: filepath.Join(dir, "layshaft"), listen: porttest.Free(t), http: porttest.Free(t), gossip: porttest.Free(t)}
 	c.start(t)
 	defer func() { c.stop() }()

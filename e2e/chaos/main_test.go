@@ -16,12 +16,6 @@ import (
 	"testing"
 	"time"
 
-	// The programs consist of these packages, so a change of them ends the go command's cached
-	// results.
-	_ "github.com/layshaft/layshaft/coordinator"
-	_ "github.com/layshaft/layshaft/mapreduce/textio"
-	_ "github.com/layshaft/layshaft/worker"
-
 	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 

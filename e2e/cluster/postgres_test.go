@@ -13,8 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	_ "github.com/layshaft/layshaft/mapreduce/pgio" // see process_test.go
-
 	"github.com/layshaft/layshaft/internal/pgtest"
 )
 

@@ -6,20 +6,11 @@
 package cluster
 
 import (
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
-
-	// What the programs are made of, so that a change of it ends the go command's cache of the
-	// results.
-	_ "github.com/layshaft/layshaft/coordinator"
-	_ "github.com/layshaft/layshaft/mapreduce/memio"
-	_ "github.com/layshaft/layshaft/mapreduce/textio"
-	_ "github.com/layshaft/layshaft/worker"
 
 	"github.com/layshaft/layshaft/e2e/internal/proc"
 	"github.com/layshaft/layshaft/e2e/internal/programs"
@@ -33,12 +24,6 @@ const patience = 40 * time.Second
 var binDir string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given && runtime.NumCPU() < 4 {
-		_ = flag.Set("test.parallel", "4") // the tests wait most of the time
-	}
 	programs.Main(m, &binDir, "cmd/layshaft", "examples/wordcount", "examples/catalog", "e2e/cluster/internal/probe", "e2e/cluster/internal/tables", "e2e/cluster/internal/documents")
 }
 

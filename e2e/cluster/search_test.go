@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/layshaft/layshaft/mapreduce/searchio" // see process_test.go
-
 	"github.com/layshaft/layshaft/internal/searchtest"
 )
 

@@ -130,7 +130,7 @@ func TestCertificates(t *testing.T) {
 		if code := r.WaitFor(t, 9*time.Second); code == 0 { // sooner than clients give up a coordinator that is not there
 			t.Errorf("%s may submit", name)
 		}
-		if name == "somebody without a certificate" && !strings.Contains(r.Err.String(), "wants TLS") {
+		if name == "somebody without a certificate" && !strings.Contains(r.Err.String(), "requires TLS") {
 			t.Errorf("%s is told %q", name, r.Err.String())
 		}
 	}

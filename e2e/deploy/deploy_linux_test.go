@@ -22,10 +22,7 @@ import (
 	"testing"
 	"time"
 
-	// What the image is made of, so that a change of it ends the go command's cache of the results.
-	_ "github.com/layshaft/layshaft/coordinator"
-	_ "github.com/layshaft/layshaft/mapreduce"
-	_ "github.com/layshaft/layshaft/worker"
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
 const (
@@ -340,16 +337,15 @@ func TestDockerfile(t *testing.T) {
 	healthy(t, at.HTTP)
 	healthy(t, worker.serving(t).HTTP)
 
-	program, input := filepath.Join(t.TempDir(), "wordcount"), filepath.Join(t.TempDir(), "words.txt")
-	cmd := exec.Command("go", "build", "-o", program, "github.com/layshaft/layshaft/examples/wordcount")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dir := t.TempDir()
+	program, input := filepath.Join(dir, "wordcount"), filepath.Join(dir, "words.txt")
+	if err := programs.Build(dir, "examples/wordcount"); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(input, []byte("one two two three three three\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd = exec.CommandContext(t.Context(), program, "-cluster", at.Address, input)
+	cmd := exec.CommandContext(t.Context(), program, "-cluster", at.Address, input)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -436,11 +432,10 @@ func TestService(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program")
 	}
-	bin := filepath.Join(t.TempDir(), "layshaft")
-	cmd := exec.Command("go", "build", "-ldflags=-w", "-o", bin, "github.com/layshaft/layshaft/cmd/layshaft")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "layshaft")
+	if err := programs.Build(dir, "cmd/layshaft"); err != nil {
+		t.Fatal(err)
 	}
 	local := []string{"-listen", "127.0.0.1:0", "-http", "127.0.0.1:0", "-gossip", "127.0.0.1:0", "-log-format", "json", "-reserve", "1MiB"}
 	coord, states := startService(t, "", append([]string{bin, "coordinator", "-data", t.TempDir()}, local...)...)

@@ -8,18 +8,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	// What the programs are made of, so that a change of it ends the go command's cache of the
-	// results.
-	_ "github.com/layshaft/layshaft/mapreduce/csvio"
-	_ "github.com/layshaft/layshaft/mapreduce/jsonio"
-	_ "github.com/layshaft/layshaft/mapreduce/memio"
-	_ "github.com/layshaft/layshaft/mapreduce/textio"
+	"github.com/layshaft/layshaft/e2e/internal/programs"
 )
 
 var update = flag.Bool("update", false, "write the expected texts in the scripts anew")
@@ -30,9 +24,8 @@ func TestScript(t *testing.T) {
 		t.Skip("starts other processes")
 	}
 	bin := t.TempDir()
-	const module = "github.com/layshaft/layshaft/"
-	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", bin+"/", module+"examples/wordcount", module+"examples/catalog", module+"e2e/internal/probe").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	if err := programs.Build(bin, "examples/wordcount", "examples/catalog", "e2e/internal/probe"); err != nil {
+		t.Fatal(err)
 	}
 	for _, v := range os.Environ() { // flags of the programs have defaults there
 		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "LAYSHAFT_") {

@@ -15,9 +15,6 @@ import (
 	"testing"
 	"time"
 
-	// What the programs are made of, so that a change of it ends the go command's cache of the
-	// results.
-	_ "github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/e2e/internal/proc"
 	"github.com/layshaft/layshaft/e2e/internal/programs"
 	"github.com/layshaft/layshaft/internal/porttest"
