@@ -4,6 +4,7 @@ package tasks
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,68 +17,75 @@ import (
 	"github.com/layshaft/layshaft/tasks"
 )
 
-// A schedule fires each minute while its coordinator is killed and restarted.
+// Schedules fire once each while their coordinator is killed and restarted between them.
 func TestSchedule(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes two minutes")
+		t.Skip("waits up to a minute for a time")
 	}
 	t.Parallel()
 	c := newCluster(t)
-	fireTwice(t, c, func() {
+	fireAmidChanges(t, c, func() {
 		c.coordinator.Kill()
 		c.start(t)
 	})
 }
 
-// A schedule fires each minute while the leader of three coordinators is killed and restarted.
+// Schedules fire once each while the leader of three coordinators is killed and restarted.
 func TestScheduleLeaders(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes two minutes")
+		t.Skip("waits up to a minute for a time")
 	}
 	t.Parallel()
 	g := newGroup(t)
-	fireTwice(t, g.cluster, func() {
+	fireAmidChanges(t, g.cluster, func() {
 		i := g.leader(t)
 		g.processes[i].Kill()
 		g.startMember(t, i)
 	})
 }
 
-// fireTwice checks that the program of a schedule runs once for each of two times, although the
-// coordinator changes before, between and after them.
-func fireTwice(t *testing.T, c *cluster, change func()) {
+// fireAmidChanges checks that each of eight schedules runs its program once, for the same minute,
+// although the coordinator changes before, between and after them. Their jitter spreads them over
+// some seconds. The second time of a schedule is an hour later; the package schedule simulates years.
+func fireAmidChanges(t *testing.T, c *cluster, change func()) {
+	const schedules = 8
 	dir := t.TempDir()
 	script := filepath.Join(dir, "note.sh")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$LAYSHAFT_SCHEDULE_TIME $1\" >> "+dir+"/runs\n"), 0o700); err != nil {
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$LAYSHAFT_SCHEDULE $LAYSHAFT_SCHEDULE_TIME $1\" >> "+dir+"/runs\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	launch(t, "layshaft", "schedule", "work", "-program", "note="+script, "-cluster", c.address)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	begun := time.Now()
-	if _, err := c.AddSchedule(ctx, tasks.Schedule{Name: "note", Cron: "* * * * *", CatchUp: tasks.CatchUpAll, Overlap: tasks.OverlapQueue, Program: []string{"note", "x"}}); err != nil {
-		t.Fatal(err)
+	due := time.Now().Add(3 * time.Second).Truncate(time.Minute).Add(time.Minute).UTC() // 3 s are enough to define all
+	var want []string
+	for i := range schedules {
+		name := fmt.Sprintf("note-%d", i)
+		s, err := c.AddSchedule(ctx, tasks.Schedule{Name: name, Cron: fmt.Sprintf("%d * * * *", due.Minute()), Jitter: 12 * time.Second, CatchUp: tasks.CatchUpAll, Overlap: tasks.OverlapQueue, Program: []string{"note", "x"}})
+		if err != nil || !s.Next.Equal(due) {
+			t.Fatalf("%s is due at %v, want %v: %v", name, s.Next, due, err)
+		}
+		want = append(want, name+" "+due.Format(time.RFC3339)+" x")
 	}
-	due := begun.Truncate(time.Minute).Add(time.Minute)
-	until := func(done int) tasks.ScheduleStatus { // done tasks of the schedule have ended well
+	until := func(done int) []tasks.ScheduleStatus { // tasks of so many schedules have ended well
 		t.Helper()
 		for {
-			s, err := c.Schedule(ctx, "note")
+			all, err := c.Schedules(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			n := 0
-			for _, h := range s.History {
-				if h.Outcome == "done" {
+			for _, s := range all {
+				if len(s.History) > 0 && s.History[0].Outcome == "done" {
 					n++
 				}
 			}
 			if n >= done {
-				return s
+				return all
 			}
 			select {
 			case <-ctx.Done():
-				t.Fatalf("%d tasks have not ended: %+v", done, s)
+				t.Fatalf("%d tasks have not ended: %+v", done, all)
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
@@ -85,21 +93,26 @@ func fireTwice(t *testing.T, c *cluster, change func()) {
 	change()
 	until(1)
 	change() // soon after a fire
-	s := until(2)
+	until(schedules / 2)
 	change()
-	if again, err := c.Schedule(ctx, "note"); err != nil || len(again.History) != len(s.History) || again.Counts.Fired != 2 {
-		t.Errorf("after a restart: %+v, %v", again, err)
+	before := until(schedules)
+	change()
+	after, err := c.Schedules(ctx)
+	if err != nil || len(after) != schedules {
+		t.Fatalf("after a restart: %+v, %v", after, err)
 	}
-	if err := c.RemoveSchedule(ctx, "note"); err != nil {
-		t.Fatal(err)
+	for i, s := range after {
+		if s.Counts.Due != 1 || s.Counts.Fired != 1 || len(s.History) != 1 || s.History[0].Task != before[i].History[0].Task || !s.Next.Equal(due.Add(time.Hour)) {
+			t.Errorf("after a restart: %+v, before: %+v", s, before[i])
+		}
 	}
 	out, err := os.ReadFile(filepath.Join(dir, "runs"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := due.UTC().Format(time.RFC3339) + " x\n" + due.UTC().Add(time.Minute).Format(time.RFC3339) + " x\n"
-	if string(out) != want {
-		t.Errorf("the program ran for\n%swant\n%s", out, want)
+	got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("the programs ran for\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
