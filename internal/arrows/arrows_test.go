@@ -85,8 +85,6 @@ var rules = []rule{
 		"internal/ is the ground that the roles share; what it needs from them is an interface that it declares itself"},
 	{in("coordinator", "worker"), own("mapreduce", "tasks", "report", "workflow", "cmd", "examples"),
 		"the roles run a job.Program and know nothing of how users write one"},
-	{in("report/internal/sql"), func(pkg string) bool { return strings.Contains(strings.Split(pkg, "/")[0], ".") },
-		"report/internal/sql parses text: the standard library only"},
 	{in("internal/job"), func(pkg string) bool { return strings.Contains(strings.Split(pkg, "/")[0], ".") },
 		"internal/job holds words, which everybody can afford: the standard library only"},
 	{cores, func(pkg string) bool {
