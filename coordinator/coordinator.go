@@ -438,7 +438,7 @@ func (c *Coordinator) note(ev sched.Event) {
 			w.Drain()
 		}
 	case sched.WorkerWithdrawn:
-		log.Info("files of worker not waited for any more", "worker", ev.WorkerID)
+		log.Info("no longer waiting for the files of a worker", "worker", ev.WorkerID)
 	case sched.OutputWanted:
 		log.Warn("client cannot read an output", "job", ev.Attempt.Job, "attempt", ev.Attempt, "worker", ev.Worker)
 	case sched.OutputLost:

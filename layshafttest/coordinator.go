@@ -150,7 +150,7 @@ func (x *Coordinator) Leads() bool { return x.running() != nil }
 func (x *Coordinator) running() *coordinator.Coordinator {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.p.alive() {
+	if !x.p.isAlive() {
 		return nil
 	}
 	return x.core
@@ -197,7 +197,7 @@ type journal struct {
 }
 
 func (j *journal) Append(ctx context.Context, events ...[]byte) (uint64, error) {
-	if !j.p.alive() {
+	if !j.p.isAlive() {
 		return 0, errKilled
 	}
 	v := keep
@@ -217,7 +217,7 @@ func (j *journal) Append(ctx context.Context, events ...[]byte) (uint64, error) 
 }
 
 func (j *journal) Snapshot(seq uint64, state []byte) error {
-	if !j.p.alive() {
+	if !j.p.isAlive() {
 		return errKilled
 	}
 	return j.Journal.Snapshot(seq, state)

@@ -66,8 +66,8 @@ func (p *process) stop() {
 	<-p.ended
 }
 
-// alive reports whether the process runs.
-func (p *process) alive() bool {
+// isAlive reports whether the process runs.
+func (p *process) isAlive() bool {
 	if p == nil {
 		return false
 	}

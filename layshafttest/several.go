@@ -83,7 +83,7 @@ func (x *Coordinator) member(ctx context.Context, p *process, address string) (e
 	family.Go(func() error { return d.run(within) })
 	family.Go(func() error { return x.joinGossip(within, p, r, address) })
 	family.Go(func() error {
-		return r.LeadWhenever(within, p.alive, func(ctx context.Context, t *replica.Tenure) error { return x.lead(ctx, p, dir, d, t) })
+		return r.LeadWhenever(within, p.isAlive, func(ctx context.Context, t *replica.Tenure) error { return x.lead(ctx, p, dir, d, t) })
 	})
 	err = family.Wait()
 	stopTaking()
@@ -235,7 +235,7 @@ func (d *door) run(ctx context.Context) error {
 	for {
 		c, err := d.Accept()
 		if err != nil {
-			if ctx.Err() != nil || !d.p.alive() {
+			if ctx.Err() != nil || !d.p.isAlive() {
 				return nil
 			}
 			return fmt.Errorf("%s: %w", d.address, err)

@@ -50,7 +50,7 @@ func (w *Worker) Drain() {
 	w.mu.Lock()
 	p, node := w.p, w.node
 	w.mu.Unlock()
-	if !p.alive() {
+	if !p.isAlive() {
 		return
 	}
 	node.Drain()

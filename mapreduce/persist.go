@@ -111,11 +111,11 @@ type reuse struct{ by map[int]*keeping } // by the number of the node fresh
 
 // keeping is what one run uses and keeps at one Persist.
 type keeping struct {
-	dir   string            // of the key; empty if nothing is kept
-	why   string            // the reason then
-	whole bool              // all records are kept together
-	drop  bool              // all records are kept, so those of the steps before are not needed
-	files map[string]string // FILE by path, in all spellings
+	dir       string            // of the key; empty if nothing is kept
+	why       string            // the reason then
+	undivided bool              // all records are kept together
+	drop      bool              // all records are kept, so those of the steps before are not needed
+	files     map[string]string // FILE by path, in all spellings
 	// looked has the local files as they were when their content was read.
 	looked map[string]fs.FileInfo
 	fresh  []string // FILEs whose records this run makes
@@ -218,7 +218,7 @@ func (c *compiled) reuseOf(t *settings, x *persisted, id jobdir.Identity) (*keep
 		if n.read != nil {
 			heads = append(heads, n)
 		}
-		k.whole = k.whole || n.read == nil && (n.fuse == nil || n.side != nil || n.union || n.holds)
+		k.undivided = k.undivided || n.read == nil && (n.fuse == nil || n.side != nil || n.union || n.holds)
 	}
 	byFile := len(heads) == 1
 	for _, n := range heads {
@@ -231,13 +231,13 @@ func (c *compiled) reuseOf(t *settings, x *persisted, id jobdir.Identity) (*keep
 		}
 		byFile = byFile && hasFiles
 	}
-	k.whole = k.whole || !byFile
+	k.undivided = k.undivided || !byFile
 	k.dir = filepath.Join(t.State, "persist", hexOf(h))
 	wanted := map[string]bool{}
 	for _, f := range k.files {
 		wanted[f] = true
 	}
-	if k.whole {
+	if k.undivided {
 		all := wholeFile + "-" + hexOf(all)
 		for path := range k.files {
 			k.files[path] = all
@@ -252,7 +252,7 @@ func (c *compiled) reuseOf(t *settings, x *persisted, id jobdir.Identity) (*keep
 			k.fresh = append(k.fresh, f)
 		}
 	}
-	k.drop = k.whole && len(k.fresh) == 0
+	k.drop = k.undivided && len(k.fresh) == 0
 	for _, n := range heads {
 		n.allKept = len(k.fresh) == 0
 		if len(k.at) > 0 {
@@ -362,7 +362,7 @@ func (k *keeping) load(wanted map[string]bool) error {
 			continue // its records are made again
 		}
 		for f, parts := range x.Files {
-			if wanted[f] && k.at[f] == "" && complete(dir, parts) {
+			if wanted[f] && k.at[f] == "" && isComplete(dir, parts) {
 				k.at[f], k.stored[f] = dir, parts
 			}
 		}
@@ -370,8 +370,8 @@ func (k *keeping) load(wanted map[string]bool) error {
 	return nil
 }
 
-// complete reports whether all parts are there, as they were written.
-func complete(dir string, parts []files.Part) bool {
+// isComplete reports whether all parts are there, as they were written.
+func isComplete(dir string, parts []files.Part) bool {
 	return !slices.ContainsFunc(parts, func(p files.Part) bool {
 		h := xxh3.New()
 		info, err := hashFile(h, filepath.Join(dir, p.Name))
@@ -503,7 +503,7 @@ func keepRecords[T any](e *env, x *persisted, codec *record.Codec[T], t SinkTask
 		return func(*T) {}, func() error { done(nil); return nil }, nil
 	}
 	of := func(T) string { return k.fresh[0] }
-	if !k.whole {
+	if !k.undivided {
 		of = func(T) string {
 			if e.where == nil {
 				return unknownFile
@@ -579,7 +579,7 @@ func (x *persisted) finish(ctx context.Context, job string, parts [][]byte) erro
 		index.Files[f] = append(index.Files[f], p)
 	}
 	for f := range k.changed() {
-		if k.whole {
+		if k.undivided {
 			return nil
 		}
 		delete(index.Files, f)
@@ -608,7 +608,7 @@ func (c *compiled) explainReuse(w io.Writer) {
 			fmt.Fprintf(w, "%s: nothing is kept or used: %s\n", x, plain.Text(k.why))
 		case k.drop:
 			fmt.Fprintf(w, "%s: all records are those of an earlier run\n", x)
-		case k.whole:
+		case k.undivided:
 			fmt.Fprintf(w, "%s: no earlier run has this input, program, parameters and steps; the records are kept together\n", x)
 		default:
 			fmt.Fprintf(w, "%s: the records of %s are those of earlier runs; %s to read: new, changed, or kept by another program or with other parameters\n",

@@ -239,7 +239,7 @@ func (w *partitions) Write(b *vec.Batch) error {
 				return err
 			}
 		}
-		part := w.part(b, start, end)
+		part := w.cutRows(b, start, end)
 		if err := w.sink.Write(part); err != nil {
 			return err
 		}
@@ -257,8 +257,8 @@ func (w *partitions) appendKey(dst []byte, b *vec.Batch, row int) []byte {
 	return dst
 }
 
-// part returns rows without their partition columns.
-func (w *partitions) part(b *vec.Batch, start, end int) *vec.Batch {
+// cutRows returns rows without their partition columns.
+func (w *partitions) cutRows(b *vec.Batch, start, end int) *vec.Batch {
 	some := &vec.Batch{N: b.N}
 	for i, v := range b.Cols {
 		if !slices.Contains(w.c.columns, i) {

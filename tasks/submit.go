@@ -346,9 +346,9 @@ func (f *follower) forward(p *layshaftv1.TaskUpdate, u Update, to func(Update)) 
 	case KindFollowed:
 		f.attempt, f.gotPartial = 1, false
 	case KindRetry:
-		told := f.retryReported
+		reported := f.retryReported
 		f.attempt, f.gotPartial, f.retryReported = int64(u.N), false, false
-		if told {
+		if reported {
 			return
 		}
 	}

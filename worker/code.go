@@ -47,9 +47,9 @@ type knownCode struct {
 	info fs.FileInfo
 }
 
-// unchanged reports whether identity, size and time of the file are the same as when it was
+// isUnchanged reports whether identity, size and time of the file are the same as when it was
 // hashed.
-func (k knownCode) unchanged() bool {
+func (k knownCode) isUnchanged() bool {
 	info, err := os.Stat(k.path)
 	return err == nil && k.info != nil && os.SameFile(info, k.info) && info.Size() == k.info.Size() && info.ModTime().Equal(k.info.ModTime())
 }
@@ -144,7 +144,7 @@ func (s *codeStore) take(hash string, fetch func(w io.Writer) error) (string, er
 
 // verify returns an error if a configured program's file has changed.
 func (s *codeStore) verify(hash string, given knownCode) error {
-	if hash == job.BuiltinCode || given.unchanged() {
+	if hash == job.BuiltinCode || given.isUnchanged() {
 		return nil
 	}
 	have, now, err := hashProgram(given.path)
@@ -172,7 +172,7 @@ func (s *codeStore) load(hash, path string, fetch func(w io.Writer) error) error
 	s.loads[hash] = done
 	kept := s.kept[hash]
 	s.mu.Unlock()
-	err := s.ensureFile(hash, path, kept.unchanged(), fetch)
+	err := s.ensureFile(hash, path, kept.isUnchanged(), fetch)
 	if err == nil {
 		now := time.Now()
 		_ = os.Chtimes(path, now, now)

@@ -96,7 +96,7 @@ func (n *Node) dropIdle() {
 	for _, r := range n.w.Progress() {
 		busy = append(busy, r.Attempt.Job)
 	}
-	for _, id := range n.jobs.known() {
+	for _, id := range n.jobs.listIDs() {
 		if !slices.Contains(busy, id) {
 			n.dropJob(id)
 		}

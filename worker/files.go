@@ -129,7 +129,7 @@ func (f *files) peer(ctx context.Context, worker string, anew bool) (remote.Call
 		conn = f.peers.conn(worker)
 	}
 	if conn == nil {
-		return nil, errors.New("the coordinator does not know its address")
+		return nil, errors.New("the coordinator has no address of it")
 	}
 	return remote.Conn(conn), nil
 }

@@ -56,7 +56,7 @@ func newJobs(coord *coordinatorConn, code *codeStore, runner Runner) *jobs {
 	return &jobs{coord: coord, code: code, runner: runner, byID: map[job.ID]*knownJob{}}
 }
 
-func (j *jobs) known() []job.ID {
+func (j *jobs) listIDs() []job.ID {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Sorted(maps.Keys(j.byID))

@@ -369,8 +369,10 @@ func (n *Node) serve(end context.CancelCauseFunc) (*errgroup.Group, []*grpc.Serv
 // stay on its disk for its next start.
 const noCoordinatorWait = 30 * time.Second
 
-// idle reports whether the worker holds no outputs and runs no attempts.
-func (n *Node) idle() bool { return len(n.w.Jobs()) == 0 && len(n.w.Progress()) == 0 && n.out.empty() }
+// isIdle reports whether the worker holds no outputs and runs no attempts.
+func (n *Node) isIdle() bool {
+	return len(n.w.Jobs()) == 0 && len(n.w.Progress()) == 0 && n.out.empty()
+}
 
 // leave drains the worker. It returns when one of these is true:
 //
@@ -397,14 +399,14 @@ func (n *Node) leave(ctx context.Context) {
 			waits = false
 		// Without a coordinator nobody can take outputs over; but it may come back.
 		case <-look.C:
-			if n.out.connected() {
+			if n.out.isConnected() {
 				since = time.Time{}
 				continue
 			}
 			if since.IsZero() {
 				since = time.Now()
 			}
-			alone = n.idle() || time.Since(since) >= noCoordinatorWait && len(n.w.Progress()) == 0
+			alone = n.isIdle() || time.Since(since) >= noCoordinatorWait && len(n.w.Progress()) == 0
 			if waits = !alone; waits && !warned {
 				warned = true
 				n.log.Warn("draining: no coordinator to hand over to", "jobs", len(n.w.Jobs()), "attempts", len(n.w.Progress()), "limit", min(noCoordinatorWait, n.cfg.Drain))

@@ -60,8 +60,8 @@ func (o *outbox) requeueReports() {
 	}
 }
 
-// connected reports whether there is a stream.
-func (o *outbox) connected() bool {
+// isConnected reports whether there is a stream.
+func (o *outbox) isConnected() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.streamEnd != nil

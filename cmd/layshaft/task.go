@@ -271,10 +271,10 @@ func (f *taskDoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return f.client(func(c *tasks.Client) error {
-		var joined, told bool
+		var joined, reported bool
 		update := func(u tasks.Update) {
-			if joined && !told {
-				told = true
+			if joined && !reported {
+				reported = true
 				reportJoin(u.Task)
 			}
 			printUpdate(u)

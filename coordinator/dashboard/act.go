@@ -79,7 +79,7 @@ func (d *Dashboard) actionPages(mux *http.ServeMux) {
 
 // question returns the page that asks, or the reason why the action does not fit.
 func (d *Dashboard) question(a action, name, id string) view {
-	x, err := a.ask(d, id)
+	x, err := a.describe(d, id)
 	var gone missingThing
 	switch {
 	case errors.As(err, &gone):
@@ -116,7 +116,7 @@ func (d *Dashboard) act(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, http.StatusForbidden, status.Convert(wire.ToStatus(err)).Message())
 		return
 	}
-	x, err := a.ask(d, id)
+	x, err := a.describe(d, id)
 	if err == nil {
 		err = a.do(ctx, d, id)
 	}

@@ -22,9 +22,9 @@ const (
 // action is a change that a person can make. It calls one RPC method of the coordinator.
 type action struct {
 	method string // its full name
-	// ask returns the question about a thing. An error says why the action does not fit.
-	ask func(d *Dashboard, id string) (deed, error)
-	do  func(ctx context.Context, d *Dashboard, id string) error
+	// describe returns the question about a thing, or an error if the action does not fit.
+	describe func(d *Dashboard, id string) (deed, error)
+	do       func(ctx context.Context, d *Dashboard, id string) error
 }
 
 // deed is an action on one thing, in words. {} stands for the name of the thing, {shell} for the
@@ -52,10 +52,10 @@ func (m missingThing) Error() string { return string(m) }
 
 // actions has all actions, by the last part of their URL.
 var actions = map[string]action{
-	"cancel-job": {jobMethods + "Cancel", askCancelJob, func(ctx context.Context, d *Dashboard, id string) error {
+	"cancel-job": {jobMethods + "Cancel", describeCancel, func(ctx context.Context, d *Dashboard, id string) error {
 		return d.cfg.Server.CancelJob(ctx, job.ID(id), "cancelled from the status page")
 	}},
-	"drain": {jobMethods + "DrainWorker", askDrain, func(ctx context.Context, d *Dashboard, id string) error {
+	"drain": {jobMethods + "DrainWorker", describeDrain, func(ctx context.Context, d *Dashboard, id string) error {
 		return d.cfg.Server.Drain(ctx, id)
 	}},
 
@@ -90,7 +90,7 @@ var actions = map[string]action{
 func isDead(t *taskRow) bool          { return t.DeadLetter }
 func hasDead(f *report.Function) bool { return f.Dead > 0 }
 
-func askCancelJob(d *Dashboard, id string) (deed, error) {
+func describeCancel(d *Dashboard, id string) (deed, error) {
 	st, ok := d.cfg.Server.Report(job.ID(id))
 	switch {
 	case !ok:
@@ -103,7 +103,7 @@ func askCancelJob(d *Dashboard, id string) (deed, error) {
 	return x.fill(id, 0), nil
 }
 
-func askDrain(d *Dashboard, id string) (deed, error) {
+func describeDrain(d *Dashboard, id string) (deed, error) {
 	all := d.cfg.Server.Workers()
 	i := slices.IndexFunc(all, func(w report.Worker) bool { return w.Name == id })
 	switch {

@@ -95,7 +95,7 @@ func Recover(ctx context.Context, dir string, opt Options, dry bool) (out replic
 	case !fileExists(filepath.Join(dir, "replica")) && fileExists(filepath.Join(dir, "journal")):
 		return out, fmt.Errorf("data directory %s has the state of a single coordinator, which has no group to recover; start it with layshaft coordinator -data %s", dir, dir)
 	case !fileExists(filepath.Join(dir, "replica")):
-		return out, fmt.Errorf("data directory %s is not that of a coordinator: it has no replica inside; give the directory that -data of the coordinator names", dir)
+		return out, fmt.Errorf("data directory %s belongs to no coordinator of a group: it has no folder replica; give the directory that -data of the coordinator names", dir)
 	}
 	m, err := openMember(dir, opt)
 	if err != nil {

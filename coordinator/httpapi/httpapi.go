@@ -192,7 +192,7 @@ func (a *api) submit(ctx context.Context, w http.ResponseWriter, r *http.Request
 	}
 	t.Joined = accepted.GetJoined()
 	code := http.StatusOK
-	if !t.ended() {
+	if !t.hasEnded() {
 		code = http.StatusAccepted
 	}
 	write(w, code, t)
@@ -227,7 +227,7 @@ func (a *api) result(ctx context.Context, w http.ResponseWriter, r *http.Request
 		w.Header().Set("Content-Type", "application/octet-stream")
 		_, _ = w.Write(t.bytes)
 		return nil
-	case t.ended():
+	case t.hasEnded():
 		return &problem{http.StatusConflict, fmt.Sprintf("task %s is %s: %s", t.ID, t.State, t.Error)}
 	}
 	return &problem{http.StatusConflict, fmt.Sprintf("task %s has no result yet: it is %s; ?wait=30s waits for the result", t.ID, t.State)}

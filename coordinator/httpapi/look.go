@@ -64,7 +64,7 @@ var (
 	ends      = map[string]bool{stateDone: true, queue.WasFailed.String(): true, queue.WasCancelled.String(): true}
 )
 
-func (t *Task) ended() bool { return ends[t.State] }
+func (t *Task) hasEnded() bool { return ends[t.State] }
 
 // setResult stores the result.
 func (t *Task) setResult(b []byte) {
@@ -106,7 +106,7 @@ func (a *api) state(ctx context.Context, id uint64) (*Task, error) {
 func (a *api) look(ctx context.Context, control *http.ResponseController, id uint64, wait waiting) (*Task, error) {
 	_ = control.SetWriteDeadline(time.Now().Add(wait.limit + bodyTime))
 	t, err := a.state(ctx, id)
-	if err != nil || t.State != stateDone && (t.ended() || wait.limit == 0) {
+	if err != nil || t.State != stateDone && (t.hasEnded() || wait.limit == 0) {
 		return t, err
 	}
 	if t.State == stateDone {

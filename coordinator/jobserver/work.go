@@ -125,7 +125,7 @@ func readHello(recv func() (*layshaftv1.WorkRequest, error)) (hello *layshaftv1.
 		}
 		part := m.GetHello()
 		if part == nil {
-			return nil, nil, nil, fmt.Errorf("%w: a worker says hello first", wire.ErrInvalid)
+			return nil, nil, nil, fmt.Errorf("%w: the first message of a worker must be its hello", wire.ErrInvalid)
 		}
 		if hello == nil {
 			hello = part
@@ -317,7 +317,7 @@ func (x *workerStream) handleMessage(m *layshaftv1.WorkRequest) error {
 	case *layshaftv1.WorkRequest_Leaving:
 		return errLeft
 	default:
-		err = fmt.Errorf("a worker that has joined does not say %T", m.GetBody())
+		err = fmt.Errorf("unexpected %T of a worker that has joined", m.GetBody())
 	}
 	if err != nil && !errors.Is(err, wire.ErrStopped) {
 		return fmt.Errorf("%w: worker %s: %w", wire.ErrInvalid, name, err)

@@ -35,7 +35,7 @@ func (r *Replica) takeSnapshots(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if r.grownBytes.Load() < followedBytes && r.snaps.followed() {
+		if r.grownBytes.Load() < followedBytes && r.snaps.isFollowed() {
 			continue // the next entry asks again
 		}
 		size, n := r.grownBytes.Swap(0), r.grownEntries.Swap(0)

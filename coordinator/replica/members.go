@@ -251,7 +251,7 @@ func successor(members []Surveyed, id string, silent map[string]bool) (Member, e
 		case id != "" && !s.Voter:
 			return Member{}, fmt.Errorf("%s does not count for majorities yet; repeat layshaft coordinator members add %s", s.Address, s.Address)
 		case id != "" && silent[id]:
-			return Member{}, fmt.Errorf("%s did not take over when it was asked before; transfer to another coordinator, or restart the one that leads", s.Address)
+			return Member{}, fmt.Errorf("%s did not take over at the last transfer; transfer to another coordinator, or restart the leader", s.Address)
 		case s.Err == nil && s.Voter && !silent[s.ID] && (best == nil || s.Applied > best.Applied):
 			best = s
 		}

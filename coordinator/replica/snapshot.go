@@ -219,9 +219,9 @@ func (x *sentDump) Close() error {
 // dumpGrace is the time in which a member that has got a dump reads the entries since then.
 const dumpGrace = 30 * time.Second
 
-// followed reports whether another member needs the log since the newest snapshot: it gets a dump,
-// or has just got one.
-func (s *snapshots) followed() bool {
+// isFollowed reports whether another member needs the log since the newest snapshot: it gets a
+// dump, or has just got one.
+func (s *snapshots) isFollowed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dumps > 0 || time.Since(s.dumpEnd) < dumpGrace

@@ -185,7 +185,7 @@ func checkRemoval(members []Surveyed, m Member) error {
 	}
 	switch needed := len(rest)/2 + 1; {
 	case len(rest) == 0:
-		return errors.New("it is the last one that counts")
+		return errors.New("no other coordinator has a vote")
 	case len(rest)-len(away) < needed:
 		return fmt.Errorf("the majority would be lost: of the others, %s, %d are needed, and %s cannot be reached; remove that one instead, or start it first",
 			strings.Join(rest, " and "), needed, strings.Join(away, " and "))

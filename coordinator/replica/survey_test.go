@@ -57,7 +57,7 @@ func TestSurvey(t *testing.T) {
 	if _, err := lead.Remove(t.Context(), others[1].address); err != nil {
 		t.Error(err)
 	}
-	if _, err := lead.Remove(t.Context(), m.id); err == nil || !strings.Contains(err.Error(), "last one") {
+	if _, err := lead.Remove(t.Context(), m.id); err == nil || !strings.Contains(err.Error(), "no other coordinator") {
 		t.Errorf("the removal of the last member: %v", err)
 	}
 }
@@ -141,7 +141,7 @@ func TestSuccessor(t *testing.T) {
 		want, err string
 	}{
 		{[]Surveyed{lead, behind, current, away, learner, silent}, "", "c", ""},
-		{[]Surveyed{lead, silent, behind}, "f", "", "f:1 did not take over when it was asked before"},
+		{[]Surveyed{lead, silent, behind}, "f", "", "f:1 did not take over at the last transfer"},
 		{[]Surveyed{lead, behind, current, away, learner}, "b", "b", ""},
 		{[]Surveyed{lead, behind, away}, "d", "", "d:1 cannot be reached: refused"},
 		{[]Surveyed{lead, learner}, "e", "", "e:1 does not count for majorities yet"},

@@ -156,7 +156,7 @@ func acceptedToProto(n *desk.Note, err error) *layshaftv1.Accepted {
 }
 
 func (t *Server) openGroup(g *layshaftv1.TaskGroup, token uint64, repeated bool) (desk.Note, error) {
-	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), durable(g.GetDurability(), true), token, repeated)
+	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), isDurable(g.GetDurability(), true), token, repeated)
 }
 
 // OpenGroup opens a group.

@@ -70,11 +70,11 @@ func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time)
 		s.Due = now.Add(delay)
 	}
 	s.Parent = queue.ID(p.GetParent())
-	s.Durable = durable(p.GetDurability(), background)
+	s.Durable = isDurable(p.GetDurability(), background)
 	return s
 }
 
-func durable(d layshaftv1.Durability, otherwise bool) bool {
+func isDurable(d layshaftv1.Durability, otherwise bool) bool {
 	switch d {
 	case layshaftv1.Durability_DURABILITY_DISK:
 		return true

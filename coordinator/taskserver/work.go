@@ -161,7 +161,7 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 			w.left.Store(true)
 			return errLeft
 		default:
-			err = fmt.Errorf("%w: a worker says hello once, and then what there is to say", wire.ErrInvalid)
+			err = fmt.Errorf("%w: unexpected %T of a worker that has joined", wire.ErrInvalid, m.GetBody())
 		}
 		if err != nil {
 			return err
@@ -173,7 +173,7 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 	t := w.t
 	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetAttempts()) > maxHeld {
-		return fmt.Errorf("%w: worker %.100q with %s; it says hello first, with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
+		return fmt.Errorf("%w: worker %.100q with %s; its first message must be a hello with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
 			w.name, report.Plural(len(hello.GetAttempts()), "task"), maxHeld)
 	}
 	if err := wire.CheckProtocol("worker "+w.name, hello.GetProtocol()); err != nil {

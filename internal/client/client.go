@@ -399,7 +399,7 @@ func (c *Client) Wait(ctx context.Context, id job.ID) error {
 			return e
 		}
 	}
-	return fmt.Errorf("job %s: %w: the coordinator did not tell its end", id, wire.ErrUnavailable)
+	return fmt.Errorf("job %s: %w: the coordinator closed the connection before its end", id, wire.ErrUnavailable)
 }
 
 // Commits yields changes in the holders of a stage's outputs, as tasks commit and outputs are made

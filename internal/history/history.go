@@ -70,7 +70,7 @@ var decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDe
 // Chunk builds one chunk. The zero value is empty.
 type Chunk struct{ parts []byte }
 
-func (c *Chunk) part(kind byte, content []byte) {
+func (c *Chunk) appendPart(kind byte, content []byte) {
 	c.parts = append(c.parts, kind)
 	c.parts = binary.AppendUvarint(c.parts, uint64(len(content)))
 	c.parts = append(c.parts, content...)
@@ -81,7 +81,7 @@ func (c *Chunk) json(kind byte, v any) {
 	if err != nil { // parameters that are not JSON were refused at the submit
 		b = []byte("{}")
 	}
-	c.part(kind, b)
+	c.appendPart(kind, b)
 }
 
 // Job adds the job of r as submitted.
@@ -164,7 +164,7 @@ func (c *Chunk) Attempts(attempts []report.Attempt, all []report.Cause) {
 	for _, col := range cols {
 		b = append(b, col...)
 	}
-	c.part('A', b)
+	c.appendPart('A', b)
 }
 
 // PostMortems adds what was seen of attempts.
@@ -283,7 +283,7 @@ func (r *Reader) Add(b []byte) (err error) {
 		}
 		parts, err := decoder.DecodeAll(payload, nil)
 		if err == nil {
-			err = r.parts(parts)
+			err = r.readParts(parts)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: chunk at byte %d: %w", ErrDamaged, at, err)
@@ -293,7 +293,7 @@ func (r *Reader) Add(b []byte) (err error) {
 	return nil
 }
 
-func (r *Reader) parts(b []byte) error {
+func (r *Reader) readParts(b []byte) error {
 	r.local = nil
 	for len(b) > 0 {
 		kind := b[0]
@@ -330,7 +330,7 @@ func (r *Reader) parts(b []byte) error {
 				r.addCauses(c)
 			}
 		case 'A':
-			err = r.attempts(content)
+			err = r.readAttempts(content)
 		case 'P':
 			var p []report.PostMortem
 			if err = json.Unmarshal(content, &p); err == nil {
@@ -345,7 +345,7 @@ func (r *Reader) parts(b []byte) error {
 				r.keys[k.Life] = k.Keys
 			}
 		case 'L':
-			err = r.lines(content)
+			err = r.readLines(content)
 		}
 		if err != nil {
 			return fmt.Errorf("part %q: %w", kind, err)
@@ -370,7 +370,7 @@ func (r *Reader) addCauses(c causes) {
 	}
 }
 
-func (r *Reader) attempts(b []byte) error {
+func (r *Reader) readAttempts(b []byte) error {
 	cut := false
 	next := func() uint64 {
 		v, k := binary.Uvarint(b)

@@ -124,7 +124,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		var r Reader
-		_ = r.parts(b) // hostile content with a valid checksum
+		_ = r.readParts(b) // hostile content with a valid checksum
 	})
 }
 

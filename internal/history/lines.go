@@ -32,7 +32,7 @@ func (c *Chunk) Lines(lines []report.Line) {
 	c.json('L', out)
 }
 
-func (r *Reader) lines(content []byte) error {
+func (r *Reader) readLines(content []byte) error {
 	var in []line
 	if err := json.Unmarshal(content, &in); err != nil {
 		return err

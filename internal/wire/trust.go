@@ -46,7 +46,7 @@ func Mismatch(ctx context.Context, err error, address string, plain bool) error 
 	case has("no application protocol"), has("ALPN"):
 		return wrongPort(address, "HTTP, for browsers and scrapers of metrics")
 	case plain && has("error reading server preface") && speaksTLS(ctx, address):
-		return fmt.Errorf("%w: %s wants TLS; give a certificate of its CA with -tls-ca, -tls-cert and -tls-key", ErrDistrust, address)
+		return fmt.Errorf("%w: %s requires TLS; give a certificate of its CA with -tls-ca, -tls-cert and -tls-key", ErrDistrust, address)
 	case has("first record does not look like a TLS handshake"):
 		hint = address + " runs without TLS; leave the certificate out, or start it with one"
 	case has("remote error: tls: "):

@@ -63,8 +63,8 @@ func TestMismatch(t *testing.T) {
 		creds         credentials.TransportCredentials
 		want          string
 	}{
-		{"plain to TLS", serve(grpc.Creds(credentials.NewTLS(own))), insecure.NewCredentials(), "wants TLS"},
-		{"plain to TLS that asks for certificates", serve(grpc.Creds(credentials.NewTLS(asks))), insecure.NewCredentials(), "wants TLS"},
+		{"plain to TLS", serve(grpc.Creds(credentials.NewTLS(own))), insecure.NewCredentials(), "requires TLS"},
+		{"plain to TLS that asks for certificates", serve(grpc.Creds(credentials.NewTLS(asks))), insecure.NewCredentials(), "requires TLS"},
 		{"TLS to plain", serve(), credentials.NewTLS(&tls.Config{}), "runs without TLS"},
 		{"another CA", serve(grpc.Creds(credentials.NewTLS(own))), credentials.NewTLS(&tls.Config{ServerName: "example.com"}), "another CA"},
 		{"no certificate", serve(grpc.Creds(credentials.NewTLS(asks))), credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), "does not accept this certificate"},

@@ -44,7 +44,7 @@ func ReadPacket(r io.Reader) (Type, [][]byte, error) {
 	if _, err := io.ReadFull(r, p.body); err != nil {
 		return 0, nil, err
 	}
-	if p.typ.known() && p.typ != Error { // gearmand ends the text of some errors with a NUL
+	if p.typ.isKnown() && p.typ != Error { // gearmand ends the text of some errors with a NUL
 		var args [maxArgs][]byte
 		if err := p.args(&args); err != nil {
 			return 0, nil, err

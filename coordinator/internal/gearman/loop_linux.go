@@ -135,7 +135,7 @@ func (l *loop) forget(c *conn) {
 
 func (l *loop) run() {
 	events := make([]unix.EpollEvent, loopEvents)
-	for !l.ended() {
+	for !l.hasEnded() {
 		n, err := unix.EpollWait(l.epoll, events, -1)
 		if err != nil && err != unix.EINTR {
 			l.server.Log.Error("gearman: epoll", "err", err)
@@ -148,7 +148,7 @@ func (l *loop) run() {
 	unix.Close(l.woken)
 }
 
-func (l *loop) ended() bool {
+func (l *loop) hasEnded() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ending && len(l.conns) == 0

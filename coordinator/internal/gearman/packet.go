@@ -83,13 +83,13 @@ var types = [lastType + 1]struct {
 
 // String returns the name in the PROTOCOL document, such as SUBMIT_JOB_BG.
 func (t Type) String() string {
-	if t.known() {
+	if t.isKnown() {
 		return types[t].name
 	}
 	return fmt.Sprintf("packet %d", uint32(t))
 }
 
-func (t Type) known() bool { return t <= lastType && types[t].name != "" }
+func (t Type) isKnown() bool { return t <= lastType && types[t].name != "" }
 
 var (
 	errMagic = errors.New("not the start of a packet")
@@ -128,7 +128,7 @@ func decodeHeader(b []byte, maxBody int) (p packet, size int, ok bool, err error
 		return p, 0, false, nil
 	}
 	p.typ, p.response = Type(binary.BigEndian.Uint32(b[4:])), b[3] == 'S'
-	if !p.typ.known() {
+	if !p.typ.isKnown() {
 		return p, 0, false, fmt.Errorf("%w: %d", errType, uint32(p.typ))
 	}
 	n := binary.BigEndian.Uint32(b[8:])

@@ -29,7 +29,7 @@ func FuzzDecode(f *testing.F) {
 func FuzzEncode(f *testing.F) {
 	f.Add(uint32(SubmitJob), []byte("f"), []byte("u"), []byte("data"))
 	f.Fuzz(func(t *testing.T, typ uint32, a, b, c []byte) {
-		if !Type(typ).known() || types[typ].args != 3 || bytes.IndexByte(a, 0) >= 0 || bytes.IndexByte(b, 0) >= 0 {
+		if !Type(typ).isKnown() || types[typ].args != 3 || bytes.IndexByte(a, 0) >= 0 || bytes.IndexByte(b, 0) >= 0 {
 			return
 		}
 		raw := appendPacket(nil, Type(typ), a, b, c)

@@ -211,7 +211,7 @@ func (f *FS) call(ctx context.Context, path string, req *layshaftv1.CallRequest,
 func (f *FS) patience() time.Duration { return cmp.Or(f.Patience, 30*time.Second) }
 
 // callWithRetries is call. It also reports whether there was more than one try.
-func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (resp *layshaftv1.CallResponse, again bool, err error) {
+func (f *FS) callWithRetries(ctx context.Context, path string, req *layshaftv1.CallRequest, hosts ...string) (resp *layshaftv1.CallResponse, repeated bool, err error) {
 	patience := f.patience()
 	var tries, away retry.Patience
 	missing := false // a worker is away since the last tries of away

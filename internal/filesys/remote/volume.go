@@ -101,7 +101,7 @@ func (v *Volume) Call(ctx context.Context, req *layshaftv1.CallRequest) (*laysha
 	case *layshaftv1.CallRequest_Head:
 		resp, err = v.headFiles(op.Head)
 	default:
-		err = fmt.Errorf("this version does not know the operation: %w", fs.ErrInvalid)
+		err = fmt.Errorf("this version has no such operation: %w", fs.ErrInvalid)
 	}
 	if err != nil {
 		resp = errorResponse(req, v.addHolder(err))

@@ -28,7 +28,7 @@ type file struct {
 
 // Open opens an object for reading.
 func (f *FS) Open(ctx context.Context, p string) (filesys.File, error) {
-	c, bucket, key, err := f.parts(p)
+	c, bucket, key, err := f.splitPath(p)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ type writer struct {
 
 // Create creates an object; it appears when the writer is closed.
 func (f *FS) Create(ctx context.Context, p string) (filesys.Writer, error) {
-	c, bucket, key, err := f.parts(p)
+	c, bucket, key, err := f.splitPath(p)
 	if err != nil {
 		return nil, err
 	}

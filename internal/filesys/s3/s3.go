@@ -88,8 +88,8 @@ func (f *FS) client(p string) (*minio.Core, error) {
 	return f.core, nil
 }
 
-// parts returns the store, the bucket and the key of a path.
-func (f *FS) parts(p string) (c *minio.Core, bucket, key string, err error) {
+// splitPath returns the store, the bucket and the key of a path.
+func (f *FS) splitPath(p string) (c *minio.Core, bucket, key string, err error) {
 	bucket, key = filesys.Cut(filesys.Clean(p))
 	if filesys.Scheme(p) != "s3" || bucket == "" || strings.ContainsAny(bucket, "@\x00") || strings.ContainsRune(key, 0) {
 		return nil, "", "", &filesys.Error{Path: fmt.Sprintf("%q", p), Err: fs.ErrInvalid, Help: "write s3://BUCKET/KEY"}
@@ -126,7 +126,7 @@ func (f *FS) explain(ctx context.Context, p string, err error) error {
 	return &filesys.Error{Path: p, Err: fmt.Errorf("%s: %w", f.host, err)}
 }
 
-func missing(err error) bool {
+func isMissing(err error) bool {
 	var resp minio.ErrorResponse
 	return errors.As(err, &resp) && resp.StatusCode == 404
 }
@@ -153,7 +153,7 @@ func (f *FS) list(ctx context.Context, c *minio.Core, bucket, prefix string, dee
 
 // Glob lists files.
 func (f *FS) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
-	c, bucket, key, err := f.parts(pattern)
+	c, bucket, key, err := f.splitPath(pattern)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (f *FS) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
 		if err == nil {
 			return []filesys.Info{infoOf(filesys.Clean(pattern), o)}, nil
 		}
-		if !missing(err) {
+		if !isMissing(err) {
 			return nil, f.explain(ctx, pattern, err)
 		}
 	}
@@ -203,7 +203,7 @@ func (f *FS) Glob(ctx context.Context, pattern string) ([]filesys.Info, error) {
 
 // Stat returns a description of path.
 func (f *FS) Stat(ctx context.Context, p string) (filesys.Info, error) {
-	c, bucket, key, err := f.parts(p)
+	c, bucket, key, err := f.splitPath(p)
 	if err != nil {
 		return filesys.Info{}, err
 	}
@@ -212,7 +212,7 @@ func (f *FS) Stat(ctx context.Context, p string) (filesys.Info, error) {
 		if err == nil {
 			return infoOf(p, o), nil
 		}
-		if !missing(err) {
+		if !isMissing(err) {
 			return filesys.Info{}, f.explain(ctx, p, err)
 		}
 		key += "/"
@@ -229,7 +229,7 @@ func (f *FS) Stat(ctx context.Context, p string) (filesys.Info, error) {
 
 // ReadDir lists a directory. A directory without keys is empty.
 func (f *FS) ReadDir(ctx context.Context, dir string) ([]filesys.Info, error) {
-	c, bucket, key, err := f.parts(dir)
+	c, bucket, key, err := f.splitPath(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -258,11 +258,11 @@ const copyMost = 5 << 30
 
 // Rename copies the object within the store, and removes the old one.
 func (f *FS) Rename(ctx context.Context, from, to string) error {
-	c, bucket, key, err := f.parts(from)
+	c, bucket, key, err := f.splitPath(from)
 	if err != nil {
 		return err
 	}
-	_, toBucket, toKey, err := f.parts(to)
+	_, toBucket, toKey, err := f.splitPath(to)
 	if err != nil {
 		return err
 	}
@@ -285,11 +285,11 @@ func (f *FS) Rename(ctx context.Context, from, to string) error {
 
 // Remove deletes an object.
 func (f *FS) Remove(ctx context.Context, p string) error {
-	c, bucket, key, err := f.parts(p)
+	c, bucket, key, err := f.splitPath(p)
 	if err != nil {
 		return err
 	}
-	if err := c.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{}); err != nil && !missing(err) {
+	if err := c.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{}); err != nil && !isMissing(err) {
 		return f.explain(ctx, p, err)
 	}
 	return nil
@@ -297,7 +297,7 @@ func (f *FS) Remove(ctx context.Context, p string) error {
 
 // RemoveAll deletes an object and everything below it.
 func (f *FS) RemoveAll(ctx context.Context, p string) error {
-	c, bucket, key, err := f.parts(p)
+	c, bucket, key, err := f.splitPath(p)
 	if err != nil {
 		return err
 	}
@@ -319,7 +319,7 @@ func (f *FS) RemoveAll(ctx context.Context, p string) error {
 		return f.explain(ctx, p, err)
 	}
 	for r := range results {
-		if r.Err != nil && !missing(r.Err) && err == nil {
+		if r.Err != nil && !isMissing(r.Err) && err == nil {
 			err = f.explain(ctx, "s3://"+bucket+"/"+r.ObjectName, r.Err)
 		}
 	}
@@ -328,7 +328,7 @@ func (f *FS) RemoveAll(ctx context.Context, p string) error {
 
 // MkdirAll does nothing: directories need no creation.
 func (f *FS) MkdirAll(_ context.Context, p string) error {
-	_, _, _, err := f.parts(p)
+	_, _, _, err := f.splitPath(p)
 	return err
 }
 

@@ -397,7 +397,7 @@ func (c *casting) decimalToDecimal(args []*vec.Vec, n int) (*vec.Vec, error) {
 		} else {
 			a = a.RoundQuo(vec.Pow10(-up))
 		}
-		if !ok || !below(a, limit) {
+		if !ok || !isBelow(a, limit) {
 			return a, c.errRange(vec.AppendDecimal(nil, x[i&m], c.from.Scale))
 		}
 		return a, nil

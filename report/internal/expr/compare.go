@@ -179,7 +179,7 @@ func sameScale(e, other *Expr) *Expr {
 		}
 		return Const(decimalVec(q, vec.MaxPrecision, other.Type.Scale), e.Offset)
 	}
-	if y, ok := x.Mul(vec.Pow10(up)); ok && below(y, vec.Pow10(vec.MaxPrecision)) {
+	if y, ok := x.Mul(vec.Pow10(up)); ok && isBelow(y, vec.Pow10(vec.MaxPrecision)) {
 		return Const(decimalVec(y, vec.MaxPrecision, other.Type.Scale), e.Offset)
 	}
 	return e

@@ -96,7 +96,7 @@ func addDecimals(op string, t vec.Type, as, bs int) kernel {
 			} else {
 				s, ok3 = l.Sub(r)
 			}
-			if !ok1 || !ok2 || !ok3 || !below(s, limit) {
+			if !ok1 || !ok2 || !ok3 || !isBelow(s, limit) {
 				return s, decimalOverflow(op, x[i&am], as, y[i&bm], bs)
 			}
 			return s, nil
@@ -104,8 +104,8 @@ func addDecimals(op string, t vec.Type, as, bs int) kernel {
 	}
 }
 
-// below reports whether the absolute value of x is less than limit.
-func below(x, limit vec.Int128) bool {
+// isBelow reports whether the absolute value of x is less than limit.
+func isBelow(x, limit vec.Int128) bool {
 	if x.Hi < 0 {
 		x = x.Neg()
 	}
@@ -132,7 +132,7 @@ func mulDecimals(t vec.Type) kernel {
 		as, bs := args[0].Type.Scale, args[1].Type.Scale
 		return each(t, args, n, func(i int) (vec.Int128, error) {
 			p, ok := x[i&am].Mul(y[i&bm])
-			if !ok || !below(p, limit) {
+			if !ok || !isBelow(p, limit) {
 				return p, decimalOverflow("*", x[i&am], as, y[i&bm], bs)
 			}
 			return p, nil
@@ -169,14 +169,14 @@ func divDecimals(op string, t vec.Type, as, bs int) kernel {
 					num, b = num.Neg(), b.Neg()
 				}
 				if b.Hi < 1<<61 {
-					if q := num.RoundQuo(b); below(q, limit) {
+					if q := num.RoundQuo(b); isBelow(q, limit) {
 						return q, nil
 					}
 					return a, decimalOverflow(op, a, as, y[i&bm], bs)
 				}
 			}
 			q, ok := bigQuotient(a, b, t.Scale-as+bs, truncate)
-			if !ok || !below(q, limit) {
+			if !ok || !isBelow(q, limit) {
 				return q, decimalOverflow(op, x[i&am], as, y[i&bm], bs)
 			}
 			return q, nil

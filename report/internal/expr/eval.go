@@ -221,9 +221,9 @@ func concat(a, b *vec.Vec) *vec.Vec {
 	return out.Done()
 }
 
-// subset says that evaluating e for m of n rows alone pays: copying those rows costs less than the
-// rows that are left out.
-func (e *Expr) subset(m, n int) bool { return m < n && e.cost*(n-m) > 24*m+8*n }
+// isSubset reports whether evaluating e for m of n rows alone pays: copying these rows costs less
+// than the rows that are left out.
+func (e *Expr) isSubset(m, n int) bool { return m < n && e.cost*(n-m) > 24*m+8*n }
 
 // tryAll evaluates e for all rows, and returns nil if one of them fails. Rows that need not be
 // looked at fail rarely.
@@ -244,7 +244,7 @@ func (e *Expr) evalFor(b *vec.Batch, rows []int32) (*vec.Vec, error) {
 	if len(rows) == 0 {
 		return vec.NullOf(e.Type, b.N), nil
 	}
-	if !e.subset(len(rows), b.N) {
+	if !e.isSubset(len(rows), b.N) {
 		if v := e.tryAll(b); v != nil {
 			return v, nil
 		}
@@ -372,7 +372,7 @@ func (e *Expr) evalLogic(b *vec.Batch, end bool) (*vec.Vec, error) {
 		if open == 0 {
 			break
 		}
-		if !a.subset(open, n) {
+		if !a.isSubset(open, n) {
 			if v := a.tryAll(b); v != nil {
 				take(v)
 				continue

@@ -69,7 +69,7 @@ func bindListSum(name string, args []*Expr, offset int) (*Expr, error) {
 			switch {
 			case count == 0:
 				return sum, errNull
-			case !fits || !below(sum, vec.Pow10(vec.MaxPrecision)):
+			case !fits || !isBelow(sum, vec.Pow10(vec.MaxPrecision)):
 				return sum, rowError(0, "%s needs more than %d digits; cast the list to double[]", name, vec.MaxPrecision)
 			}
 			return sum, nil

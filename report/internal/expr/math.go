@@ -130,7 +130,7 @@ func roundDecimals(how rounding) binding {
 				// back to the scale of the type
 				up := t.Scale - digits
 				r, ok := r.Mul(vec.Pow10(min(max(up, 0), vec.MaxPrecision)))
-				if !ok || !below(r, vec.Pow10(t.Precision)) {
+				if !ok || !isBelow(r, vec.Pow10(t.Precision)) {
 					return r, rowError(0, "%s rounded to %d digits is out of range for %s", vec.AppendDecimal(nil, x[i&m], from.Scale), digits, t)
 				}
 				return r, nil

@@ -103,7 +103,7 @@ func cutTime(s string) (micros int64, rest string, ok bool) {
 				return 0, s, false
 			}
 		}
-	case !meridian(after):
+	case !isMeridian(after):
 		return 0, s, false
 	}
 	micros = (h*60+m)*minute + sec*second
@@ -116,7 +116,7 @@ func cutTime(s string) (micros int64, rest string, ok bool) {
 		micros += int64(x.Lo)
 		after = after[digits:]
 	}
-	if meridian(after) {
+	if isMeridian(after) {
 		t := strings.TrimLeft(after, " ")
 		pm := t[0]|0x20 == 'p'
 		if h < 1 || h > 12 {
@@ -133,8 +133,8 @@ func cutTime(s string) (micros int64, rest string, ok bool) {
 	return micros, after, h <= 24 && m < 60 && sec <= 60 && micros <= day
 }
 
-// meridian reports whether s begins with AM or PM.
-func meridian(s string) bool {
+// isMeridian reports whether s begins with AM or PM.
+func isMeridian(s string) bool {
 	s = strings.TrimLeft(s, " ")
 	return len(s) >= 2 && (s[0]|0x20 == 'a' || s[0]|0x20 == 'p') && s[1]|0x20 == 'm' && (len(s) == 2 || s[2]|0x20 < 'a' || s[2]|0x20 > 'z')
 }

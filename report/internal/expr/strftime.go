@@ -216,7 +216,7 @@ func strptime(text, format string) (int64, error) {
 			t.doy, ok = digits(3)
 			t.hasDoy = true
 		case 'p':
-			ok = meridian(rest)
+			ok = isMeridian(rest)
 			if ok {
 				rest = strings.TrimLeft(rest, " ")
 				t.pm, rest = rest[0]|0x20 == 'p', rest[2:]
