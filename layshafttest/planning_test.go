@@ -118,3 +118,35 @@ func TestPlanningIsShown(t *testing.T) {
 		}
 	})
 }
+
+// TestListingIsShown checks that a look at files before a plan is listed, too, and can be
+// cancelled. Reports look at their files in this way.
+func TestListingIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Start(t, 1)
+		other, err := client.Dial(client.Config{Address: c.address, Dial: c.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		ended := make(chan error, 1)
+		go func() {
+			ended <- mapreduce.WithFiles(t.Context(), c.Target(), func(ctx context.Context) error {
+				_, err := slowList{}.Splits(ctx, 0)
+				return err
+			})
+		}()
+		time.Sleep(5500 * time.Millisecond)
+		jobs, err := other.Jobs(t.Context(), 10)
+		if err != nil || len(jobs) != 1 || jobs[0].Outcome != report.JobPlanning || !strings.HasPrefix(jobs[0].Reason, "listing files: ") {
+			t.Fatalf("%+v, %v", jobs, err)
+		}
+		if err := other.Cancel(t.Context(), jobs[0].ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		var cancelled *report.JobError
+		if err := <-ended; !errors.As(err, &cancelled) || cancelled.Outcome != report.JobCancelled {
+			t.Errorf("%v, want an error of a cancelled job", err)
+		}
+	})
+}

@@ -16,7 +16,9 @@ func WithFiles(ctx context.Context, target Target, f func(ctx context.Context) e
 	if err != nil {
 		return err
 	}
-	ctx = filesys.WithInput(ctx, &filesys.Input{Hidden: t.Hidden})
+	input := &filesys.Input{Hidden: t.Hidden}
+	ctx = filesys.WithInput(ctx, input)
+	defer showPlanning(&t, input)()
 	if t.cluster == nil {
 		return f(ctx)
 	}
@@ -32,7 +34,10 @@ func WithFiles(ctx context.Context, target Target, f func(ctx context.Context) e
 	if err != nil {
 		return err
 	}
-	return f(filesys.WithSet(ctx, files))
+	ctx, cancel := context.WithCancelCause(filesys.WithSet(ctx, files))
+	defer cancel(nil)
+	defer e.reportPlanning(ctx, &t, "listing", cancel)()
+	return planError(ctx, f(ctx))
 }
 
 // files returns the files that the jobs of the cluster see, and makes the lender of this process's
