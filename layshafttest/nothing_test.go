@@ -54,5 +54,9 @@ func TestNothing(t *testing.T) {
 				t.Errorf("%T: %v", target, err)
 			}
 		}
+		err := someLines.WriteTo(t.Context(), c.Target(), mapreduce.None{}, textio.Write("dataset://out/lines"))
+		if want := "which cannot write dataset://out/lines: the files of a dataset are on workers; write to the sink in the function given to Define"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
 	})
 }

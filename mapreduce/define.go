@@ -209,6 +209,9 @@ func (d *Definition[P, T]) writeHere(ctx context.Context, t settings, params P, 
 		return fmt.Errorf("plan %s: WriteTo writes in this process, which a detached job does not wait for; write to a sink in the function given to Define", d.name)
 	}
 	t.written = placeOf(s)
+	if filesys.Scheme(t.written) == "dataset" {
+		return fmt.Errorf("plan %s: WriteTo writes in this process, which cannot write %s: the files of a dataset are on workers; write to the sink in the function given to Define, with Dataset.WriteTo", d.name, t.written)
+	}
 	s = guarded[T]{s}
 	if err := s.Check(ctx); err != nil {
 		return err
