@@ -27,17 +27,18 @@ func replicate(t *testing.T, db *pgtest.DB, d *desk, change func(*Replication)) 
 	})
 	t.Cleanup(func() {
 		_ = stop()
+		awaitSlot(t, db, false) // the process of the server ends a moment after its connection
 		db.Exec(t, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '"+cfg.Slot+"'")
 	})
 	return stop
 }
 
-// awaitSlot waits until the slot is in use.
-func awaitSlot(t *testing.T, db *pgtest.DB) {
+// awaitSlot waits until the slot is in use, or until it is not.
+func awaitSlot(t *testing.T, db *pgtest.DB, used bool) {
 	t.Helper()
-	for late := time.Now().Add(30 * time.Second); len(db.Exec(t, "SELECT FROM pg_replication_slots WHERE active AND slot_name = 'layshaft_"+db.Name+"'")) == 0; {
+	for late := time.Now().Add(30 * time.Second); len(db.Exec(t, "SELECT FROM pg_replication_slots WHERE active AND slot_name = 'layshaft_"+db.Name+"'")) == 1 != used; {
 		if time.Now().After(late) {
-			t.Fatal("the slot is not used")
+			t.Fatalf("the slot is used: %v, want %v", !used, used)
 		}
 	}
 }
@@ -55,7 +56,7 @@ func TestReplicate(t *testing.T) {
 	db.Exec(t, replicated)
 	d := &desk{tokens: map[uint64]bool{}, changed: make(chan struct{}, 1), again: true}
 	replicate(t, db, d, func(r *Replication) { r.Create = true })
-	awaitSlot(t, db)
+	awaitSlot(t, db, true)
 	task := func(payload string) string { return "index(" + payload + ") unique=" + payload + " fresh" }
 	for _, tt := range []struct {
 		sql  string
@@ -91,7 +92,7 @@ func TestReplicateFailures(t *testing.T) {
 	db.Exec(t, replicated)
 	d := &desk{tokens: map[uint64]bool{}, changed: make(chan struct{}, 1), again: true}
 	stop := replicate(t, db, d, func(r *Replication) { r.Create = true })
-	awaitSlot(t, db)
+	awaitSlot(t, db, true)
 	seen := map[string]bool{}
 	next := 0
 	change := func(n int) {
@@ -146,7 +147,7 @@ func TestSlotGivenUp(t *testing.T) {
 		lags.Create, lags.MaxLag = true, 1<<20
 		ended <- Replicate(t.Context(), lags)
 	}()
-	awaitSlot(t, db)
+	awaitSlot(t, db, true)
 	db.Exec(t, "INSERT INTO products SELECT n, repeat('x', 1000) FROM generate_series(1, 5000) AS n")
 	if err := <-ended; !errors.Is(err, ErrSlot) || !strings.Contains(err.Error(), "was dropped") {
 		t.Errorf("a slot that lags: %v", err)
