@@ -55,6 +55,8 @@ type binder struct {
 	aliased int
 	// bound are the FROM clauses of subqueries that were bound to find outer columns in WHERE.
 	bound map[*sql.Select]Node
+	// filters are the row IN (SELECT …) of conditions for which false and NULL are the same.
+	filters map[*sql.In]bool
 }
 
 // maxTables is how many tables a statement may read, counting a CTE each time that it is named.

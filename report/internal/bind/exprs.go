@@ -200,7 +200,7 @@ func (s *scope) between(x *sql.Between) (*expr.Expr, error) {
 
 func (s *scope) in(x *sql.In) (*expr.Expr, error) {
 	if row, ok := x.X.(*sql.Row); ok {
-		in, err := inRows(x, row)
+		in, err := inRows(x, row, s.b.filters[x])
 		if err != nil {
 			return nil, err
 		}
@@ -553,8 +553,10 @@ func (a *Agg) key() string {
 	return k.String()
 }
 
-// condition binds an expression that must be a boolean.
+// condition binds an expression that must be a boolean. Rows are kept where it is true: false and
+// NULL are the same.
 func (s *scope) condition(x sql.Expr) (*expr.Expr, error) {
+	s.b.noteFilters(x)
 	e, err := s.expr(x)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 //	(a, b) < (c, d)                   a < c OR a = c AND b < d
 //	(a, b) IN ((1, 2), (3, 4))        (a, b) = (1, 2) OR (a, b) = (3, 4)
 //	(a, b) IN (SELECT c, d FROM t)    EXISTS (SELECT 1 FROM (SELECT c, d FROM t) WHERE a = c AND b = d)
+//
+// EXISTS is false where IN is NULL. So the last form is for conditions alone, below AND and OR.
 
 const rowHint = "compare the columns one by one, with AND"
 
@@ -86,11 +88,31 @@ func compareRows(pos sql.Pos, op sql.Op, l, r *sql.Row) (sql.Expr, error) {
 	return x, nil
 }
 
-// inRows returns what row IN (…) stands for.
-func inRows(x *sql.In, row *sql.Row) (in sql.Expr, err error) {
+// noteFilters notes the row IN (SELECT …) of a condition for which false and NULL are the same.
+func (b *binder) noteFilters(x sql.Expr) {
+	switch x := x.(type) {
+	case *sql.Logical: // AND or OR
+		for _, a := range x.Args {
+			b.noteFilters(a)
+		}
+	case *sql.In:
+		if _, isRow := x.X.(*sql.Row); isRow && x.Query != nil {
+			if b.filters == nil {
+				b.filters = map[*sql.In]bool{}
+			}
+			b.filters[x] = true
+		}
+	}
+}
+
+// inRows returns what row IN (…) stands for. isFilter reports that false and NULL are the same.
+func inRows(x *sql.In, row *sql.Row, isFilter bool) (in sql.Expr, err error) {
 	if x.Query != nil {
 		if x.Not {
 			return nil, errAt(x, "write NOT EXISTS (SELECT 1 FROM … WHERE a = c AND b = d), which is true also if a column is NULL", "a row in parentheses is not supported before NOT IN (SELECT …)")
+		}
+		if !isFilter {
+			return nil, errAt(x, "write EXISTS (SELECT 1 FROM … WHERE a = c AND b = d), which is false where IN is NULL", "a row in parentheses before IN (SELECT …) is supported only in conditions, below AND and OR")
 		}
 		if n := itemsOf(x.Query); n > 0 && n != len(row.Items) {
 			return nil, errAt(x.Query, "select as many columns as the row has", "a row of %s is compared with a subquery of %d", columns(len(row.Items)), n)
