@@ -28,8 +28,8 @@ func Do[Out any](ctx context.Context, c *Client, function string, in any, option
 	if err == nil {
 		err = c.check()
 	}
-	if err == nil && s.lossy {
-		err = fmt.Errorf("%w: Lossy is not for Do, whose tasks are never durable", ErrInvalid)
+	if err == nil && (s.lossy || s.once != "") {
+		err = fmt.Errorf("%w: Lossy and Once are not for Do, whose tasks are never durable", ErrInvalid)
 	}
 	if err != nil {
 		return out, err
@@ -82,8 +82,8 @@ func Scatter[Out, In any](ctx context.Context, c *Client, function string, input
 		if err == nil {
 			err = c.check()
 		}
-		if err == nil && (s.lossy || s.unique != "" || s.joined != nil) {
-			err = fmt.Errorf("%w: Lossy, Unique and Joined are not for Scatter", ErrInvalid)
+		if err == nil && (s.lossy || s.unique != "" || s.once != "" || s.joined != nil) {
+			err = fmt.Errorf("%w: Lossy, Unique, Once and Joined are not for Scatter", ErrInvalid)
 		}
 		var payloads [][]byte
 		for i := 0; i < len(inputs) && err == nil; i++ {
@@ -145,8 +145,8 @@ func backgroundSpec(function string, options []Option) (spec, error) {
 // zero.
 func EnqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, options ...Option) ([]ID, error) {
 	s, err := backgroundSpec(function, options)
-	if err == nil && s.unique != "" {
-		err = fmt.Errorf("%w: Unique is not for EnqueueAll: all would be one task", ErrInvalid)
+	if err == nil && (s.unique != "" || s.once != "") {
+		err = fmt.Errorf("%w: Unique and Once are not for EnqueueAll: all would be one task", ErrInvalid)
 	}
 	if err == nil {
 		err = c.check()

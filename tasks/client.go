@@ -12,6 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/awake"
+	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -97,6 +98,9 @@ func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 		p.DueNanos = s.due.UnixNano()
 	}
 	p.Parent = uint64(s.parent)
+	if s.once != "" {
+		p.Token, p.Resubmitted = wire.TokenOf(function, s.once), true
+	}
 	if s.lossy {
 		p.Durability = layshaftv1.Durability_DURABILITY_MEMORY
 	}

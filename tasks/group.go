@@ -53,8 +53,8 @@ func (g *Group) Close(ctx context.Context) error { return g.c.closeGroup(ctx, g.
 // another.
 func AddToGroup[In any](ctx context.Context, g *Group, function string, inputs []In, options ...Option) ([]ID, error) {
 	s, err := backgroundSpec(function, options)
-	if err == nil && s.unique != "" {
-		err = fmt.Errorf("%w: Unique is not for tasks of a group", ErrInvalid)
+	if err == nil && (s.unique != "" || s.once != "") {
+		err = fmt.Errorf("%w: Unique and Once are not for tasks of a group", ErrInvalid)
 	}
 	if err != nil {
 		return nil, err

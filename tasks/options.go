@@ -20,6 +20,7 @@ type spec struct {
 	priority Priority
 	unique   string
 	fresh    bool // see Coalesce
+	once     string
 	due      time.Time
 	after    time.Duration
 	policy   policy
@@ -93,7 +94,7 @@ func handlerSpec(function string, batch bool, options []Option) (spec, error) {
 	switch {
 	case !batch && (s.batchSize != 0 || s.batchWait != 0):
 		s.setInvalid("BatchSize and BatchWait of function %s are for HandleBatch", function)
-	case s.priority != Normal || s.unique != "" || !s.due.IsZero() || s.after != 0 || p.attempts != 0 || p.backoff != 0 || p.maxBackoff != 0 || p.soft != 0 || p.keep != nil ||
+	case s.priority != Normal || s.unique != "" || s.once != "" || !s.due.IsZero() || s.after != 0 || p.attempts != 0 || p.backoff != 0 || p.maxBackoff != 0 || p.soft != 0 || p.keep != nil ||
 		s.then != nil || s.lossy || s.partial || s.deadline != 0 || s.update != nil || s.joined != nil:
 		s.setInvalid("function %s: handlers take only the option HardLimit, batch handlers BatchSize and BatchWait too", function)
 	}
@@ -166,6 +167,13 @@ func Unique(key string) Option { return option(func(s *spec) { s.unique, s.fresh
 // submits of a key should have the same input, since that of the first counts: the key of the row,
 // not its content.
 func Coalesce(key string) Option { return option(func(s *spec) { s.unique, s.fresh = key, true }) }
+
+// Once makes a submit safe to repeat: the first submit of a function with the key makes a task, and
+// each later one returns the ID of that task, even if the task has ended, and after a restart of the
+// coordinator. The input and the options of later submits are dropped. The coordinator remembers
+// the last million submits. Unlike [Unique], it does not look at what a task is doing: use a key
+// that names one piece of work, such as an order, a day or workflow.Key. It is for [Enqueue] alone.
+func Once(key string) Option { return option(func(s *spec) { s.once = key }) }
 
 // Joined sets *joined to whether the submit joined a task with its [Unique] key instead of making
 // one. It is for [Enqueue] and [Do].
@@ -243,7 +251,7 @@ func Then(function string, options ...Option) Option {
 		switch {
 		case err != nil:
 			s.setInvalid("Then %q: %v", function, err)
-		case n.unique != "" || !n.due.IsZero() || n.after != 0 || n.then != nil || n.lossy || n.partial || n.deadline != 0 || n.update != nil || n.joined != nil || n.parent != 0:
+		case n.unique != "" || n.once != "" || !n.due.IsZero() || n.after != 0 || n.then != nil || n.lossy || n.partial || n.deadline != 0 || n.update != nil || n.joined != nil || n.parent != 0:
 			s.setInvalid("Then %q takes options about priority, attempts, limits and keeping only", function)
 		}
 		s.then = append(slices.Clip(s.then), next{function, n.priority, n.policy})

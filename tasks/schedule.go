@@ -125,7 +125,7 @@ type ScheduleStatus = report.Schedule
 
 func (s *Schedule) proto() (*layshaftv1.ScheduleSpec, error) {
 	x, err := specOf(0, s.Options)
-	if err == nil && (x.unique != "" || !x.due.IsZero() || x.after != 0 || x.group != 0 || x.then != nil || x.lossy || x.partial || x.deadline != 0 ||
+	if err == nil && (x.unique != "" || x.once != "" || !x.due.IsZero() || x.after != 0 || x.group != 0 || x.then != nil || x.lossy || x.partial || x.deadline != 0 ||
 		x.update != nil || x.joined != nil || x.parent != 0) {
 		err = fmt.Errorf("%w: the tasks of a schedule take only a priority, Attempts, Backoff, SoftLimit, HardLimit and Keep", ErrInvalid)
 	}

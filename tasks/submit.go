@@ -402,7 +402,9 @@ const maxBackground = 5000
 // Tokens let it repeat a submit without an answer.
 func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, size int) ([]*layshaftv1.Accepted, error) {
 	for _, s := range specs {
-		s.Token = rand.Uint64()
+		if s.Token == 0 { // see Once
+			s.Token = rand.Uint64()
+		}
 	}
 	if len(specs) == 1 && size <= batchBytes {
 		accepted, err := c.submitOne(ctx, specs[0])

@@ -2,11 +2,14 @@ package workflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/files"
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -44,42 +47,47 @@ const filesPoll = 5 * time.Second
 // WaitForFiles waits until each pattern matches files, and all of them stay as they are for five
 // seconds. Patterns are those of sources: paths, globs and directories, on this machine or another
 // place that target knows, such as dataset://. With before, the result of an earlier run, it waits
-// until the files differ from it, too. It blocks until ctx ends: use the option Timeout.
-func WaitForFiles(ctx context.Context, target mapreduce.Target, before Files, patterns ...string) (Files, error) {
-	tick := time.NewTicker(filesPoll)
-	defer tick.Stop()
+// until the files differ from it, too. It blocks until ctx ends: use the option Timeout. Any other
+// error than missing files ends it.
+func WaitForFiles(ctx context.Context, target mapreduce.Target, before Files, patterns ...string) (found Files, err error) {
+	err = mapreduce.WithFiles(ctx, target, func(ctx context.Context) (err error) {
+		found, err = waitForFiles(ctx, before, patterns)
+		return err
+	})
+	return found, err
+}
+
+func waitForFiles(ctx context.Context, before Files, patterns []string) (Files, error) {
 	var seen Files
 	var missing error // why there are no files yet
-	ended := func() error {
-		if missing != nil {
-			return fmt.Errorf("%w: waiting for files: %w", context.Cause(ctx), missing)
-		}
-		return context.Cause(ctx)
-	}
 	for {
-		found, err := lookForFiles(ctx, target, patterns)
+		found, err := lookForFiles(ctx, patterns)
 		if ctx.Err() != nil {
-			return nil, ended()
+			break
 		}
-		if missing = err; err == nil && slices.Equal(found, seen) && !slices.Equal(found, before) {
+		if missing = err; err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil && slices.Equal(found, seen) && !slices.Equal(found, before) {
 			return found, nil
 		}
 		seen = found
 		select {
 		case <-ctx.Done():
-			return nil, ended()
-		case <-tick.C:
+		case <-time.After(filesPoll):
 		}
 	}
+	if missing != nil {
+		return nil, fmt.Errorf("%w: waiting for files: %w", context.Cause(ctx), missing)
+	}
+	return nil, context.Cause(ctx)
 }
 
-func lookForFiles(ctx context.Context, target mapreduce.Target, patterns []string) (found Files, err error) {
-	err = mapreduce.WithFiles(ctx, target, func(ctx context.Context) error {
-		list, err := files.Expand(ctx, patterns)
-		for _, f := range list {
-			found = append(found, File{f.Path, f.Size, f.ModTime.UTC()})
-		}
-		return err
-	})
+// lookForFiles lists the files of today: an Input remembers what it has listed.
+func lookForFiles(ctx context.Context, patterns []string) (found Files, err error) {
+	list, err := files.Expand(filesys.WithInput(ctx, &filesys.Input{Hidden: filesys.InputOf(ctx).Hidden}), patterns)
+	for _, f := range list {
+		found = append(found, File{f.Path, f.Size, f.ModTime.UTC()})
+	}
 	return found, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,8 +20,8 @@ import (
 // Config says where a workflow runs.
 type Config struct {
 	// Dir holds the results of steps, in a directory for each workflow. It is required, and made
-	// if it is missing. Only one process may run a workflow of Dir at a time; another one gets an
-	// error at once.
+	// if it is missing. Only one process may run a workflow of Dir at a time. On Unix, another one
+	// gets an error at once.
 	Dir string
 	// Parallel is the limit of steps that run at once. Zero means no limit.
 	Parallel int
@@ -74,6 +75,14 @@ func (d *Definition[P]) Run(ctx context.Context, c Config, params P) error {
 
 func (w *Workflow) run(ctx context.Context, c Config, s *store) error {
 	done, err := s.load(w.steps)
+	if err == nil && len(done) == len(w.steps) { // the last process ended before it could end the run
+		if err = s.finish(w.steps); err == nil {
+			err = s.begin()
+		}
+		if err == nil {
+			done, err = s.load(w.steps)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -140,7 +149,6 @@ func (w *Workflow) attempts(ctx context.Context, c Config, s *store, st *step) e
 			return context.Cause(ctx)
 		}
 		if n == st.attempts {
-			log.Error("step failed", "attempt", n, "err", err)
 			return &StepError{st.name, n, err}
 		}
 		log.Warn("step failed, will run again", "attempt", n, "of", st.attempts, "err", err)
@@ -172,8 +180,8 @@ func (w *Workflow) attempt(ctx context.Context, s *store, st *step) (err error) 
 	if err != nil {
 		return fmt.Errorf("its result cannot be read from JSON: %w", err)
 	}
-	if again, err := json.Marshal(stored); err != nil || !bytes.Equal(again, text) || !reflect.DeepEqual(stored, value) {
-		return fmt.Errorf("its result %T is another one after JSON: export its fields, and use empty slices and maps in place of nil or the other way round", value)
+	if again, err := json.Marshal(stored); err != nil || !bytes.Equal(again, text) || hidesFields(reflect.TypeOf(value)) {
+		return fmt.Errorf("its result %T is another one after JSON; export its fields, and use bytes in place of text that is not UTF-8", value)
 	}
 	if err := s.store(st.name, text); err != nil {
 		return err
@@ -182,14 +190,37 @@ func (w *Workflow) attempt(ctx context.Context, s *store, st *step) (err error) 
 	return nil
 }
 
+// hidesFields reports whether a struct has only fields that JSON leaves out.
+func hidesFields(t reflect.Type) bool {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Kind() != reflect.Struct || t.NumField() == 0 || t.Implements(reflect.TypeFor[json.Marshaler]()) || t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return false
+	}
+	for i := range t.NumField() {
+		if t.Field(i).IsExported() {
+			return false
+		}
+	}
+	return true
+}
+
 // call calls the function of a step.
 func call(ctx context.Context, st *step) (value any, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		}
+	ended := make(chan struct{})
+	go func() { // runtime.Goexit in the function ends this goroutine alone
+		defer close(ended)
+		err = errors.New("its function ended its goroutine, as runtime.Goexit and t.FailNow do; return an error instead")
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			}
+		}()
+		value, err = st.run(ctx)
 	}()
-	return st.run(ctx)
+	<-ended
+	return value, err
 }
 
 // newRun returns the ID of a new run.

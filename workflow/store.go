@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,9 +17,9 @@ import (
 
 // store holds the results of a workflow in files:
 //
-//	DIR/WORKFLOW/runs/HASH/run        the ID of a run
-//	DIR/WORKFLOW/runs/HASH/step-NAME  the result of a step
-//	DIR/WORKFLOW/last/step-NAME       the result of a step in the last run that ended
+//	DIR/WORKFLOW/runs/HASH/run                the ID of a run
+//	DIR/WORKFLOW/runs/HASH/steps/NAME/result  the result of a step
+//	DIR/WORKFLOW/last/NAME/result             the result of a step in the last run that ended
 //
 // HASH is the hash of the parameters. Each file has a checksum and a copy. The directory of a run
 // exists until all steps are done and their results are the last ones.
@@ -67,13 +68,15 @@ func (s *store) begin() error {
 			return err
 		}
 	}
-	ended, err := filepath.Glob(filepath.Join(filepath.Dir(s.dir), "*"+endedSuffix))
+	entries, err := os.ReadDir(filepath.Dir(s.dir))
 	if err != nil {
 		return err
 	}
-	for _, dir := range ended { // a process was killed while it removed them
-		if err := os.RemoveAll(dir); err != nil {
-			return err
+	for _, e := range entries { // a process was killed while it removed them
+		if strings.HasSuffix(e.Name(), endedSuffix) {
+			if err := os.RemoveAll(filepath.Join(filepath.Dir(s.dir), e.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	id, err := state.ReadFile(s.path("run"))
@@ -95,7 +98,24 @@ func (s *store) path(name string) string { return filepath.Join(s.dir, name) }
 
 // store stores the result of a step.
 func (s *store) store(step string, text []byte) error {
-	return state.WriteFile(s.path("step-"+step), append(text, '\n'))
+	return write(s.result(step), append(text, '\n'))
+}
+
+// result returns the path of the result of a step. Each has a directory of its own, so that no name
+// of a step is the name of another file.
+func (s *store) result(step string) string { return filepath.Join(s.dir, "steps", step, "result") }
+
+// lastResult is result for the last run that ended.
+func (s *store) lastResult(step string) string { return filepath.Join(s.last, step, "result") }
+
+// write writes a file, and makes its directory.
+func write(path string, text []byte) error {
+	for _, dir := range []string{filepath.Dir(filepath.Dir(path)), filepath.Dir(path)} {
+		if err := state.MakeDir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return state.WriteFile(path, text)
 }
 
 // load reads the results of this run and of the last one that ended into the steps. It returns the
@@ -103,10 +123,10 @@ func (s *store) store(step string, text []byte) error {
 func (s *store) load(steps []*step) (done map[string]bool, err error) {
 	done = map[string]bool{}
 	for _, st := range steps {
-		if st.value, done[st.name], err = read(s.path("step-"+st.name), st); err != nil {
+		if st.value, done[st.name], err = read(s.result(st.name), st); err != nil {
 			return nil, err
 		}
-		if st.last, _, err = read(filepath.Join(s.last, "step-"+st.name), st); err != nil {
+		if st.last, _, err = read(s.lastResult(st.name), st); err != nil {
 			return nil, err
 		}
 	}
@@ -131,15 +151,18 @@ func read(path string, st *step) (v any, ok bool, err error) {
 	if v, err = st.decode(text); err != nil {
 		return nil, false, nil
 	}
+	if again, err := json.Marshal(v); err != nil || !bytes.Equal(again, bytes.TrimSpace(text)) {
+		return nil, false, nil // the type has changed: its fields would be lost
+	}
 	return v, true, nil
 }
 
 // finish makes the results of this run the last ones, and removes the run.
 func (s *store) finish(steps []*step) error {
 	for _, st := range steps {
-		text, err := state.ReadFile(s.path("step-" + st.name))
+		text, err := state.ReadFile(s.result(st.name))
 		if err == nil {
-			err = state.WriteFile(filepath.Join(s.last, "step-"+st.name), text)
+			err = write(s.lastResult(st.name), text)
 		}
 		if err != nil {
 			return err

@@ -10,7 +10,7 @@
 //			return len(rows), err
 //		}, workflow.After(orders), workflow.Retry(3))
 //		workflow.Step(w, "mail", func(ctx context.Context) (workflow.None, error) {
-//			_, err := client.Enqueue(ctx, "mail", Mail{totals.Value(ctx)}, tasks.Unique(workflow.Key(ctx)))
+//			_, err := client.Enqueue(ctx, "mail", Mail{totals.Value(ctx)}, tasks.Once(workflow.Key(ctx)))
 //			return workflow.None{}, err
 //		}, workflow.After(totals))
 //	})
@@ -25,8 +25,9 @@
 //	layshaft schedule add nightly '30 2 * * *' -- nightly
 //
 // A step may run again after a crash, even if it had done its work just before. Pipelines with
-// Local.State and tasks with a unique key notice that; [Key] is such a key. A name identifies a
-// step: a new program keeps the results of a run that has not ended, as far as names are the same.
+// Local.State then use what is done, and tasks.Once with [Key] submits no task twice. A name
+// identifies a step: a new program keeps the results of a run that has not ended, as far as names and
+// types are the same.
 package workflow
 
 import (
@@ -110,8 +111,8 @@ func (s *step) follows(other *step) bool {
 // Result is the result of a step.
 type Result[T any] struct{ s *step }
 
-// Step adds a step. Its result is stored as JSON; a result that JSON changes is an error of the
-// step. A panic of f is an error, too. The name is unique in the workflow.
+// Step adds a step. Its result is stored as JSON, so only exported fields of it remain. A panic of f
+// is an error. The name is unique in the workflow.
 func Step[T any](w *Workflow, name string, f func(ctx context.Context) (T, error), opts ...Option) *Result[T] {
 	s := &step{w: w, name: name, attempts: 1}
 	s.run = func(ctx context.Context) (any, error) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -163,8 +164,8 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestKilledAtTheEnd continues a run whose process was killed after the last step, and one whose
-// directory was half removed.
+// TestKilledAtTheEnd starts a run after one whose process was killed after the last step, and after
+// one whose directory was half removed.
 func TestKilledAtTheEnd(t *testing.T) {
 	n, c := newNight(), workflow.Config{Dir: t.TempDir()}
 	d := n.define()
@@ -176,15 +177,22 @@ func TestKilledAtTheEnd(t *testing.T) {
 	if len(runs) != 1 {
 		t.Fatal(runs)
 	}
-	if err := state.WriteFile(runs[0]+"/step-mail", []byte("\"4 1\"\n")); err != nil {
+	if err := os.MkdirAll(runs[0]+"/steps/mail", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := state.WriteFile(runs[0]+"/steps/mail/result", []byte("\"4 1\"\n")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(c.Dir+"/night/runs/0123.ended/x", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	n.count()
-	if err := d.Run(t.Context(), c, 1); err != nil || n.count() != "" {
-		t.Errorf("%v; no step should run", err)
+	if err := d.Run(t.Context(), c, 5); err != nil || n.last["left"] == 1 {
+		t.Errorf("%v; the other run has not ended", err)
+	}
+	n.count()
+	if err := d.Run(t.Context(), c, 1); err != nil || n.count() != "index1 left1 mail1 right1 total1" || n.last["left"] != 1 {
+		t.Errorf("%v; the run of before ends, and a new one starts; last %v", err, n.last)
 	}
 	if left, _ := filepath.Glob(c.Dir + "/night/runs/*"); len(left) != 0 {
 		t.Errorf("left: %v", left)
@@ -200,7 +208,7 @@ func TestDamagedResult(t *testing.T) {
 		t.Fatal("no error")
 	}
 	n.count()
-	results, _ := filepath.Glob(c.Dir + "/night/runs/*/step-total*")
+	results, _ := filepath.Glob(c.Dir + "/night/runs/*/steps/total/*")
 	if len(results) == 0 {
 		t.Fatal("no result")
 	}
@@ -232,8 +240,16 @@ func TestRefused(t *testing.T) {
 		`step c: Retry(0): a step needs`:               run(func(w *workflow.Workflow, _ int) { workflow.Step(w, "c", ok, workflow.Retry(0)) }),
 		`step c: Timeout(-1ns)`:                        run(func(w *workflow.Workflow, _ int) { workflow.Step(w, "c", ok, workflow.Timeout(-1)) }),
 		`step d: After names a step that does not`:     run(func(w *workflow.Workflow, _ int) { workflow.Step(w, "d", ok, workflow.After(outside)) }),
-		`step e: its result *`: run(func(w *workflow.Workflow, _ int) {
+		`step e: its result *workflow_test.hidden is another one after JSON`: run(func(w *workflow.Workflow, _ int) {
 			workflow.Step(w, "e", func(context.Context) (*hidden, error) { return &hidden{1}, nil })
+		}),
+		`step k: its function ended its goroutine`: run(func(w *workflow.Workflow, _ int) {
+			workflow.Step(w, "k", func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
+		}),
+		`step l: [: syntax error in pattern`: run(func(w *workflow.Workflow, _ int) {
+			workflow.Step(w, "l", func(ctx context.Context) (workflow.Files, error) {
+				return workflow.WaitForFiles(ctx, mapreduce.Local{}, nil, "/tmp/[")
+			})
 		}),
 		`step f: its result cannot be stored as JSON`: run(func(w *workflow.Workflow, _ int) {
 			workflow.Step(w, "f", func(context.Context) (chan int, error) { return make(chan int), nil })
@@ -258,6 +274,35 @@ func TestRefused(t *testing.T) {
 }
 
 type hidden struct{ n int }
+
+// TestOtherType runs a step again whose result has another type in the new program, and takes names
+// that are those of other files.
+func TestOtherType(t *testing.T) {
+	c := workflow.Config{Dir: t.TempDir() + "/a[b"}
+	fail := errors.New("not today")
+	type before struct {
+		Rows int
+		Made time.Time
+	}
+	type after struct{ Count int }
+	err := workflow.Define("w", func(w *workflow.Workflow, _ int) {
+		a := workflow.Step(w, "a", func(context.Context) (before, error) { return before{7, time.Now()}, nil })
+		b := workflow.Step(w, "a.copy", func(context.Context) (int, error) { return 2, nil })
+		workflow.Step(w, "b", func(context.Context) (int, error) { return 0, fail }, workflow.After(a, b))
+	}).Run(t.Context(), c, 0)
+	if !errors.Is(err, fail) {
+		t.Fatal(err)
+	}
+	calls, sum := 0, 0
+	err = workflow.Define("w", func(w *workflow.Workflow, _ int) {
+		a := workflow.Step(w, "a", func(context.Context) (after, error) { calls++; return after{40}, nil })
+		b := workflow.Step(w, "a.copy", func(context.Context) (int, error) { calls += 100; return 0, nil })
+		workflow.Step(w, "b", func(ctx context.Context) (int, error) { sum = a.Value(ctx).Count + b.Value(ctx); return sum, nil }, workflow.After(a, b))
+	}).Run(t.Context(), c, 0)
+	if err != nil || calls != 1 || sum != 42 {
+		t.Errorf("%v, %d calls, sum %d", err, calls, sum)
+	}
+}
 
 // TestWaitForFiles waits for a file that is still written, and for a change.
 func TestWaitForFiles(t *testing.T) {

@@ -3,8 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -190,15 +188,9 @@ func (q *request) spec(header string) (*layshaftv1.TaskSpec, error) {
 		return nil, badRequest("idempotency_key and the header Idempotency-Key differ")
 	}
 	if key := cmp.Or(header, q.IdempotencyKey); key != "" {
-		s.Token, s.Resubmitted = tokenOf(q.Function, key), true
+		s.Token, s.Resubmitted = wire.TokenOf(q.Function, key), true
 	}
 	return s, nil
-}
-
-// tokenOf returns the token of all submits of a function with one key.
-func tokenOf(function, key string) uint64 {
-	h := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(function), function, key))
-	return binary.LittleEndian.Uint64(h[:]) | 1
 }
 
 // nanos parses a duration: 90s, 1h30m, or a number of seconds.

@@ -9,8 +9,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -71,9 +71,13 @@ func nightly(target mapreduce.Target, letter func(ctx context.Context, to Total,
 
 		workflow.Step(w, "letters", func(ctx context.Context) (int, error) {
 			last, _ := totals.Last(ctx)
+			known := map[Total]bool{}
+			for _, t := range last {
+				known[t] = true
+			}
 			sent := 0
 			for _, t := range totals.Value(ctx) {
-				if slices.Contains(last, t) {
+				if known[t] {
 					continue
 				}
 				if err := letter(ctx, t, workflow.Key(ctx)+"/"+t.Customer); err != nil {
@@ -97,11 +101,11 @@ func writeReport(ctx context.Context, target mapreduce.Target, paths []string, o
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(out)
-	if err != nil {
+	var text bytes.Buffer
+	if err := rows.Write(&text, "csv", report.WriteOptions{}); err != nil {
 		return err
 	}
-	return errors.Join(rows.Write(f, "csv", report.WriteOptions{}), f.Close())
+	return os.WriteFile(out, text.Bytes(), 0o644)
 }
 
 func main() {
@@ -125,14 +129,16 @@ func run(ctx context.Context, target mapreduce.Target, in Params, work string, d
 		fmt.Printf("letter to %s: %.2f\n", to.Customer, float64(to.Amount)/100)
 		return nil
 	}
-	if address := flag.Lookup("cluster").Value.String(); address != "" {
-		client, err := tasks.Dial(tasks.Cluster{Address: address})
+	value := func(name string) string { return flag.Lookup(name).Value.String() } // of a flag of the target
+	if address := value("cluster"); address != "" {
+		files := tasks.TLSFiles{CA: value("tls-ca"), Cert: value("tls-cert"), Key: value("tls-key")}
+		client, err := tasks.Dial(tasks.Cluster{Address: address, TLS: files})
 		if err != nil {
 			return err
 		}
 		defer client.Close()
 		letter = func(ctx context.Context, to Total, key string) error {
-			_, err := tasks.Enqueue(ctx, client, "letter", fmt.Appendf(nil, "%s\t%d", to.Customer, to.Amount), tasks.Unique(key))
+			_, err := tasks.Enqueue(ctx, client, "letter", fmt.Appendf(nil, "%s\t%d", to.Customer, to.Amount), tasks.Once(key))
 			return err
 		}
 	}

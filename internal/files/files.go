@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -376,8 +377,17 @@ func nothingFound(pattern string, why filesys.LeftOut) error {
 	case filesys.LeftLink:
 		return fmt.Errorf("%s: it has only links that lead nowhere; correct the links", pattern)
 	}
-	return fmt.Errorf("%s: no file found there; check the path, or remove the pattern", pattern)
+	return noFiles(pattern)
 }
+
+// noFiles is the error of a pattern that matches no file. It is fs.ErrNotExist.
+type noFiles string
+
+func (p noFiles) Error() string {
+	return string(p) + ": no file found there; check the path, or remove the pattern"
+}
+
+func (p noFiles) Is(target error) bool { return target == fs.ErrNotExist }
 
 // atOnce returns the useful number of parallel operations on files like path. Remote files have
 // latency, so it is higher there.
