@@ -164,14 +164,16 @@ func (m *members) look() (o overview) {
 		}
 		return o
 	}
-	resp, err := http.Get(at(m.http) + "/")
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
-		m.t.Fatal(err)
-	}
+	// While coordinators change the leader, one of them may cut an answer of the former.
+	until(m.t, "the coordinator shows its overview", func() bool {
+		resp, err := http.Get(at(m.http) + "/")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		o = overview{}
+		return json.NewDecoder(resp.Body).Decode(&o) == nil
+	})
 	return o
 }
 
