@@ -169,10 +169,11 @@ func Unique(key string) Option { return option(func(s *spec) { s.unique, s.fresh
 func Coalesce(key string) Option { return option(func(s *spec) { s.unique, s.fresh = key, true }) }
 
 // Once makes a submit safe to repeat: the first submit of a function with the key makes a task, and
-// each later one returns the ID of that task, even if the task has ended, and after a restart of the
-// coordinator. The input and the options of later submits are dropped. The coordinator remembers
-// the last million submits. Unlike [Unique], it does not look at what a task is doing: use a key
-// that names one piece of work, such as an order, a day or workflow.Key. It is for [Enqueue] alone.
+// each later one returns the ID of that task, even if the task has ended, and after a restart of
+// the coordinator. The input and the options of later submits are dropped. The coordinator
+// remembers the last million submits. Unlike [Unique], it does not look at what a task is doing.
+// Use a key that names one piece of work, such as an order, a day or workflow.Key. It is for
+// [Enqueue] alone.
 func Once(key string) Option { return option(func(s *spec) { s.once = key }) }
 
 // Joined sets *joined to whether the submit joined a task with its [Unique] key instead of making

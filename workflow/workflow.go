@@ -26,8 +26,8 @@
 //
 // A step may run again after a crash, even if it had done its work just before. Pipelines with
 // Local.State then use what is done, and tasks.Once with [Key] submits no task twice. A name
-// identifies a step: a new program keeps the results of a run that has not ended, as far as names and
-// types are the same.
+// identifies a step: a new program keeps the results of a run that has not ended, as far as names
+// and types are the same.
 package workflow
 
 import (
@@ -111,8 +111,8 @@ func (s *step) follows(other *step) bool {
 // Result is the result of a step.
 type Result[T any] struct{ s *step }
 
-// Step adds a step. Its result is stored as JSON, so only exported fields of it remain. A panic of f
-// is an error. The name is unique in the workflow.
+// Step adds a step. Its result is stored as JSON, so only exported fields of it remain. A panic of
+// f is an error. The name is unique in the workflow.
 func Step[T any](w *Workflow, name string, f func(ctx context.Context) (T, error), opts ...Option) *Result[T] {
 	s := &step{w: w, name: name, attempts: 1}
 	s.run = func(ctx context.Context) (any, error) {
