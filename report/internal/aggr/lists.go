@@ -11,7 +11,8 @@ import (
 )
 
 func init() {
-	register("array_agg list", 1, 1, "x", func(c *call, f *Func) error {
+	// callers make JSON of the lists of the last three
+	register("array_agg list json_agg jsonb_agg json_group_array", 1, 1, "x", func(c *call, f *Func) error {
 		f.Result = vec.ListOf(f.Args[0])
 		ordered(c, f)
 		f.newState = func() State {

@@ -367,13 +367,26 @@ func (s *scope) function(c *sql.Call) (*expr.Expr, error) {
 			return nil, errAt(a, "leave the name out", "function %s has no named arguments", c.Name)
 		}
 	}
+	if jsonAggregates[c.Name] {
+		list, err := s.functionCall(c)
+		if err != nil {
+			return nil, err
+		}
+		return expr.Call("to_json", []*expr.Expr{list}, c.Offset)
+	}
+	return s.functionCall(c)
+}
+
+// jsonAggregates are the names of array_agg as JSON.
+var jsonAggregates = map[string]bool{"json_agg": true, "jsonb_agg": true, "json_group_array": true}
+
+// functionCall binds a call without named arguments. The calls of jsonAggregates return lists.
+func (s *scope) functionCall(c *sql.Call) (*expr.Expr, error) {
 	switch {
 	case c.Over != nil:
 		return s.window(c)
 	case c.IgnoreNulls:
 		return nil, errAt(c, "write FILTER (WHERE x IS NOT NULL), or OVER (…)", "%s: IGNORE NULLS is for window functions", c.Name)
-	case jsonAggregates[c.Name]:
-		return s.jsonAggregate(c)
 	case aggr.IsAggregate(c.Name) || c.Star || c.Filter != nil || c.WithinGroup != nil || c.Distinct:
 		return s.aggregate(c)
 	case c.Name == "grouping" || c.Name == "grouping_id":
@@ -395,20 +408,6 @@ func (s *scope) function(c *sql.Call) (*expr.Expr, error) {
 		return now, nil
 	}
 	return expr.Call(c.Name, args, c.Offset)
-}
-
-// jsonAggregates are the names of array_agg as JSON.
-var jsonAggregates = map[string]bool{"json_agg": true, "jsonb_agg": true, "json_group_array": true}
-
-// jsonAggregate binds a call of one of them.
-func (s *scope) jsonAggregate(c *sql.Call) (*expr.Expr, error) {
-	list := *c
-	list.Name = "array_agg"
-	x, err := s.aggregate(&list)
-	if err != nil {
-		return nil, err
-	}
-	return expr.Call("to_json", []*expr.Expr{x}, c.Offset)
 }
 
 func argsOf(c *sql.Call) (args []sql.Expr) {
