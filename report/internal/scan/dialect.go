@@ -174,7 +174,8 @@ func (d *Dialect) number(s string) (n string, ok bool) {
 		groups := strings.Split(whole, d.Thousands)
 		for i, g := range groups {
 			if i == 0 && (len(g) < 1 || len(g) > 3) || i > 0 && len(g) != 3 || strings.Trim(g, "0123456789") != "" {
-				return s, classify(s).class != isDecimal
+				c := classify(s).class
+				return s, c != isDecimal && c != isFloat
 			}
 		}
 		whole = strings.Join(groups, "")
