@@ -56,7 +56,7 @@ func TestCallHeldBack(t *testing.T) {
 		}
 	})
 	for _, f := range []string{"one", "needy"} {
-		if _, err := tasks.Do[int](ctx, c, f, 1, tasks.Attempts(1)); err == nil || !strings.Contains(err.Error(), "it waits for itself") || !strings.Contains(err.Error(), "layshaft task limit") {
+		if _, err := tasks.Do[int](ctx, c, f, 1, tasks.Attempts(1)); err == nil || !strings.Contains(err.Error(), "the call waits for itself") || !strings.Contains(err.Error(), "layshaft task limit") {
 			t.Errorf("%s: %v", f, err)
 		}
 		if _, err := tasks.Do[int](ctx, c, f, 0); err != nil {

@@ -108,7 +108,7 @@ func (d *Desk) keep(c *queue.Command, payload []byte) {
 }
 
 // heldBack is the error of a call that could never start.
-const heldBack = "it waits for itself: all tasks that use up the limit of its function, or a budget, wait for tasks that it holds back; raise it (layshaft task limit -concurrency, layshaft task budget), or call another function"
+const heldBack = "the call waits for itself: all tasks that use up a limit (of its function, or a budget) wait for tasks that this limit holds back; raise the limit (layshaft task limit -concurrency, layshaft task budget), or call another function"
 
 // keepError stores the error of a task that has failed finally, for readers of dead letters.
 func (d *Desk) keepError(c *queue.Command, text []byte) {
