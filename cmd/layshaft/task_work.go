@@ -85,7 +85,8 @@ type program struct {
 	ending   <-chan struct{} // closed when the worker stops waiting
 }
 
-// ownEnvironment returns the environment of this process without its settings, which may hold keys.
+// ownEnvironment returns the environment of this process without its settings. Variables with the
+// credentials of sources and sinks stay, because the command may be a pipeline.
 func ownEnvironment() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "LAYSHAFT_") && !strings.HasPrefix(v, "LAYSHAFT_S3_") && !strings.HasPrefix(v, "LAYSHAFT_SEARCH_") && !strings.HasPrefix(v, "LAYSHAFT_PG_")

@@ -28,8 +28,9 @@ func vetMain() {
 	}
 }
 
-// errVetted means that vet found something, or could not look. The go command has printed it.
-var errVetted = errors.New("the code was not vetted, or has findings: see above")
+// errVetted means that vet found something, or that the code does not compile. The go command has
+// printed which.
+var errVetted = errors.New("vet: the lines above are findings, or errors of the compiler")
 
 // Run lets the go command find and compile the packages. It prints findings to standard error.
 func (c *vetCmd) Run(ctx context.Context, k *kong.Context) error {

@@ -46,7 +46,7 @@ func run(pass *analysis.Pass) (any, error) {
 	if !imports(pass.Pkg) || isRoot(pass.Pkg) {
 		return nil, nil
 	}
-	c := &checker{pass: pass, flags: map[types.Object]string{}, env: map[string]bool{}, bodies: map[types.Object]*ast.FuncDecl{}, literals: map[types.Object]*ast.FuncLit{},
+	c := &checker{pass: pass, flags: map[types.Object]string{}, env: map[string]bool{}, bodies: map[types.Object]*ast.FuncDecl{}, literals: map[types.Object]*ast.FuncLit{}, receivers: map[types.Object]bool{},
 		seen: map[ast.Node]bool{}, reported: map[token.Pos]bool{}, allowed: map[string]map[int]bool{}}
 	for _, f := range pass.Files {
 		c.prepare(f)
@@ -84,14 +84,15 @@ func isRoot(p *types.Package) bool {
 
 // checker looks at the functions of one package.
 type checker struct {
-	pass     *analysis.Pass
-	flags    map[types.Object]string        // variables that hold flags, with the name of the flag
-	env      map[string]bool                // variables of the environment that belong to a plan, by mapreduce.Env
-	bodies   map[types.Object]*ast.FuncDecl // functions of this package
-	literals map[types.Object]*ast.FuncLit  // variables that hold a function
-	seen     map[ast.Node]bool              // functions that were looked at
-	reported map[token.Pos]bool             // places with a report: a function may be reached twice
-	allowed  map[string]map[int]bool        // lines with //layshaft:allow, by file
+	pass      *analysis.Pass
+	flags     map[types.Object]string        // variables that hold flags, with the name of the flag
+	env       map[string]bool                // variables of the environment that belong to a plan, by mapreduce.Env
+	bodies    map[types.Object]*ast.FuncDecl // functions of this package
+	literals  map[types.Object]*ast.FuncLit  // variables that hold a function
+	receivers map[types.Object]bool          // receivers of methods that are used as functions: all tasks share them
+	seen      map[ast.Node]bool              // functions that were looked at
+	reported  map[token.Pos]bool             // places with a report: a function may be reached twice
+	allowed   map[string]map[int]bool        // lines with //layshaft:allow, by file
 }
 
 // prepare notes flags, functions and comments of a file.
@@ -100,8 +101,11 @@ func (c *checker) prepare(f *ast.File) {
 	for _, group := range f.Comments {
 		for _, comment := range group.List {
 			if reason, ok := strings.CutPrefix(comment.Text, "//layshaft:allow"); ok && strings.TrimSpace(reason) != "" {
-				line := c.pass.Fset.Position(comment.Pos()).Line
-				lines[line], lines[line+1] = true, true
+				at := c.pass.Fset.Position(comment.Pos())
+				lines[at.Line] = true
+				if c.isAlone(at) {
+					lines[at.Line+1] = true
+				}
 			}
 		}
 	}
@@ -128,7 +132,7 @@ func (c *checker) prepare(f *ast.File) {
 			case isFlagPackage(callee) && len(n.Args) >= 2:
 				// flag.IntVar(&n, "n", 1, "")
 				if u, ok := ast.Unparen(n.Args[0]).(*ast.UnaryExpr); ok && u.Op == token.AND {
-					if object := c.variable(u.X); object != nil {
+					if object := c.target(u.X); object != nil {
 						c.flags[object] = c.text(n.Args[1], object.Name())
 					}
 				}
@@ -140,6 +144,12 @@ func (c *checker) prepare(f *ast.File) {
 		}
 		return true
 	})
+}
+
+// isAlone reports whether nothing stands before a place in its line.
+func (c *checker) isAlone(at token.Position) bool {
+	text, err := c.pass.ReadFile(at.Filename)
+	return err == nil && at.Offset <= len(text) && strings.TrimSpace(string(text[at.Offset-at.Column+1:at.Offset])) == ""
 }
 
 // noteValue notes a variable that holds a function or the pointer of a flag.
@@ -174,6 +184,16 @@ func (c *checker) text(e ast.Expr, otherwise string) string {
 		}
 	}
 	return otherwise
+}
+
+// target returns the field that an expression names, or else its variable.
+func (c *checker) target(e ast.Expr) types.Object {
+	if x, ok := ast.Unparen(e).(*ast.SelectorExpr); ok {
+		if field := c.pass.TypesInfo.Selections[x]; field != nil {
+			return field.Obj()
+		}
+	}
+	return c.variable(e)
 }
 
 // variable returns the variable that an expression begins with: x in x, x.f, x[i] and *x.
@@ -290,6 +310,15 @@ func (c *checker) function(arg ast.Expr) {
 		}
 		c.declared(object)
 	case *ast.SelectorExpr: // a method expression or value
+		if s := c.pass.TypesInfo.Selections[arg]; s != nil && s.Kind() == types.MethodVal {
+			if method, ok := s.Obj().(*types.Func); ok {
+				if d := c.bodies[method.Origin()]; d != nil && d.Recv != nil && len(d.Recv.List[0].Names) > 0 {
+					if _, ok := c.pass.TypesInfo.TypeOf(d.Recv.List[0].Type).(*types.Pointer); ok {
+						c.receivers[c.pass.TypesInfo.Defs[d.Recv.List[0].Names[0]]] = true
+					}
+				}
+			}
+		}
 		c.declared(c.pass.TypesInfo.Uses[arg.Sel])
 	case *ast.IndexExpr:
 		c.function(arg.X)
@@ -337,6 +366,13 @@ func (c *checker) body(node ast.Node, body *ast.BlockStmt) {
 		case *ast.IncDecStmt:
 			c.changed(node, n.X)
 		case *ast.RangeStmt:
+			if n.Tok == token.ASSIGN {
+				for _, to := range []ast.Expr{n.Key, n.Value} {
+					if to != nil {
+						c.changed(node, to)
+					}
+				}
+			}
 			c.loop(n)
 		case *ast.CallExpr:
 			c.call(n)
@@ -348,7 +384,7 @@ func (c *checker) body(node ast.Node, body *ast.BlockStmt) {
 // changed reports a variable that is changed but declared outside of a function.
 func (c *checker) changed(function ast.Node, to ast.Expr) {
 	v := c.variable(to)
-	if v == nil || v.Pos() == token.NoPos || v.Pos() >= function.Pos() && v.Pos() < function.End() {
+	if v == nil || v.Pos() == token.NoPos || !c.receivers[v] && v.Pos() >= function.Pos() && v.Pos() < function.End() {
 		return
 	}
 	c.report(to, "a function of a pipeline changes the variable %s outside of it; each process changes its own, and tasks race for it: return the value, or count with mapreduce.NewCounter", v.Name())
@@ -356,7 +392,12 @@ func (c *checker) changed(function ast.Node, to ast.Expr) {
 
 // loop reports operators in a loop over a map.
 func (c *checker) loop(r *ast.RangeStmt) {
-	if _, ok := c.pass.TypesInfo.TypeOf(r.X).Underlying().(*types.Map); !ok {
+	_, isMap := c.pass.TypesInfo.TypeOf(r.X).Underlying().(*types.Map)
+	if call, ok := ast.Unparen(r.X).(*ast.CallExpr); ok { // maps.Keys, maps.Values, maps.All
+		f := c.callee(call)
+		isMap = isMap || f != nil && f.Pkg() != nil && f.Pkg().Path() == "maps"
+	}
+	if !isMap {
 		return
 	}
 	ast.Inspect(r.Body, func(n ast.Node) bool {

@@ -27,7 +27,27 @@ var (
 	total int
 )
 
-func init() { flag.IntVar(&limit, "most", 1, "") }
+var options struct {
+	level int
+	quiet bool
+}
+
+func init() {
+	flag.IntVar(&limit, "most", 1, "")
+	flag.IntVar(&options.level, "level", 1, "")
+}
+
+type tally struct{ n int }
+
+func (t *tally) count(s string) int {
+	t.n++ // want `changes the variable t outside`
+	return t.n
+}
+
+func (t tally) size(s string) int {
+	t.n++
+	return t.n
+}
 
 var _ = mapreduce.Define("report", func(p *mapreduce.Plan, in params) mapreduce.Dataset[int] {
 	counter := mapreduce.NewCounter(p, "rows")
@@ -49,6 +69,21 @@ var _ = mapreduce.Define("report", func(p *mapreduce.Plan, in params) mapreduce.
 		sum += r.n // want `changes the variable sum`
 		return r.name
 	})
+	for name := range maps.Keys(seen) { // want `in a loop over a map, whose order`
+		names = mapreduce.Union(names, mapreduce.Map(rows, func(r row) string { return name }))
+	}
+	c := &tally{}
+	_ = mapreduce.Map(names, c.count)
+	_ = mapreduce.Map(names, tally{}.size)
+	_ = mapreduce.Map(names, func(s string) bool { return options.quiet })
+	_ = mapreduce.Map(names, func(s string) int { return options.level }) // want `reads the flag level`
+	var last rune
+	_ = last
+	_ = mapreduce.Map(names, func(s string) string {
+		for _, last = range s { // want `changes the variable last`
+		}
+		return s
+	})
 	_ = mapreduce.Map(names, old)
 	_ = mapreduce.Map(names, withTime)
 	keep := func(s string) bool { return len(os.Args) > 1 } // want `reads os.Args`
@@ -66,6 +101,7 @@ var _ = mapreduce.Define("report", func(p *mapreduce.Plan, in params) mapreduce.
 	_ = mapreduce.Map(names, func(s string) string { return os.Getenv("HOME") }) // want `calls os.Getenv; workers have another environment`
 	_ = mapreduce.Map(names, func(s string) string { return os.Getenv("SHOP") })
 	_ = mapreduce.Map(names, func(s string) time.Time { return time.Now() }) //layshaft:allow the time of the copy
+	_ = mapreduce.Map(names, func(s string) time.Time { return time.Now() }) // want `calls time.Now`
 	//layshaft:allow the time of the copy
 	_ = mapreduce.Map(names, func(s string) time.Time { return time.Now() })
 	_ = mapreduce.Map(names, func(s string) time.Time { return time.Now() }) // want `calls time.Now`
