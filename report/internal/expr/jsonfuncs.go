@@ -164,15 +164,15 @@ func jsonFunctions() []function {
 	kind := func(s string) (string, error) { return jsonKind(s, duck) }
 	keys := always(vec.ListOf(vec.Of(vec.Text)), func(args []*vec.Vec, n int) (*vec.Vec, error) {
 		s, m := strs(args[0]), maskOf(args[0])
-		return eachList(args, n, func(i int) ([]string, error) {
+		return eachList(args, n, func(i int) ([]string, []bool, error) {
 			var out []string
 			x := jsonTrim(s[i&m])
 			if x == "" || x[0] != '{' {
-				return nil, nil
+				return nil, nil, nil
 			}
 			var end int
 			jsonEach(x, 0, func(k, _ string, _ int) bool { out = append(out, unquoteJSON(k)); return true }, &end)
-			return out, nil
+			return out, nil, nil
 		})
 	})
 	var fs []function

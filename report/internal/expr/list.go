@@ -488,7 +488,7 @@ func splitText(args []*vec.Vec, n int) (*vec.Vec, error) {
 // splitEach calls split for each row.
 func splitEach(args []*vec.Vec, n int, split func(x, sep string) []string) (*vec.Vec, error) {
 	s, m := strs(args[0]), maskOf(args[0])
-	return eachList(args, n, func(i int) ([]string, error) { return split(s[i&m], args[1].String(i)), nil })
+	return eachList(args, n, func(i int) ([]string, []bool, error) { return split(s[i&m], args[1].String(i)), nil, nil })
 }
 
 // joinTexts is array_to_string: NULL elements are left out, or written as the third argument.

@@ -3,6 +3,7 @@ package expr
 import (
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/report"
@@ -267,16 +268,16 @@ func regexpFunctions() []function {
 			})
 		}
 	})
-	// pieces returns a list of texts for each row
-	pieces := func(flags int, f func(re *regexp.Regexp, s string, group int64) ([]string, error)) binding {
+	// pieces returns a list of texts for each row; missing ones are NULL
+	pieces := func(flags int, f func(re *regexp.Regexp, s string, group int64) (texts []string, missing []bool, err error)) binding {
 		return regexpBinding(list, flags, func(c compiled) kernel {
 			return func(args []*vec.Vec, n int) (*vec.Vec, error) {
 				s, m := strs(args[0]), maskOf(args[0])
 				c := c
-				return eachList(args, n, func(i int) ([]string, error) {
+				return eachList(args, n, func(i int) ([]string, []bool, error) {
 					re, err := c.of(args[1].String(i), flagsAt(args, flags, i))
 					if err != nil {
-						return nil, err
+						return nil, nil, err
 					}
 					var g int64
 					if flags == 3 && len(args) > 2 {
@@ -287,9 +288,9 @@ func regexpFunctions() []function {
 			}
 		})
 	}
-	extractAll := pieces(3, func(re *regexp.Regexp, s string, g int64) ([]string, error) {
+	extractAll := pieces(3, func(re *regexp.Regexp, s string, g int64) ([]string, []bool, error) {
 		if g < 0 || g > int64(re.NumSubexp()) {
-			return nil, rowError(0, "the regular expression has %s, not %d", report.Plural(re.NumSubexp(), "group"), g)
+			return nil, nil, rowError(0, "the regular expression has %s, not %d", report.Plural(re.NumSubexp(), "group"), g)
 		}
 		var out []string
 		for _, at := range re.FindAllStringSubmatchIndex(s, -1) {
@@ -299,19 +300,26 @@ func regexpFunctions() []function {
 				out = append(out, "")
 			}
 		}
-		return out, nil
+		return out, nil, nil
 	})
-	match := pieces(2, func(re *regexp.Regexp, s string, _ int64) ([]string, error) {
-		switch m := re.FindStringSubmatch(s); {
-		case m == nil:
-			return nil, errNull
-		case len(m) > 1:
-			return m[1:], nil
-		default:
-			return m, nil
+	match := pieces(2, func(re *regexp.Regexp, s string, _ int64) (groups []string, missing []bool, err error) {
+		at := re.FindStringSubmatchIndex(s)
+		switch len(at) {
+		case 0:
+			return nil, nil, errNull
+		case 2: // no groups
+			return []string{s[at[0]:at[1]]}, nil, nil
 		}
+		for at = at[2:]; len(at) > 0; at = at[2:] {
+			group := ""
+			if at[0] >= 0 {
+				group = s[at[0]:at[1]]
+			}
+			groups, missing = append(groups, group), append(missing, at[0] < 0)
+		}
+		return groups, missing, nil
 	})
-	split := pieces(2, func(re *regexp.Regexp, s string, _ int64) ([]string, error) { return re.Split(s, -1), nil })
+	split := pieces(2, func(re *regexp.Regexp, s string, _ int64) ([]string, []bool, error) { return re.Split(s, -1), nil, nil })
 	heavy := func(f function) function { f.cost = 150; return f }
 	return []function{
 		heavy(def("regexp_matches regexp_like", "text text [text]", matches(false))),
@@ -326,24 +334,33 @@ func regexpFunctions() []function {
 	}
 }
 
-// eachList computes a list of texts for each row that is not NULL.
-func eachList(args []*vec.Vec, n int, f func(i int) ([]string, error)) (*vec.Vec, error) {
+// eachList computes a list of texts for each row that is not NULL. f returns which of the texts are
+// NULL, or nil.
+func eachList(args []*vec.Vec, n int, f func(i int) (texts []string, missing []bool, err error)) (*vec.Vec, error) {
 	nulls, own := nullsOf(args, n), false
 	out := &vec.Vec{Type: vec.ListOf(vec.Of(vec.Text)), Len: n, Offsets: make([]int32, n+1)}
 	var all []string
+	var none []bool // which of all are NULL; nil for none
 	for i := range n {
 		if nulls == nil || !nulls[i] {
-			s, err := f(i)
+			s, missing, err := f(i)
 			if err != nil {
 				if err := failure(err, i, n, &nulls, &own); err != nil {
 					return nil, err
 				}
 			}
+			if none == nil && slices.Contains(missing, true) {
+				none = make([]bool, len(all))
+			}
 			all = append(all, s...)
+			if none != nil {
+				none = append(none, missing...)
+				none = append(none, make([]bool, len(all)-len(none))...)
+			}
 		}
 		out.Offsets[i+1] = int32(len(all))
 	}
 	out.Nulls = nulls
-	out.Elem = vecOf(vec.Of(vec.Text), all, nil)
+	out.Elem = vecOf(vec.Of(vec.Text), all, none)
 	return out, nil
 }
