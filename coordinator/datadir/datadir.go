@@ -89,21 +89,18 @@ func Open(dir string, opt Options) (_ *Data, err error) {
 }
 
 func (d *Data) open(opt Options) (err error) {
+	if fileExists(filepath.Join(d.Dir, "replica")) {
+		return fmt.Errorf("data directory %s: it belongs to one of several coordinators; start it with -peers (the own address alone, if it is the last one), or restore a backup of the group into a new directory for a coordinator without -peers", d.Dir)
+	}
 	if d.Cluster, err = clusterName(d.Dir, opt.AcceptLoss); err != nil {
 		return fmt.Errorf("data directory %s: %w", d.Dir, err)
 	}
-	fork, err := checkPlace(d.Dir, opt, waysOfCopy(d.Cluster))
+	err = checkPlace(d.Dir, opt, waysOfCopy(d.Cluster), func() error {
+		d.Cluster = newName()
+		return writeCluster(d.Dir, d.Cluster)
+	})
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", d.Dir, err)
-	}
-	if fork {
-		d.Cluster = newName()
-		if err := writeCluster(d.Dir, d.Cluster); err != nil {
-			return err
-		}
-	}
-	if fileExists(filepath.Join(d.Dir, "replica")) {
-		return fmt.Errorf("data directory %s: it belongs to one of several coordinators; start it with -peers (the own address alone, if it is the last one), or restore a backup of the group into a new directory for a coordinator without -peers", d.Dir)
 	}
 	if d.Code, err = OpenCodeStore(filepath.Join(d.Dir, "code")); err != nil {
 		return err

@@ -322,6 +322,14 @@ func TestCopiedMember(t *testing.T) {
 			t.Errorf("a copy: %v", err)
 		}
 	}
+	for _, o := range []Options{opt, adopt, fork} { // a start without -peers changes nothing
+		if d, err := Open(copied, o); err == nil || !strings.Contains(err.Error(), "-peers") {
+			t.Errorf("a copy of a member opened as a single coordinator: %v, %v", d, err)
+		}
+		if _, err := open(copied, opt); !errors.Is(err, ErrCopied) {
+			t.Errorf("after a start without -peers: %v", err)
+		}
+	}
 	if _, err := Recover(t.Context(), copied, opt, true); errors.Is(err, ErrCopied) {
 		t.Errorf("a dry run of recover: %v", err)
 	}
@@ -345,6 +353,31 @@ func TestCopiedMember(t *testing.T) {
 	grown := copyOf(single, "grown")
 	if _, err := open(grown, opt); !errors.Is(err, ErrCopied) || !strings.Contains(err.Error(), "-fork") {
 		t.Errorf("a copy of a single coordinator with -peers: %v", err)
+	}
+	// If a fork cannot store its new name, its place is not stored either.
+	for what, start := range map[string]func() error{
+		"alone": func() error {
+			d, err := Open(grown, fork)
+			if err == nil {
+				err = d.Close()
+			}
+			return err
+		},
+		"with -peers": func() error { _, err := open(grown, fork); return err },
+	} {
+		file := filepath.Join(grown, "cluster.copy")
+		if err := errors.Join(os.Remove(file), os.MkdirAll(filepath.Join(file, "full"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		if err := start(); err == nil {
+			t.Errorf("%s: forked without a place for the name", what)
+		}
+		if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open(grown, opt); !errors.Is(err, ErrCopied) {
+			t.Errorf("%s: after a fork that failed: %v", what, err)
+		}
 	}
 	if name, err := open(grown, fork); err != nil || name == d.Cluster || name == "" {
 		t.Errorf("forked: %q, %v", name, err)

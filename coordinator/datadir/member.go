@@ -53,11 +53,10 @@ func (m *Member) checkPlace(opt Options) error {
 	} else {
 		opt.Fork = false
 	}
-	fork, err := checkPlace(m.Dir, opt, ways)
-	if err == nil && fork {
+	err := checkPlace(m.Dir, opt, ways, func() error {
 		m.single = newName()
-		err = writeCluster(m.Dir, m.single)
-	}
+		return writeCluster(m.Dir, m.single)
+	})
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", m.Dir, err)
 	}

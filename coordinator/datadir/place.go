@@ -40,16 +40,16 @@ func waysOfCopy(cluster string) string {
 		". With -fork it becomes a cluster of its own, with new workers"
 }
 
-// checkPlace compares the place of dir with the stored one, and stores it if it is new. It returns
-// true if the directory is at another place and shall become another cluster. ways are the ways out
-// for a copy.
-func checkPlace(dir string, opt Options, ways string) (fork bool, err error) {
+// checkPlace compares the place of dir with the stored one, and stores it if it is new. If the
+// directory is at another place and shall become another cluster, it calls fork before. ways are
+// the ways out for a copy.
+func checkPlace(dir string, opt Options, ways string, fork func() error) error {
 	file, here := filepath.Join(dir, "place"), placeOf(dir)
 	b, err := state.ReadFile(file)
 	lines := strings.Split(string(b), "\n")
 	known := err == nil && len(lines) >= 3 && placeFormat.Check(lines[0], "another directory") == nil
 	if !known && err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, state.ErrDamaged) {
-		return false, err
+		return err
 	}
 	was := here
 	if known {
@@ -57,10 +57,15 @@ func checkPlace(dir string, opt Options, ways string) (fork bool, err error) {
 	}
 	if was.inode != here.inode && was.machine != here.machine && !opt.Adopt && !opt.Fork {
 		machine, path, _ := strings.Cut(was.machine, " ")
-		return false, fmt.Errorf("%w, which was at %s of machine %s. %s", ErrCopied, path, machine, ways)
+		return fmt.Errorf("%w, which was at %s of machine %s. %s", ErrCopied, path, machine, ways)
 	}
 	if known && was == here {
-		return false, nil
+		return nil
 	}
-	return opt.Fork && was.machine != here.machine, state.WriteFile(file, fmt.Appendf(nil, "%s\n%s\n%s\n", placeFormat, here.inode, here.machine))
+	if opt.Fork && was.machine != here.machine {
+		if err := fork(); err != nil {
+			return err
+		}
+	}
+	return state.WriteFile(file, fmt.Appendf(nil, "%s\n%s\n%s\n", placeFormat, here.inode, here.machine))
 }
