@@ -132,7 +132,11 @@ func (q *Queue) stuckChild(p *peer) (best int32) {
 			return 0
 		}
 	}
+	if !slices.ContainsFunc(p.abilities, func(a *ability) bool { return a.f.counts.In[Waiting] > 0 && q.canStart(a.f) }) {
+		return 0
+	}
 	try := func(k int32) bool {
+		q.stuck.visited++
 		t := q.tasks.at(k)
 		f := q.functions[t.fn]
 		if k == 0 || t.state != Waiting || p.abilityFor(f) == nil || !q.canStart(f) {

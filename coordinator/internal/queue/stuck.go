@@ -23,7 +23,7 @@ import (
 type stuckSearch struct {
 	due     bool  // an event may have been the last step into such a state
 	next    int64 // Unix nanoseconds; no search before
-	visited int   // functions, runs and waits that all searches have looked at
+	visited int   // functions, runs and waits that searches have looked at, here and in lend.go
 }
 
 const (

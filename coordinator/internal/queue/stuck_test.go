@@ -73,3 +73,33 @@ func TestStuckSearch(t *testing.T) {
 		})
 	}
 }
+
+// A worker whose only task waits for many others, which a limit holds back, does not look at all of
+// them at each event.
+func TestLendSearch(t *testing.T) {
+	const calls = 8000
+	q, now, steps := New(Config{}), time.Unix(1e9, 0), 0
+	step := func(ev Event) (task ID) {
+		steps++
+		for _, c := range q.Step(now, ev) {
+			if c.Op == Accepted {
+				task = c.Task
+			}
+		}
+		return task
+	}
+	step(&SetFunction{Function: "f", Limits: Limits{Concurrency: 1}})
+	for p, f := range map[Peer]string{1: "g", 2: "f"} {
+		step(&CanDo{Peer: p, Function: f})
+		step(&SetSlots{Peer: p, N: 1})
+	}
+	step(&CanDo{Peer: 1, Function: "f"})
+	caller := step(&Submit{Function: "g"})
+	for range calls {
+		now = now.Add(time.Microsecond)
+		step(&Submit{Function: "f", Peer: 1, Parent: caller})
+	}
+	if most := 32 * steps; q.stuck.visited > most {
+		t.Errorf("%d things visited in %d steps, want at most %d", q.stuck.visited, steps, most)
+	}
+}
