@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -10,8 +11,10 @@ import (
 // maxPadding is the most digits or blanks that a directive of printf may ask for.
 const maxPadding = 1000
 
-// printfKernel is the printf of C for %d, %i, %x, %o, %f, %e, %g, %c, %s and %%, with flags, a
-// width and digits after the point. NULL makes the result NULL.
+// printfKernel is the printf of C for %d, %i, %u, %x, %o, %f, %e, %g, %c, %s and %%, with flags, a
+// width and digits after the point. Integers have 64 bits: %x of -1 is ffffffffffffffff. Unlike in
+// C, %u, %x and %o write larger integers with their sign, and a width counts characters. NULL makes
+// the result NULL.
 func printfKernel(args []*vec.Vec, n int) (*vec.Vec, error) {
 	for _, a := range args {
 		if a.Const && a.Null(0) {
@@ -54,8 +57,11 @@ func printfKernel(args []*vec.Vec, n int) (*vec.Vec, error) {
 	})
 }
 
-// checkPadding refuses widths that would take much memory.
+// checkPadding refuses a second point, and widths that would take much memory.
 func checkPadding(flags string) error {
+	if strings.Count(flags, ".") > 1 {
+		return rowError(0, "printf: %%%s has more than one point; write a width, a point and digits, such as %%8.2f", flags)
+	}
 	for part := range strings.SplitSeq(strings.TrimLeft(flags, "-+ #0"), ".") {
 		if p, rest, digits := number(part, 5); digits > 0 && (p > maxPadding || rest != "") || digits == 0 && part != "" {
 			return rowError(0, "printf: %%%s is no width; the most is %d", flags, maxPadding)
@@ -66,32 +72,41 @@ func checkPadding(flags string) error {
 
 // appendDirective appends row i of v in the form of a directive.
 func appendDirective(dst []byte, flags string, verb byte, v *vec.Vec, i int) ([]byte, error) {
-	at := i & maskOf(v)
 	switch verb {
 	case 's':
 		return fmt.Appendf(dst, "%"+flags+"s", AppendText(nil, v, i)), nil
 	case 'd', 'i', 'x', 'X', 'o', 'c', 'u':
-		if verb == 'i' || verb == 'u' {
-			verb = 'd'
+		unsigned := strings.IndexByte("xXou", verb) >= 0
+		format := "%" + flags + string(verb)
+		switch verb {
+		case 'i', 'u':
+			format = "%" + flags + "d"
 		}
-		switch {
-		case v.Type.Kind == vec.Int:
-			return fmt.Appendf(dst, "%"+flags+string(verb), v.Ints[at]), nil
-		case v.Type.Kind == vec.Decimal && v.Type.Scale == 0:
-			return fmt.Appendf(dst, "%"+flags+string(verb), v.Int128(i).Big()), nil
+		if v.Type.Kind == vec.Int || v.Type.Kind == vec.Decimal && v.Type.Scale == 0 {
+			switch x, ok := v.Int128(i).Int64(); {
+			case !ok:
+				return fmt.Appendf(dst, format, v.Int128(i).Big()), nil
+			case unsigned:
+				return fmt.Appendf(dst, strings.NewReplacer("+", "", " ", "").Replace(format), uint64(x)), nil
+			default:
+				return fmt.Appendf(dst, format, x), nil
+			}
 		}
 		return dst, rowError(0, "printf: %%%c needs an integer, not %s; write %%s, or cast the argument", verb, v.Type)
 	case 'f', 'e', 'E', 'g', 'G':
 		var x float64
 		switch v.Type.Kind {
 		case vec.Float:
-			x = v.Floats[at]
+			x = v.Floats[i&maskOf(v)]
 		case vec.Int:
-			x = float64(v.Ints[at])
+			x = float64(v.Ints[i&maskOf(v)])
 		case vec.Decimal:
 			x = decimalFloat(v.Int128(i), v.Type.Scale)
 		default:
 			return dst, rowError(0, "printf: %%%c needs a number, not %s; write %%s, or cast the argument", verb, v.Type)
+		}
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return appendSpecial(dst, flags, verb, x), nil
 		}
 		if !strings.Contains(flags, ".") {
 			flags += ".6" // as in C
@@ -99,4 +114,32 @@ func appendDirective(dst []byte, flags string, verb byte, v *vec.Vec, i int) ([]
 		return fmt.Appendf(dst, "%"+flags+string(verb), x), nil
 	}
 	return dst, rowError(0, "printf: %%%c is unknown; use %%d, %%x, %%o, %%f, %%e, %%g, %%c, %%s or %%%%", verb)
+}
+
+// appendSpecial appends NaN or an infinity as C does: nan, inf or -inf, padded with blanks.
+func appendSpecial(dst []byte, flags string, verb byte, x float64) []byte {
+	text := "nan"
+	switch {
+	case math.IsInf(x, -1):
+		text = "-inf"
+	case math.IsInf(x, 1):
+		text = "inf"
+	}
+	width := strings.TrimLeft(flags, "-+ #0")
+	set := flags[:len(flags)-len(width)]
+	switch {
+	case text[0] == '-':
+	case strings.Contains(set, "+"):
+		text = "+" + text
+	case strings.Contains(set, " "):
+		text = " " + text
+	}
+	if verb < 'a' {
+		text = strings.ToUpper(text)
+	}
+	width, _, _ = strings.Cut(width, ".")
+	if strings.Contains(set, "-") {
+		width = "-" + width
+	}
+	return fmt.Appendf(dst, "%"+width+"s", text)
 }
