@@ -91,6 +91,7 @@ func TestDialect(t *testing.T) {
 		"SELECT sku FROM p.jsonl LEFT JOIN unnest(tags) AS t(tag) ON tag = 'x'": "LEFT JOIN with unnest of a column needs the condition true",
 		"SELECT sku FROM p.jsonl RIGHT JOIN unnest(tags) AS t(tag) ON true":     "RIGHT JOIN with unnest of a column is not supported (the elements come from rows of the left side; write LEFT JOIN unnest(x) ON true",
 		"SELECT sku FROM p.jsonl FULL JOIN unnest(tags) AS t(tag) ON tag = 'x'": "FULL JOIN with unnest of a column is not supported",
+		"SELECT sku FROM p.jsonl SEMI JOIN unnest(tags) AS t(tag) ON true":      "SEMI JOIN with unnest of a column is not supported (write a condition on the list in WHERE",
 		"SELECT (1, 2) = 3": "compared with a row only",
 		"SELECT sku FROM p.jsonl WHERE (sku, stock) = (1, 2, 3)":                                           "a row of 2 columns is compared with a row of 3",
 		"SELECT sku FROM p.jsonl WHERE (sku, stock) NOT IN (SELECT sku, count FROM o.csv)":                 "write NOT EXISTS",

@@ -523,6 +523,8 @@ func (b *binder) unnestJoin(left Node, j *sql.Join, f *sql.TableFunc, seen *name
 		switch {
 		case uses && (j.Kind == sql.RightJoin || j.Kind == sql.FullJoin):
 			return nil, errAt(j, "the elements come from rows of the left side; write LEFT JOIN unnest(x) ON true, or CROSS JOIN unnest(x) and WHERE", "%s JOIN with unnest of a column is not supported", j.Kind)
+		case uses && (j.Kind == sql.SemiJoin || j.Kind == sql.AntiJoin):
+			return nil, errAt(j, "write a condition on the list in WHERE, such as y = ANY (x)", "%s JOIN with unnest of a column is not supported", j.Kind)
 		case uses:
 			return nil, errAt(j, "write LEFT JOIN unnest(x) ON true, or CROSS JOIN unnest(x) and WHERE", "%s JOIN with unnest of a column needs the condition true", j.Kind)
 		}
