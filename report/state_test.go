@@ -76,6 +76,17 @@ func plainAnswer(t *testing.T, target mapreduce.Target, text string) string {
 
 const stateStatement = "SELECT shop, count(*), sum(price), avg(amount), count(DISTINCT at), approx_quantile(amount, 0.9), stddev(amount) FROM 'in/*.csv' WHERE price > 3 GROUP BY shop ORDER BY 1"
 
+// TestStateReason checks that the reason names the function as the statement has it.
+func TestStateReason(t *testing.T) {
+	files(t, map[string]string{"a.csv": "n\n1\n"})
+	for _, name := range []string{"json_agg", "array_agg", "group_concat"} {
+		want := "not used, because " + name + " depends on the order of all rows"
+		if _, state := keptAnswer(t, mapreduce.Local{}, "SELECT "+name+"(n) FROM a.csv"); !strings.Contains(state, want) {
+			t.Errorf("got %s, want %s", state, want)
+		}
+	}
+}
+
 // TestState compares runs with a State directory with runs without one, while files change.
 func TestState(t *testing.T) {
 	files(t, map[string]string{"in/a.csv": salesOf(1, 3000), "in/b.csv": salesOf(2, 10), "in/c.csv": salesOf(3, 1), "shops.csv": "shop,town\ns1,Oslo\ns2,Rome\n",

@@ -49,6 +49,8 @@ import (
 type Func struct {
 	// Name is the name of the function in lower case, as registered: every becomes bool_and.
 	Name string
+	// Written is the name in the statement, for errors.
+	Written string
 	// Args are the types to which the caller casts the arguments. Constant arguments, such as the
 	// fraction of a quantile, are among them, but a State ignores their columns.
 	Args []vec.Type
@@ -199,7 +201,7 @@ func Bind(name string, args []vec.Type, consts []*vec.Vec, distinct bool, order 
 	for len(c.consts) < len(args) {
 		c.consts = append(c.consts[:len(c.consts):len(c.consts)], nil)
 	}
-	f := &Func{Name: name, Args: c.args, Distinct: distinct, offset: offset}
+	f := &Func{Name: name, Written: c.name, Args: c.args, Distinct: distinct, offset: offset}
 	if err := s.bind(c, f); err != nil {
 		return nil, err
 	}

@@ -25,5 +25,5 @@ func (d *decoder) rows() int64 { return d.Upto(1 << 56) }
 
 // tooLarge returns the error for a result that its type cannot hold.
 func (f *Func) tooLarge() *Error {
-	return &Error{f.offset, fmt.Sprintf("%s: the result does not fit into %s", f.Name, f.Result), "cast the argument to double"}
+	return &Error{f.offset, fmt.Sprintf("%s: the result does not fit into %s", f.Written, f.Result), "cast the argument to double"}
 }

@@ -98,7 +98,7 @@ func aggregateOf(n bind.Node) *bind.Aggregate {
 func (s *Statement) keepable(agg *bind.Aggregate) (scan *bind.Scan, why string) {
 	for _, a := range agg.Aggs {
 		if a.Func.Ordinal {
-			return nil, a.Func.Name + " depends on the order of all rows"
+			return nil, a.Func.Written + " depends on the order of all rows"
 		}
 	}
 	var others []*bind.Scan
