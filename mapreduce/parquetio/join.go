@@ -44,7 +44,8 @@ func (s Sink[T]) join(w io.Writer, all []files.JoinFile) error {
 		return err
 	}
 	j := &joining{w: w, limit: s.rowGroup, make: func(w io.Writer) *parquet.GenericWriter[any] {
-		return parquet.NewGenericWriter[any](w, schema, parquet.Compression(s.codec))
+		schema, options := withoutBounds(schema)
+		return parquet.NewGenericWriter[any](w, append(options, schema, parquet.Compression(s.codec))...)
 	}}
 	if err := j.write([]byte("PAR1")); err != nil {
 		return err

@@ -114,7 +114,8 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 		return nil, fmt.Errorf("%s: %w", s, err)
 	}
 	return files.OpenEncoded(ctx, s.sink, files.Task(t), s.rowGroup, func(w *files.Writer) (files.Encoder[T], error) {
-		rows := parquet.NewGenericWriter[T](w, schema, parquet.Compression(s.codec))
+		schema, options := withoutBounds(schema)
+		rows := parquet.NewGenericWriter[T](w, append(options, schema, parquet.Compression(s.codec))...)
 		return &writer[T]{out: w, rows: rows, check: check, limit: s.rowGroup}, nil
 	})
 }
