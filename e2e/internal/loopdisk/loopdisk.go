@@ -23,6 +23,7 @@ type Disk struct {
 	t     testing.TB
 	image string // ends with the number of cuts
 	cuts  int
+	vain  int // cuts before which the kernel had written everything
 
 	// Dir is the mount point.
 	Dir string
@@ -48,6 +49,9 @@ func New(t testing.TB, dir string, size int64) *Disk {
 		if err := d.unmount(); err != nil {
 			t.Error(err)
 		}
+		if d.cuts > 0 && d.vain == d.cuts {
+			t.Errorf("after each of %d cuts a file that was not synced was there: these are no power cuts", d.cuts)
+		}
 	})
 	return d
 }
@@ -67,7 +71,8 @@ func (d *Disk) mount() error {
 func (d *Disk) unmount() error { return syscall.Unmount(d.Dir, syscall.MNT_DETACH) }
 
 // Cut cuts the power of the disk and restores it. All users of the disk must be dead. The test
-// fails unless an unsynced new file is lost and a synced one is kept.
+// fails unless a synced new file is kept, and at least once an unsynced one is lost: any process of
+// the machine may make the kernel write all disks, by the system call sync.
 func (d *Disk) Cut() {
 	d.t.Helper()
 	synced, lost := []byte(fmt.Sprint("synced before cut ", d.cuts)), []byte(fmt.Sprint("written before cut ", d.cuts))
@@ -91,7 +96,8 @@ func (d *Disk) Cut() {
 		d.t.Fatalf("cut %d: a file that was synced holds %q, want %q (%v)", d.cuts, b, synced, err)
 	}
 	if b, _ := os.ReadFile(filepath.Join(d.Dir, "control-lost")); bytes.Equal(b, lost) {
-		d.t.Fatalf("cut %d: a file that was not synced is there: this is no power cut", d.cuts)
+		d.vain++
+		d.t.Logf("cut %d: the kernel had written all files before", d.cuts)
 	}
 	if err := os.Remove(from); err != nil {
 		d.t.Fatal(err)
