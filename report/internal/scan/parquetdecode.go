@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
@@ -291,13 +290,12 @@ func decodeText(to []string, data *encoding.Values, from int, isText bool) error
 		return errDamaged
 	}
 	all := string(bytes[first:last])
-	base := unsafe.StringData(all)
 	for i := range to {
 		start, end := offsets[i]-first, offsets[i+1]-first
 		if start > end || int(end) > len(all) {
 			return errDamaged
 		}
-		to[i] = unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(base), start)), end-start)
+		to[i] = all[start:end] // also an empty text at the end of all
 	}
 	if isText && !isUTF8(all) || isText && !isASCII(all) && slices.ContainsFunc(to, func(s string) bool { return !isUTF8(s) }) {
 		return errNotUTF8
