@@ -1,9 +1,9 @@
 //go:build linux
 
 // Package loopdisk makes disks with a simulated power cut. A disk is an ext4 file system in an
-// image file. The image contains only synced data; other data is in the kernel's memory. A copy
-// of the image, mounted in its place, is therefore the disk of a machine after a power cut. It
-// does not simulate a drive that loses its own cache.
+// image file. The image contains only synced data; other data is in the kernel's memory. A cut
+// forbids the kernel to write that data. A copy of the image, mounted in its place, is therefore
+// the disk of a machine after a power cut. It does not simulate a drive that loses its own cache.
 package loopdisk
 
 import (
@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Disk is an ext4 file system in an image file.
@@ -81,7 +83,7 @@ func (d *Disk) Cut() {
 		_, err = f.Write(synced)
 		err = errors.Join(err, f.Sync(), f.Close())
 	}
-	if err = errors.Join(err, os.WriteFile(filepath.Join(d.Dir, "control-lost"), lost, 0o600)); err != nil {
+	if err = errors.Join(err, os.WriteFile(filepath.Join(d.Dir, "control-lost"), lost, 0o600), shutDown(d.Dir)); err != nil {
 		d.t.Fatal(err)
 	}
 	from := d.path()
@@ -102,6 +104,21 @@ func (d *Disk) Cut() {
 	if err := os.Remove(from); err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// shutDown makes the kernel write nothing more to the ext4 file system at dir, not even its journal:
+// ioctl EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, from the kernel's fs/ext4/ext4.h.
+func shutDown(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const shutdown, noLogFlush = 0x8004587d, 2
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), shutdown, noLogFlush); err != nil {
+		return fmt.Errorf("shut down the file system at %s: %w", dir, err)
+	}
+	return nil
 }
 
 // freeze copies an image as of one moment, although the kernel may write to it: it repeats until
