@@ -403,6 +403,7 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 	all := unsafe.Slice((*entry)(unsafe.Pointer(unsafe.SliceData(mem))), 2*t.n)
 	e, aux := all[:0:t.n], all[t.n:]
 	const partShift = 40
+	keyLen := 0 // of all keys; more than prefixBytes if they differ
 	for i := range t.slots {
 		s := &t.slots[i]
 		if s.size == 0 {
@@ -413,15 +414,24 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 		if c.cfg.Parts > 1 {
 			part = c.cfg.Partition(key, t.hash(s))
 		}
+		if len(e) == 0 {
+			keyLen = len(key)
+		} else if len(key) != keyLen {
+			keyLen = prefixBytes + 1
+		}
 		e = append(e, entry{prefix(key), uint64(part)<<partShift | uint64(i)})
 	}
 	p := packer{output: c.cfg.Output, run: c.runs}
 	c.runs++
 	const slotMask = 1<<partShift - 1
 	keyOf := func(ref uint64) []byte { return t.key(ref & slotMask) }
+	sortKey := keyOf
+	if keyLen <= prefixBytes {
+		sortKey = nil
+	}
 	value := make([]byte, 0, 256)
 	for part, e := range byPartition(e, aux, c.cfg.Parts, partShift) {
-		sortEntries(e, aux, keyOf)
+		sortEntries(e, aux, sortKey)
 		if err := p.setPartition(part); err != nil {
 			return err
 		}

@@ -12,11 +12,15 @@ type entry struct {
 	prefix, ref uint64
 }
 
+// prefixBytes is the size of a prefix. Keys of one length up to it are equal if their prefixes are.
+const prefixBytes = 8
+
 // maxCompared is the largest number of entries sorted by comparison.
 const maxCompared = 48
 
 // sortEntries sorts e by key, then by ref. The prefixes hold the first eight bytes of the keys; key
-// returns a whole key. aux is scratch of at least the same length.
+// returns a whole key. If key is nil, the prefixes are the keys. The entries must be in the order
+// of their refs. aux is scratch of at least the same length.
 //
 // It is a most-significant-digit radix sort. Where keys share a long beginning, it loads the next
 // eight bytes into the prefixes. Sources: Bentley and McIlroy, "Engineering radix sort" (1993); the
@@ -39,6 +43,9 @@ func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 			return
 		}
 		if shift < 0 {
+			if s.key == nil {
+				return // equal keys, in the order of their refs
+			}
 			depth += 8 + s.sharedBytes(e, depth+8)
 			if e = s.loadNextBytes(e, aux, depth); len(e) == 0 {
 				return
@@ -127,23 +134,25 @@ func (s *sorter) loadNextBytes(e, aux []entry, end int) []entry {
 	return e[short:]
 }
 
+// compare sorts few entries. It keeps the order of equal keys, so it need not compare refs.
 func (s *sorter) compare(e []entry, depth int) {
-	if len(e) < 2 {
-		return
+	for i := 1; i < len(e); i++ {
+		x, k := e[i], i
+		for k > 0 && (x.prefix < e[k-1].prefix || x.prefix == e[k-1].prefix && s.lessRest(x, e[k-1], depth)) {
+			e[k] = e[k-1]
+			k--
+		}
+		e[k] = x
 	}
-	slices.SortFunc(e, func(a, b entry) int {
-		if a.prefix != b.prefix {
-			if a.prefix < b.prefix {
-				return -1
-			}
-			return 1
-		}
-		ka, kb := s.key(a.ref), s.key(b.ref)
-		if c := bytes.Compare(ka[min(depth, len(ka)):], kb[min(depth, len(kb)):]); c != 0 {
-			return c
-		}
-		return byRef(a, b)
-	})
+}
+
+// lessRest reports whether the key of a is less than the key of b behind their equal prefixes.
+func (s *sorter) lessRest(a, b entry, depth int) bool {
+	if s.key == nil {
+		return false
+	}
+	ka, kb := s.key(a.ref), s.key(b.ref)
+	return bytes.Compare(ka[min(depth, len(ka)):], kb[min(depth, len(kb)):]) < 0
 }
 
 func byRef(a, b entry) int {

@@ -67,6 +67,7 @@ type Sorter struct {
 	entries      []entry
 	mem          []byte // memory of entries
 	used         int64
+	keyLen       int // of all keys of entries; more than prefixBytes if they differ
 	runs         int
 	prefetchSink byte // see prefetch
 	sampleAt     int  // number of entries before the next record for cfg.Keys
@@ -137,6 +138,11 @@ func (s *Sorter) End(part int, b []byte, keyLen int) error {
 	}
 	if len(s.entries) == cap(s.entries) {
 		s.growEntries()
+	}
+	if len(s.entries) == 0 {
+		s.keyLen = keyLen
+	} else if keyLen != s.keyLen {
+		s.keyLen = prefixBytes + 1
 	}
 	ref := uint64(part)<<refPart | s.base | uint64(s.curLen-len(s.rest))
 	s.entries = append(s.entries, entry{prefix(b[:keyLen]), ref})
@@ -235,6 +241,9 @@ func (s *Sorter) writeRun() error {
 	p := packer{output: s.cfg.Output, run: s.runs}
 	s.runs++
 	keyOf := func(ref uint64) []byte { k, _ := s.record(ref); return k }
+	if s.keyLen <= prefixBytes {
+		keyOf = nil
+	}
 	for part, e := range byPartition(s.entries, aux, s.cfg.Parts, refPart) {
 		sortEntries(e, aux, keyOf)
 		if err := p.setPartition(part); err != nil {

@@ -332,6 +332,26 @@ func BenchmarkSort(b *testing.B) {
 	}
 }
 
+// BenchmarkSortNumbers sorts short records by a number, half of them by the same.
+func BenchmarkSortNumbers(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const records = 1 << 20
+	keys := make([]uint64, records)
+	for i := range keys {
+		if keys[i] = 1<<63 | 42; i%2 == 0 {
+			keys[i] = 1<<63 | uint64(r.IntN(500_000))
+		}
+	}
+	for b.Loop() {
+		s := NewSorter(SorterConfig{Parts: 1, Limit: 1 << 30, Output: func(int, int, []byte, int, []byte) error { return nil }})
+		for _, k := range keys {
+			_ = s.End(0, append(binary.BigEndian.AppendUint64(s.Begin(), k), "a value"...), 8)
+		}
+		_ = s.Flush()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
+}
+
 func BenchmarkMerge(b *testing.B) {
 	var st store
 	var runs int
