@@ -57,10 +57,14 @@ func (m *Merge) Next() (key, value []byte, run int, err error) {
 	} else {
 		w := m.tree[0]
 		c := &m.runs[w]
+		last := c.key
 		if err := c.advance(); err != nil {
 			return nil, nil, 0, err
 		}
-		m.replay(w)
+		// a run that repeats its key stays the winner
+		if c.isDone || len(c.key) != len(last) || string(c.key) != string(last) {
+			m.replay(w)
+		}
 	}
 	w := m.tree[0]
 	c := &m.runs[w]
