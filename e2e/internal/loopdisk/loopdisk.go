@@ -106,8 +106,9 @@ func (d *Disk) Cut() {
 	}
 }
 
-// shutDown makes the kernel write nothing more to the ext4 file system at dir, not even its journal:
-// ioctl EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, from the kernel's fs/ext4/ext4.h.
+// shutDown makes the kernel write nothing more to the ext4 file system at dir, not even its
+// journal: ioctl EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, from the kernel's
+// fs/ext4/ext4.h.
 func shutDown(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
