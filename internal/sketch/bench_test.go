@@ -92,6 +92,38 @@ func BenchmarkSet(b *testing.B) {
 	})
 }
 
+// BenchmarkDistinct fills a set with a million different keys and encodes it.
+func BenchmarkDistinct(b *testing.B) {
+	const keys = 1 << 20
+	perKey := func(b *testing.B) {
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*keys), "ns/key")
+	}
+	b.Run("int64", func(b *testing.B) {
+		for b.Loop() {
+			var s Set[int64]
+			for i := range int64(keys) {
+				s.Add(i * 48271 % 15_485_863)
+			}
+			_, _ = s.AppendBinary(nil)
+		}
+		perKey(b)
+	})
+	b.Run("string", func(b *testing.B) {
+		names := make([]string, keys)
+		for i := range names {
+			names[i] = fmt.Sprintf("SKU-%08d", i*48271%15_485_863)
+		}
+		for b.Loop() {
+			var s Set[string]
+			for _, k := range names {
+				s.Add(k)
+			}
+			_, _ = s.AppendBinary(nil)
+		}
+		perKey(b)
+	})
+}
+
 func BenchmarkApproxSet(b *testing.B) {
 	keys := brands(500_000, 1<<20)
 	b.Run("sparse", func(b *testing.B) {

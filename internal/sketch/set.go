@@ -17,7 +17,9 @@
 // 31 (BenchmarkSet). Beyond the cache it costs one random read of memory, because keys of up to 15
 // bytes are stored in the slots. A longer key costs a second read. Keys are copied into the set's
 // memory, so a short key never retains a large read buffer. In a large set, short keys wait until
-// there are several, so that their reads of memory overlap.
+// there are several, so that their reads of memory overlap. A very large set is a sorted list until
+// Has is called: a million different strings take 190 ns each with their encoding, with a hash
+// table they took 370 (BenchmarkDistinct).
 package sketch
 
 import (
@@ -25,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"unsafe"
 )
 
@@ -57,7 +60,7 @@ func (s *Set[K]) Add(k K) {
 
 // Has reports whether k is in the set.
 func (s *Set[K]) Has(k K) bool {
-	return s.t != nil && s.t.lookup(unsafe.Pointer(&k), false)
+	return s.t != nil && s.t.has(unsafe.Pointer(&k))
 }
 
 // Len returns the number of keys.
@@ -65,8 +68,7 @@ func (s *Set[K]) Len() int {
 	if s.t == nil {
 		return 0
 	}
-	s.t.addWaiting()
-	return s.t.n
+	return s.t.len()
 }
 
 // Size returns the bytes used beyond the fixed size of a Set.
@@ -97,7 +99,7 @@ func (s *Set[K]) All() iter.Seq[K] {
 		if t == nil {
 			return
 		}
-		for _, x := range t.ordered() {
+		for _, x := range slices.Clone(t.ordered()) { // the caller may add keys
 			var k K
 			if t.keys.fields[0].store(unsafe.Pointer(&k), x); !yield(k) {
 				return

@@ -261,6 +261,69 @@ func TestLargeSetsAgainstModel(t *testing.T) {
 	}
 }
 
+// Very large sets are lists until somebody asks for a key. Whatever was done before, a set encodes
+// like one that got its keys in another way.
+func TestVeryLargeSetsAgainstModel(t *testing.T) {
+	const domain = 4 * maxSlots
+	for seed := range uint64(3) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		word := func(n int64) string { return fmt.Sprintf("%0*d", 1+n%21, n) }
+		var numbers, others Set[int64]
+		var words, otherWords Set[string]
+		model, other := map[int64]bool{}, map[int64]bool{}
+		for step := range 8 {
+			for range r.IntN(maxSlots) {
+				n := r.Int64N(domain) * r.Int64N(2)
+				if r.IntN(3) == 0 {
+					others.Add(n)
+					otherWords.Add(word(n))
+					other[n] = true
+					continue
+				}
+				numbers.Add(n)
+				words.Add(word(n))
+				model[n] = true
+			}
+			if step%3 == 2 {
+				maps.Copy(model, other)
+				numbers.Merge(copyOf(t, &others))
+				words.Merge(&otherWords)
+				other, others = map[int64]bool{}, Set[int64]{}
+			}
+			for i := range r.IntN(9) * int(seed) / 2 { // early reads
+				numbers.Add(int64(domain + i))
+				words.Add(word(int64(domain + i)))
+				model[int64(domain+i)] = true
+				if numbers.Len() != len(model) || words.Len() != len(model) {
+					t.Fatalf("seed %d, step %d: %d numbers and %d words, want %d", seed, step, numbers.Len(), words.Len(), len(model))
+				}
+			}
+		}
+		if seed == 0 && (numbers.t.list == nil || words.t.list == nil) {
+			t.Error("the sets of the first seed are no lists")
+		}
+		ordered := slices.Sorted(maps.Keys(model))
+		all := make([]string, len(ordered))
+		for i, n := range ordered {
+			all[i] = word(n)
+		}
+		slices.Sort(all)
+		if !slices.Equal(slices.Collect(numbers.All()), ordered) || !slices.Equal(slices.Collect(words.All()), all) {
+			t.Fatalf("seed %d: %d numbers and %d words, want %d, or another order", seed, numbers.Len(), words.Len(), len(model))
+		}
+		for range 1000 {
+			if n := r.Int64N(domain); numbers.Has(n) != model[n] || words.Has(word(n)) != model[n] {
+				t.Fatalf("seed %d: Has(%d) is not %v", seed, n, model[n])
+			}
+		}
+		numbers.Add(-1)
+		words.Add("-")
+		if numbers.Len() != len(model)+1 || words.Len() != len(model)+1 || !numbers.Has(-1) || !words.Has("-") {
+			t.Fatalf("seed %d: a key added after Has is missing", seed)
+		}
+	}
+}
+
 // copyOf returns a set with the same keys.
 func copyOf[K comparable](t *testing.T, s *Set[K]) *Set[K] {
 	t.Helper()

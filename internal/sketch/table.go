@@ -10,46 +10,69 @@ import (
 	"unsafe"
 )
 
-// table is an open-addressing hash set of byte strings (in slots) or of uint64s (in nums), never of
-// both. A table of few keys is a plain list. So is a decoded table, which is often only merged into
-// another one; see indexed.
+// table is a set of byte strings or of uint64s, never of both. It has three forms:
+//
+//   - Few keys, or a decoded table, which is often only merged into another one: a plain list of
+//     slots or nums.
+//   - More keys: a hash table with open addressing, in slots or nums; see indexed.
+//   - Very many keys that are only added: a list. Then slots has only the keys that are too long
+//     for a slot, in one of the other forms.
 type table struct {
 	keys  *keyPlan
 	slots []slot
 	arena []byte   // keys too long for a slot, each after its length as a uvarint
 	nums  []uint64 // zero marks a free slot; the key 0 is stored in the field zero
-	n     int
-	// indexed reports whether slots or nums are searched by hash. A table starts as a plain list of
-	// keys.
+	n     int      // of keys outside list and waiting
+	list  *list    // nil in the other forms
+	// indexed reports whether slots or nums are searched by hash.
 	indexed bool
 	zero    bool
-	// waiting holds keys to add to a large table; see addWaiting. Those of nums are in lo.
+	// isSearched is set when somebody asked for a key. The table then has no list.
+	isSearched bool
+	// waiting holds keys to add to a large hash table; see addWaiting. Those of nums are in lo.
 	waiting []slot
 }
 
-// A table of at least manySlots does not fit into the core's own caches, so each key is a cache
-// miss. Up to maxWaiting keys wait, and then their misses overlap.
+// A hash table of at least manySlots does not fit into the core's own caches, so each key is a
+// cache miss. Up to maxWaiting keys wait, and then their misses overlap. A table of more than
+// maxSlots or maxNums becomes a list.
 const (
 	manySlots  = 1 << 10
+	maxSlots   = 1 << 16
+	maxNums    = 1 << 14
 	maxWaiting = 16
 )
 
 // addSlot adds a short key, perhaps later.
 func (t *table) addSlot(k slot) {
-	if !t.indexed || len(t.slots) < manySlots {
-		t.lookupSlot(k, k.hash(), "", true)
-		return
+	if t.wantsList(len(t.slots), maxSlots) {
+		t.toList()
 	}
-	t.wait(k)
+	switch {
+	case t.list != nil:
+		t.list.addShort(shortOf(k))
+	case !t.indexed || len(t.slots) < manySlots:
+		t.lookupSlot(k, k.hash(), "", true)
+	default:
+		t.wait(k)
+	}
 }
 
 // addNum adds a number, perhaps later.
 func (t *table) addNum(x uint64) {
-	if !t.indexed || len(t.nums) < manySlots || x == 0 {
-		t.lookupNum(x, true)
-		return
+	if t.wantsList(len(t.nums), maxNums) {
+		t.toList()
 	}
-	t.wait(slot{lo: x})
+	switch {
+	case x == 0:
+		t.lookupNum(x, true)
+	case t.list != nil:
+		t.list.addNum(x)
+	case !t.indexed || len(t.nums) < manySlots:
+		t.lookupNum(x, true)
+	default:
+		t.wait(slot{lo: x})
+	}
 }
 
 func (t *table) wait(k slot) {
@@ -87,6 +110,81 @@ func (t *table) addWaiting() {
 		}
 	}
 	runtime.KeepAlive(sum) // otherwise the compiler would drop the loads
+}
+
+// wantsList reports whether a table with n slots or nums becomes a list before it gets another key.
+// limit is the most for a hash table.
+func (t *table) wantsList(n, limit int) bool {
+	return n > limit/2 && (!t.indexed || n > limit) && t.list == nil && !t.isSearched
+}
+
+// toList moves the keys to a list.
+func (t *table) toList() {
+	t.addWaiting()
+	l := &list{}
+	nums, slots := t.nums, t.slots
+	t.list, t.nums, t.slots, t.waiting, t.indexed, t.n = l, nil, nil, nil, false, 0
+	if t.zero {
+		t.n = 1
+	}
+	for _, x := range nums {
+		if x != 0 {
+			l.newNums = append(l.newNums, x)
+		}
+	}
+	for _, k := range slots {
+		switch {
+		case k.hi >= longKey:
+			t.slots = append(t.slots, k)
+			t.n++
+		case k.hi != 0:
+			l.newShorts = append(l.newShorts, shortOf(k))
+		}
+	}
+	l.sort()
+}
+
+// fromList makes the table a hash table of all keys.
+func (t *table) fromList() {
+	l := t.list
+	l.sort()
+	t.list = nil
+	t.n += len(l.nums) + len(l.shorts)
+	if t.keys.class == classNum {
+		t.nums = l.nums
+		t.indexNums()
+		return
+	}
+	t.slots = slices.Grow(t.slots, len(l.shorts))
+	for _, x := range l.shorts {
+		t.slots = append(t.slots, x.slot())
+	}
+	t.index()
+}
+
+// settle adds all keys that wait, for a reader of the whole table. A list that is read again and
+// again becomes a hash table.
+func (t *table) settle() {
+	t.addWaiting()
+	if t.list != nil && t.list.settle() > maxEarly {
+		t.isSearched = true
+		t.fromList()
+	}
+}
+
+// len returns the number of keys.
+func (t *table) len() int {
+	t.settle()
+	return t.atMost()
+}
+
+// atMost returns an upper limit of len. It costs nothing.
+func (t *table) atMost() int {
+	n := t.n + len(t.waiting)
+	if l := t.list; l != nil {
+		n += len(l.nums) + len(l.newNums) + len(l.shorts) + len(l.newShorts)
+	}
+	return n
 }
 
 // smallTable is the maximum number of keys searched without hashing.
@@ -151,21 +249,29 @@ func hashNum(x uint64) uint64 {
 
 // size returns the bytes used.
 func (t *table) size() int {
-	return int(unsafe.Sizeof(*t)) + cap(t.arena) + int(unsafe.Sizeof(slot{}))*(cap(t.slots)+cap(t.waiting)) + 8*cap(t.nums)
+	n := int(unsafe.Sizeof(*t)) + cap(t.arena) + int(unsafe.Sizeof(slot{}))*(cap(t.slots)+cap(t.waiting)) + 8*cap(t.nums)
+	if t.list != nil {
+		n += t.list.size()
+	}
+	return n
 }
 
-// lookup reports whether the set contains the K at k. If add is set, it adds a missing key.
-func (t *table) lookup(k unsafe.Pointer, add bool) bool {
+// has reports whether the set contains the K at k.
+func (t *table) has(k unsafe.Pointer) bool {
 	t.addWaiting()
+	t.isSearched = true
+	if t.list != nil {
+		t.fromList()
+	}
 	switch t.keys.class {
 	case classString:
-		return t.lookupString(*(*string)(k), add)
+		return t.lookupString(*(*string)(k), false)
 	case classNum:
-		return t.lookupNum(t.keys.fields[0].load(k), add)
+		return t.lookupNum(t.keys.fields[0].load(k), false)
 	default:
 		var buf [64]byte
 		b := t.keys.append(buf[:0], k)
-		return t.lookupString(unsafe.String(unsafe.SliceData(b), len(b)), add)
+		return t.lookupString(unsafe.String(unsafe.SliceData(b), len(b)), false)
 	}
 }
 
@@ -184,7 +290,7 @@ func (t *table) add(k unsafe.Pointer) {
 }
 
 func (t *table) addString(s string) {
-	if len(s) > inlineMax || len(t.slots) < manySlots {
+	if len(s) > inlineMax || t.list == nil && len(t.slots) < manySlots {
 		t.lookupString(s, true)
 		return
 	}
@@ -353,14 +459,16 @@ func (t *table) indexNums() {
 	}
 }
 
-// merge adds all keys of b, a table of the same kind, and may take over its memory. It takes time
-// linear in the smaller of the two, plus time linear in the larger one if that is not yet indexed.
+// merge adds all keys of b, a table of the same kind, and may take over its memory.
 func (t *table) merge(b *table) {
-	t.addWaiting()
-	b.addWaiting()
-	if b.n > t.n {
+	if b.atMost() > t.atMost() {
+		b.isSearched = b.isSearched || t.isSearched
 		*t, *b = *b, *t
+		if t.isSearched && t.list != nil {
+			t.fromList()
+		}
 	}
+	b.addWaiting()
 	if b.zero {
 		t.lookupNum(0, true)
 	}
@@ -378,15 +486,30 @@ func (t *table) merge(b *table) {
 			t.addSlot(k)
 		}
 	}
+	if b.list != nil {
+		b.list.sort()
+		for _, x := range b.list.nums {
+			t.addNum(x)
+		}
+		for _, x := range b.list.shorts {
+			t.addSlot(x.slot())
+		}
+	}
 	t.addWaiting() // not all callers look at the table through a Set
 }
 
-// ordered returns the uint64s in ascending order.
+// ordered returns the uint64s in ascending order. They may share memory with the table.
 func (t *table) ordered() []uint64 {
-	t.addWaiting()
-	xs := make([]uint64, 0, t.n)
+	t.settle()
+	if t.list != nil && !t.zero {
+		return t.list.nums
+	}
+	xs := make([]uint64, 0, t.len())
 	if t.zero {
 		xs = append(xs, 0)
+	}
+	if t.list != nil {
+		return append(xs, t.list.nums...)
 	}
 	for _, x := range t.nums {
 		if x != 0 {
@@ -399,8 +522,11 @@ func (t *table) ordered() []uint64 {
 // sortNums sorts numbers, and may return the result in other memory. Many numbers are sorted by one
 // byte after the other, from the lowest; bytes that all share cost nothing.
 func sortNums(xs []uint64) []uint64 {
-	if len(xs) < 1<<10 {
+	if len(xs) < 1<<8 {
 		slices.Sort(xs)
+		return xs
+	}
+	if slices.IsSorted(xs) {
 		return xs
 	}
 	differ := uint64(0)
@@ -433,45 +559,35 @@ func sortNums(xs []uint64) []uint64 {
 
 // appendStrings appends the byte strings in ascending order, each after its length as a uvarint.
 func (t *table) appendStrings(dst []byte) []byte {
-	t.addWaiting()
-	// Read as big-endian numbers, slots sort like their keys. The length comes last, and decides
-	// only between a key and the same key followed by zeros. So a and b (the first 15 bytes and the
-	// length) order all keys except long ones with a common beginning.
-	type ref struct{ a, b, lo uint64 }
-	refs := make([]ref, 0, t.n)
+	t.settle()
+	var shorts []short
+	var longs []slot
+	if t.list != nil {
+		shorts = t.list.shorts
+	} else {
+		shorts = make([]short, 0, t.n)
+	}
 	for _, k := range t.slots {
 		switch {
 		case k.hi >= longKey:
-			s := t.long(k)
-			refs = append(refs, ref{binary.BigEndian.Uint64(s), binary.BigEndian.Uint64(s[8:]) | 0xff, k.lo})
+			longs = append(longs, k)
 		case k.hi != 0:
-			refs = append(refs, ref{a: bits.ReverseBytes64(k.lo), b: bits.ReverseBytes64(k.hi)})
+			shorts = append(shorts, shortOf(k))
 		}
 	}
-	slices.SortFunc(refs, func(x, y ref) int {
-		switch {
-		case x.a < y.a || x.a == y.a && x.b < y.b:
-			return -1
-		case x.a > y.a || x.b > y.b:
-			return 1
-		case x.b&0xff != 0xff:
-			return 0
+	sortShorts(shorts)
+	slices.SortFunc(longs, func(x, y slot) int { return bytes.Compare(t.long(x), t.long(y)) })
+	dst = slices.Grow(dst, len(t.arena)+len(shorts)*(1+inlineMax))
+	for _, k := range longs {
+		s := t.long(k)
+		for len(shorts) > 0 && shorts[0].lessLong(s) {
+			dst, shorts = shorts[0].append(dst), shorts[1:]
 		}
-		return bytes.Compare(t.long(slot{lo: x.lo}), t.long(slot{lo: y.lo}))
-	})
-	dst = slices.Grow(dst, len(t.arena)+len(refs)*(1+inlineMax))
-	for _, r := range refs {
-		if r.b&0xff == 0xff {
-			s := t.long(slot{lo: r.lo})
-			dst = binary.AppendUvarint(dst, uint64(len(s)))
-			dst = append(dst, s...)
-			continue
-		}
-		n := int(r.b&0xff) - 1
-		dst = append(dst, byte(n))
-		dst = binary.BigEndian.AppendUint64(dst, r.a)
-		dst = binary.BigEndian.AppendUint64(dst, r.b)
-		dst = dst[:len(dst)-16+n]
+		dst = binary.AppendUvarint(dst, uint64(len(s)))
+		dst = append(dst, s...)
+	}
+	for _, x := range shorts {
+		dst = x.append(dst)
 	}
 	return dst
 }
