@@ -28,7 +28,8 @@ func (c *compiled) places(t settings) []string {
 	return own
 }
 
-// printLeftOut prints how many files the sources of a run left out, and the way to read them.
+// printLeftOut prints how many files the sources of a run left out, and the way to read them. It
+// names files without a byte too: the run is right, but its user seldom wants it.
 func printLeftOut(t *settings, in *filesys.Input) {
 	w, prefix := t.Err, "layshaft: "
 	if t.Explain {
@@ -42,10 +43,17 @@ func printLeftOut(t *settings, in *filesys.Input) {
 		{filesys.LeftLink, "link", " that leads nowhere left out, such as %s"},
 		{filesys.LeftTwice, "name", " of files that have another name left out, such as %s; each file is read once"},
 		{filesys.LeftOwn, "file", " where this job writes left out, such as %s"},
-		{filesys.LeftEmpty, "file", " without a header left out, such as %s: nothing is in it"},
 	} {
 		if l := in.LeftOut(x.why); l != nil {
 			fmt.Fprintf(w, prefix+report.Plural(l.N(), x.what)+x.after+"\n", plain.Text(filesys.DisplayText(l.First)))
+		}
+	}
+	if l := in.LeftOut(filesys.LeftEmpty); l != nil {
+		first := plain.Text(filesys.DisplayText(l.First))
+		if l.N() == 1 {
+			fmt.Fprintf(w, "%s%s is empty: 0 bytes\n", prefix, first)
+		} else {
+			fmt.Fprintf(w, "%s%d files are empty: 0 bytes, such as %s\n", prefix, l.N(), first)
 		}
 	}
 }

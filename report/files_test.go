@@ -1,7 +1,9 @@
 package report_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,7 +43,7 @@ func put(t *testing.T, content map[string]string) (dir string) {
 
 // Files without content have no rows, and take their columns from the other files.
 func TestEmptyFiles(t *testing.T) {
-	dir := put(t, map[string]string{"a.jsonl": "", "b.jsonl": "{\"a\":1,\"b\":\"x\"}\n", "c.jsonl": "\n\n", "d.json": "[]", "e.csv": "", "f.csv": "\n", "g.csv.gz": "", "h.jsonl.zst": "", "i.parquet": "", "j.avro": ""})
+	dir := put(t, map[string]string{"a.jsonl": "", "b.jsonl": "{\"a\":1,\"b\":\"x\"}\n", "c.jsonl": "\n\n", "d.json": "[]", "e.csv": "", "f.csv": "\n", "g.csv.gz": "", "h.jsonl.zst": "", "i.parquet": "", "j.avro": "", "k.csv.bz2": "BZh9\x17\x72\x45\x38\x50\x90\x00\x00\x00\x00", "l.csv": "a\n1\n"})
 	for text, want := range map[string]string{
 		"SELECT a FROM 'DIR/*.jsonl'":                                               "a\n1",
 		"SELECT count(*) FROM 'DIR/a.jsonl'":                                        "count(*)\n0",
@@ -50,6 +52,9 @@ func TestEmptyFiles(t *testing.T) {
 		"SELECT count(*) FROM 'DIR/e.csv'":                                          "count(*)\n0",
 		"SELECT count(*) FROM 'DIR/g.csv.gz'":                                       "count(*)\n0",
 		"SELECT count(*) FROM 'DIR/h.jsonl.zst'":                                    "count(*)\n0",
+		"SELECT count(*) FROM 'DIR/k.csv.bz2'":                                      "count(*)\n0",
+		"SELECT a FROM 'DIR/{l,k}.csv*'":                                            "a\n1",
+		"SELECT count(*) FROM 'DIR/{l,f}.csv'":                                      "line 1, column 22: DIR/f.csv: it has no row that can be read; check the options delim and quote",
 		"SELECT count(*) FROM 'DIR/i.parquet'":                                      "line 1, column 22: DIR/i.parquet: the file is empty, and a file of format parquet never is; fetch or write it again, or leave it out",
 		"SELECT count(*) FROM read_avro('DIR/j.avro')":                              "avro(DIR/j.avro: ): DIR/j.avro: the file is empty, and a file of format avro never is; fetch or write it again, or leave it out",
 		"SELECT a FROM read_json('DIR/a.jsonl', columns={'a':'int'})":               "a",
@@ -61,6 +66,18 @@ func TestEmptyFiles(t *testing.T) {
 		if got := csvOf(t, dir, text); got != want {
 			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)
 		}
+	}
+	var said bytes.Buffer
+	local := mapreduce.Local{Reporting: mapreduce.Reporting{Err: &said}}
+	rows, err := report.Query(t.Context(), local, "SELECT count(*) FROM '"+dir+"/e.csv'")
+	if err == nil {
+		err = rows.Write(io.Discard, "csv", report.WriteOptions{})
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if want := "layshaft: " + dir + "/e.csv is empty: 0 bytes\n"; said.String() != want {
+		t.Errorf("printed %q, want %q", said.String(), want)
 	}
 }
 

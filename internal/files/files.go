@@ -245,7 +245,29 @@ func expand(ctx context.Context, patterns []string) ([]File, error) {
 		out[i].Version = versionOf(found[i].Version, out[i].Changed)
 		return err
 	})
+	for i, f := range out {
+		// a part of an output may be empty; its manifest says so
+		if err == nil && f.isEmpty() && !isPart(f.Path, dirs) {
+			input.Leave(&found[i], filesys.LeftEmpty)
+		}
+	}
 	return out, err
+}
+
+// isEmpty reports whether a file has no byte, or none when decompressed.
+func (f *File) isEmpty() bool {
+	const gzip, zstd, bzip2, xz = 64, 64, 14, 32 // bytes that such a file has around nothing, at most
+	switch compression, _ := f.Codec.split(); compression {
+	case Gzip:
+		return f.Raw == 0 && f.Size <= gzip
+	case Zstd:
+		return f.Raw == 0 && f.Size <= zstd
+	case Bzip2:
+		return f.Size <= bzip2
+	case Xz:
+		return f.Size <= xz
+	}
+	return f.Size == 0
 }
 
 // gzipTail is how many bytes at the end of a gzip file hold its length.

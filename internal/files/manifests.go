@@ -96,6 +96,11 @@ func outputOf(path string, dirs map[string]*outputDir) string {
 	return all[0]
 }
 
+// isPart reports whether a file lies in an output with a manifest.
+func isPart(path string, dirs map[string]*outputDir) bool {
+	return slices.ContainsFunc(outputsOf(path), func(dir string) bool { return dirs[dir] != nil && dirs[dir].hasManifest })
+}
+
 // load reads the manifest of dir, if there is one.
 func (d *outputDir) load(ctx context.Context, dir string) (err error) {
 	d.manifest, err = readManifest(ctx, dir)

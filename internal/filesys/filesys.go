@@ -71,7 +71,7 @@ const (
 	LeftTwice  LeftOut = "twice"  // another name of a file that is input
 	LeftOwn    LeftOut = "own"    // it lies where the job writes
 	LeftCopy   LeftOut = "copy"   // it lists what COPY of a report wrote, and is no data
-	LeftEmpty  LeftOut = "empty"  // it is empty, and its format demands a header
+	LeftEmpty  LeftOut = "empty"  // it has no byte, or none when decompressed
 )
 
 // FS is a file system. Its methods are safe for concurrent use. They block until they are done or

@@ -51,7 +51,7 @@
 //
 // A file whose lines end with a carriage return alone is an error. So is a file that is not text,
 // such as a zip archive or UTF-16; the error names the format. A file without a header is left out,
-// and the run prints so. If no file has one, it is an error.
+// and the run prints its name. If no file has one, it is an error.
 //
 // A malformed row is an error with its file, line and column. It ends the job, unless the option
 // mapreduce.MaxBad or mapreduce.MaxBadShare allows bad records. A malformed row ends at the first
@@ -76,7 +76,6 @@ import (
 
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/mapreduce"
@@ -244,9 +243,6 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	number := make(map[string]int)
 	for i, f := range fs {
 		if headers[i] == nil { // an empty file
-			if !s.noHeader {
-				filesys.InputOf(ctx).Leave(&filesys.Info{Path: f.Path}, filesys.LeftEmpty)
-			}
 			continue
 		}
 		key := strings.Join(headers[i], "\x00")

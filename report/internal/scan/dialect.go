@@ -429,15 +429,15 @@ func resolveCSV(_ context.Context, t *Table, samples []sample, rows int) error {
 				return n < each
 			})
 		}
+		if len(firsts) == i {
+			return fmt.Errorf("%s: it has no row that can be read; check the options delim and quote", s.file.Path)
+		}
 		for c := range values[i] {
 			if c >= len(rest) {
 				rest = append(rest, shape{})
 			}
 			rest[c].merge(&values[i][c])
 		}
-	}
-	if len(firsts) < len(samples) {
-		return fmt.Errorf("%s: it has no row that can be read; check the options delim and quote", samples[min(len(firsts), len(samples)-1)].file.Path)
 	}
 	if header != nil {
 		d.Header = *header

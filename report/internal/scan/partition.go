@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -151,8 +150,6 @@ func (s *source) expand(ctx context.Context) ([]files.File, error) {
 		case binary && fs[i].Size == 0:
 			err = emptyError(fs[i].Path, s.t.Format)
 		case binary:
-		case fs[i].Size == 0 && (s.t.Format == "csv" || s.t.Format == "tsv") && (s.t.Dialect == nil || s.t.Dialect.Header):
-			filesys.InputOf(ctx).Leave(&filesys.Info{Path: fs[i].Path}, filesys.LeftEmpty)
 		default:
 			err = fs[i].CheckText()
 		}

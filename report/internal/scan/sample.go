@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -64,7 +65,11 @@ func take(ctx context.Context, fs []files.File) ([]sample, error) {
 			return err
 		})
 	}
-	return samples, group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	// a compressed file may hold nothing
+	return slices.DeleteFunc(samples, func(s sample) bool { return len(s.head) == 0 }), nil
 }
 
 // takeOne reads a sample of about size bytes of the start, and as many of the middle.
