@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
@@ -61,6 +62,11 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	}
 	e.memory = max(run.Memory-tables, run.Memory/4) / 2 / int64(max(1, holders))
 	e.ctx = context.WithValue(ctx, memoryKey{}, e.memory)
+	if s.opts.timeout > 0 {
+		limited, stop := awake.WithDeadline(e.ctx, s.opts.timeout)
+		defer stop()
+		e.ctx = limited
+	}
 	e.quarantine = &bursts{to: &port{e: e, number: len(s.ends)}}
 	run.Sink = make([][]byte, s.sinks)
 

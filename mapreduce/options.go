@@ -152,7 +152,8 @@ func Parallel(partitions int) ParallelOption {
 func Retry(attempts int) AnyOption { return forAny(func(o *options) { o.retry = attempts }) }
 
 // Timeout limits how long one attempt may run. The default is no limit. Of the operators in one
-// stage, the smallest limit counts.
+// stage, the smallest limit counts. The context of TryMap and its kin has it as its Deadline, which
+// moves on if this process is stopped for a while.
 func Timeout(d time.Duration) AnyOption { return forAny(func(o *options) { o.timeout = d }) }
 
 // Needs makes each running attempt of the operator's stage hold n of a budget. A budget stands for

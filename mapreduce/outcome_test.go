@@ -393,6 +393,24 @@ func TestTimeoutEndsAnAttempt(t *testing.T) {
 	checkError(t, j.Wait(), "5ms")
 }
 
+// TestTimeoutIsDeadline checks that user code sees the Timeout of its stage as a deadline.
+func TestTimeoutIsDeadline(t *testing.T) {
+	for _, limit := range []time.Duration{0, time.Hour} {
+		j := start(t, t.Context(), mapreduce.Local{}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
+			return mapreduce.TryMap(mapreduce.Read(p, upTo(3)), func(ctx context.Context, i int64) (int64, error) {
+				at, ok := ctx.Deadline()
+				if ok != (limit > 0) || ok && (time.Until(at) > limit || time.Until(at) < limit/2) {
+					return 0, fmt.Errorf("with Timeout %v: deadline %v, %v", limit, at, ok)
+				}
+				return i, nil
+			}, mapreduce.Timeout(limit), mapreduce.Retry(1))
+		})
+		if err := j.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestLeavingTheLoopEndsTheJob checks that no goroutine and no file stays.
 func TestLeavingTheLoopEndsTheJob(t *testing.T) {
 	temp := t.TempDir()

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -99,7 +100,13 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 			cancel(nil)
 			w.reportEnd(c, out, err, time.Since(begun))
 		}()
-		out, err = w.runHandler(context.WithValue(ctx, attemptKey{}, c), a)
+		user := context.WithValue(ctx, attemptKey{}, c)
+		if a.GetHardNanos() > 0 {
+			limited, stop := awake.WithDeadline(user, time.Duration(a.GetHardNanos()))
+			defer stop()
+			user = limited
+		}
+		out, err = w.runHandler(user, a)
 	}
 	select {
 	case state.jobs <- job:

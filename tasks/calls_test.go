@@ -396,6 +396,12 @@ func TestLimits(t *testing.T) {
 				return "", context.Cause(ctx)
 			}
 		})
+		tasks.Handle(w, "deadline", func(ctx context.Context, _ string) (string, error) {
+			if at, ok := ctx.Deadline(); ok {
+				return time.Until(at).Round(time.Hour).String(), nil
+			}
+			return "none", nil
+		})
 		tasks.Handle(w, "stubborn", func(ctx context.Context, _ string) (string, error) {
 			<-ctx.Done()
 			return "", context.Cause(ctx)
@@ -408,6 +414,11 @@ func TestLimits(t *testing.T) {
 	ctx := within(t)
 	if out, err := tasks.Do[string](ctx, c, "gentle", "", tasks.SoftLimit(20*time.Millisecond)); out != "what there is" || err != nil {
 		t.Errorf("soft limit: %q, %v", out, err)
+	}
+	for limit, want := range map[time.Duration]string{0: "none", 5 * time.Hour: "5h0m0s"} {
+		if out, err := tasks.Do[string](ctx, c, "deadline", "", tasks.HardLimit(limit)); out != want || err != nil {
+			t.Errorf("the deadline for a limit of %v: %q, %v", limit, out, err)
+		}
 	}
 	_, err := tasks.Do[string](ctx, c, "stubborn", "", tasks.HardLimit(20*time.Millisecond), tasks.Attempts(2), tasks.Backoff(1, 0))
 	if !errors.Is(err, tasks.ErrTimedOut) || !errors.Is(err, tasks.ErrFailed) {

@@ -223,7 +223,8 @@ func SoftLimit(d time.Duration) Option {
 }
 
 // HardLimit is the time after which an attempt counts as failed; the context of its handler ends
-// then. The default, also for zero, is no limit. Lost workers are detected without it.
+// then, and has it as its Deadline. The default, also for zero, is no limit. Lost workers are
+// detected without it.
 func HardLimit(d time.Duration) Option {
 	return duration("HardLimit", d, func(s *spec) *time.Duration { return &s.policy.hard })
 }

@@ -75,8 +75,43 @@ func After(d time.Duration) (passed <-chan struct{}, stop func()) {
 	return c, AfterFunc(d, func() { close(c) })
 }
 
+// WithDeadline returns a context that reports a deadline and does not end at it: somebody else ends
+// parent after about d of the time in which this process runs. Pauses of this process move the
+// deadline. The CancelFunc releases the timer.
+func WithDeadline(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	l := &limit{f: func() {}, left: d}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin(time.Now(), min(d/8, longestStep))
+	l.timer = time.AfterFunc(l.step, l.tick)
+	return withDeadline{parent, l}, l.end
+}
+
+// withDeadline is a context with the deadline of a limit.
+type withDeadline struct {
+	context.Context
+	limit *limit
+}
+
+// Deadline implements context.Context.
+func (c withDeadline) Deadline() (time.Time, bool) {
+	own := c.limit.deadline(time.Now())
+	if other, ok := c.Context.Deadline(); ok && other.Before(own) {
+		return other, true
+	}
+	return own, true
+}
+
+// deadline returns when the limit is over if this process does not pause.
+func (l *limit) deadline(now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Add(l.left - min(now.Sub(l.last), 2*max(l.step, time.Millisecond)))
+}
+
 // WithTimeout is context.WithTimeout, but only the time counts in which this process runs. The
-// context has no Deadline.
+// context has the Deadline of parent, if any, so that no server measures the time for this process.
+// It ends at once when its CancelFunc is called, and a moment after parent ends.
 func WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return WithTimeoutCause(parent, d, nil)
 }
@@ -88,15 +123,20 @@ func WithTimeoutCause(parent context.Context, d time.Duration, cause error) (con
 	}
 	inner, end := context.WithCancelCause(parent)
 	c := &limited{Context: inner, done: make(chan struct{})}
+	finish := sync.OnceFunc(func() { close(c.done) })
 	stop := AfterFunc(d, func() {
 		c.expired.Store(inner.Err() == nil)
 		end(cause)
+		finish()
 	})
 	context.AfterFunc(inner, func() {
 		stop()
-		close(c.done)
+		finish()
 	})
-	return c, func() { end(nil) }
+	return c, func() {
+		end(nil)
+		finish()
+	}
 }
 
 // limited is a context that ends like another one, but whose error is that of a deadline after the

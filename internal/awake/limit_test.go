@@ -78,3 +78,43 @@ func TestWithTimeout(t *testing.T) {
 		}
 	})
 }
+
+// TestCancelAtOnce checks that a context has ended when its CancelFunc returns.
+func TestCancelAtOnce(t *testing.T) {
+	ctx, cancel := WithTimeout(t.Context(), time.Hour)
+	cancel()
+	if err := ctx.Err(); err != context.Canceled {
+		t.Errorf("after cancel: %v", err)
+	}
+}
+
+// TestWithDeadline checks that a deadline is reported, moves with a pause, and ends nothing.
+func TestWithDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ctx, stop := WithDeadline(t.Context(), 10*time.Second)
+		defer stop()
+		for range 20 {
+			if at, ok := ctx.Deadline(); !ok || at != start.Add(10*time.Second) {
+				t.Errorf("after %v the deadline is %v from the start", time.Since(start), at.Sub(start))
+			}
+			time.Sleep(300 * time.Millisecond)
+		}
+		near, end := context.WithTimeout(ctx, time.Second)
+		defer end()
+		if at, _ := near.Deadline(); at != time.Now().Add(time.Second) {
+			t.Errorf("a nearer deadline is %v away", time.Until(at))
+		}
+		time.Sleep(time.Hour)
+		if ctx.Err() != nil {
+			t.Error(ctx.Err())
+		}
+	})
+	now := time.Now()
+	l := &limit{left: 10 * time.Second}
+	l.begin(now, longestStep)
+	now = now.Add(time.Minute) // a pause
+	if left := l.deadline(now).Sub(now); left != 8*time.Second {
+		t.Errorf("after a pause %v are left", left)
+	}
+}
