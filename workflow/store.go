@@ -19,10 +19,11 @@ import (
 //
 //	DIR/WORKFLOW/runs/HASH/run                the ID of a run
 //	DIR/WORKFLOW/runs/HASH/steps/NAME/result  the result of a step
-//	DIR/WORKFLOW/last/NAME/result             the result of a step in the last run that ended
+//	DIR/WORKFLOW/last-run                     the results of all steps in the last run that ended
 //
 // HASH is the hash of the parameters. Each file has a checksum and a copy. The directory of a run
-// exists until all steps are done and their results are the last ones.
+// exists until all steps are done and their results are the last ones. One file holds these, so
+// that a crash never mixes the results of two runs.
 type store struct {
 	dir, last string
 	run       string
@@ -36,7 +37,7 @@ func storeOf(dir, workflow string, params any) (*store, error) {
 		return nil, fmt.Errorf("its parameters cannot be written as JSON: %w", err)
 	}
 	root, sum := filepath.Join(dir, workflow), sha256.Sum256(text)
-	return &store{dir: filepath.Join(root, "runs", hex.EncodeToString(sum[:8])), last: filepath.Join(root, "last")}, nil
+	return &store{dir: filepath.Join(root, "runs", hex.EncodeToString(sum[:8])), last: filepath.Join(root, "last-run")}, nil
 }
 
 // openStore locks the store of a workflow, and continues its run or starts one.
@@ -47,7 +48,11 @@ func openStore(dir, workflow string, params any) (*store, error) {
 	}
 	root := filepath.Join(dir, workflow)
 	if err := state.MakeDir(root, 0o700); err != nil {
-		return nil, err
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return nil, fmt.Errorf("the directory %s for the results of steps cannot be made: %w; name one in which this user may write", root, err)
 	}
 	if s.release, err = state.Lock(root); err != nil {
 		return nil, fmt.Errorf("%s: %w: another process runs this workflow; wait until it has ended", root, err)
@@ -63,10 +68,8 @@ func (s *store) close() { _ = s.release() }
 
 // begin continues the run of the directory, or starts one.
 func (s *store) begin() error {
-	for _, dir := range []string{filepath.Dir(s.dir), s.dir, s.last} {
-		if err := state.MakeDir(dir, 0o700); err != nil {
-			return err
-		}
+	if err := state.MakeDir(s.dir, 0o700); err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(filepath.Dir(s.dir))
 	if err != nil {
@@ -105,9 +108,6 @@ func (s *store) store(step string, text []byte) error {
 // of a step is the name of another file.
 func (s *store) result(step string) string { return filepath.Join(s.dir, "steps", step, "result") }
 
-// lastResult is result for the last run that ended.
-func (s *store) lastResult(step string) string { return filepath.Join(s.last, step, "result") }
-
 // write writes a file, and makes its directory.
 func write(path string, text []byte) error {
 	for _, dir := range []string{filepath.Dir(filepath.Dir(path)), filepath.Dir(path)} {
@@ -122,13 +122,23 @@ func write(path string, text []byte) error {
 // steps that are done. A result that the program of today cannot read counts as missing.
 func (s *store) load(steps []*step) (done map[string]bool, err error) {
 	done = map[string]bool{}
+	text, err := readOrNone(s.last)
+	if err != nil {
+		return nil, err
+	}
+	var last map[string]json.RawMessage
+	if text != nil {
+		if err := json.Unmarshal(text, &last); err != nil {
+			return nil, fmt.Errorf("%s: %w; remove it and its copy to go on without the results of the last run", s.last, err)
+		}
+	}
 	for _, st := range steps {
-		if st.value, done[st.name], err = read(s.result(st.name), st); err != nil {
+		text, err := readOrNone(s.result(st.name))
+		if err != nil {
 			return nil, err
 		}
-		if st.last, _, err = read(s.lastResult(st.name), st); err != nil {
-			return nil, err
-		}
+		st.value, done[st.name] = st.valueOf(text)
+		st.last, _ = st.valueOf(last[st.name])
 	}
 	// A step that must run again makes those after it run again: they were given its old result.
 	for _, st := range steps {
@@ -139,34 +149,46 @@ func (s *store) load(steps []*step) (done map[string]bool, err error) {
 	return done, nil
 }
 
-// read returns the result of a step in a file, and whether there is one.
-func read(path string, st *step) (v any, ok bool, err error) {
+// readOrNone returns the content of a file, or nil if it is missing or damaged.
+func readOrNone(path string) ([]byte, error) {
 	text, err := state.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, state.ErrDamaged):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, err
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, state.ErrDamaged) {
+		return nil, nil
 	}
-	if v, err = st.decode(text); err != nil {
-		return nil, false, nil
+	return text, err
+}
+
+// valueOf returns the result of a step from its text, and whether there is one.
+func (st *step) valueOf(text []byte) (v any, ok bool) {
+	if text == nil {
+		return nil, false
+	}
+	v, err := st.decode(text)
+	if err != nil {
+		return nil, false
 	}
 	if again, err := json.Marshal(v); err != nil || !bytes.Equal(again, bytes.TrimSpace(text)) {
-		return nil, false, nil // the type has changed: its fields would be lost
+		return nil, false // the type has changed: its fields would be lost
 	}
-	return v, true, nil
+	return v, true
 }
 
 // finish makes the results of this run the last ones, and removes the run.
 func (s *store) finish(steps []*step) error {
+	results := make(map[string]json.RawMessage, len(steps))
 	for _, st := range steps {
 		text, err := state.ReadFile(s.result(st.name))
-		if err == nil {
-			err = write(s.lastResult(st.name), text)
-		}
 		if err != nil {
 			return err
 		}
+		results[st.name] = text
+	}
+	text, err := json.Marshal(results)
+	if err == nil {
+		err = state.WriteFile(s.last, append(text, '\n'))
+	}
+	if err != nil {
+		return err
 	}
 	if err := os.Rename(s.dir, s.dir+endedSuffix); err != nil {
 		return err

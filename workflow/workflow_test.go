@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -360,5 +361,34 @@ func TestDraw(t *testing.T) {
 		if err := os.WriteFile(name, svg, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestDirectoryRefused checks the error for a directory that cannot be made.
+func TestDirectoryRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := newNight().define().Run(t.Context(), workflow.Config{Dir: file}, 1)
+	if want := "workflow night: the directory " + file + "/night for the results of steps cannot be made: not a directory; name one"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// TestLastRunIsOneFile checks that the results of the last run are replaced together.
+func TestLastRunIsOneFile(t *testing.T) {
+	n, c := newNight(), workflow.Config{Dir: t.TempDir()}
+	d := n.define()
+	if err := d.Run(t.Context(), c, 7); err != nil {
+		t.Fatal(err)
+	}
+	text, err := state.ReadFile(c.Dir + "/night/last-run")
+	var results map[string]any
+	if err == nil {
+		err = json.Unmarshal(text, &results)
+	}
+	if err != nil || len(results) != 5 {
+		t.Errorf("%v: results of %d steps, want 5", err, len(results))
 	}
 }
