@@ -1,15 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/tools/go/analysis/unitchecker"
 
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/mapreduce/vet"
 )
 
@@ -45,6 +48,9 @@ func (c *vetCmd) Run(ctx context.Context, k *kong.Context) error {
 	if err != nil {
 		return fmt.Errorf("the path of this program: %w", err)
 	}
+	if err := c.find(ctx, k, gotool); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, gotool, append([]string{"vet", "-vettool=" + self}, c.Packages...)...)
 	cmd.Env = append(os.Environ(), vetTool+"=1")
 	cmd.Stdout, cmd.Stderr = k.Stdout, k.Stderr
@@ -56,4 +62,27 @@ func (c *vetCmd) Run(ctx context.Context, k *kong.Context) error {
 	default:
 		return err
 	}
+}
+
+// find returns an error if the go command finds no packages to look at. It has then printed why.
+func (c *vetCmd) find(ctx context.Context, k *kong.Context, gotool string) error {
+	names := plain.Text(strings.Join(c.Packages, " "))
+	dir, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("the working directory: %w", err)
+	}
+	if out, err := exec.CommandContext(ctx, gotool, "env", "GOMOD").Output(); err == nil && strings.TrimSpace(string(out)) == os.DevNull {
+		return fmt.Errorf("vet %s: %s lies in no Go module; change to the directory of a module, or make one with \"layshaft new\" or \"go mod init\"", names, plain.Text(dir))
+	}
+	list := exec.CommandContext(ctx, gotool, append([]string{"list", "-find", "--"}, c.Packages...)...)
+	list.Stderr = k.Stderr
+	switch out, err := list.Output(); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("vet %s: the go command cannot list these packages in %s, see above; name packages of its module, such as ./...", names, plain.Text(dir))
+	case len(bytes.TrimSpace(out)) == 0:
+		return fmt.Errorf("vet %s: no Go package is there; name packages of the module of %s, such as ./...", names, plain.Text(dir))
+	}
+	return nil
 }
