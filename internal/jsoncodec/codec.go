@@ -33,9 +33,9 @@
 // # Names
 //
 // Keys are matched to fields by the rules of encoding/json: tags, promotion of embedded fields,
-// exact match first, then any case. If a key occurs twice in an object, its last value counts, but
-// keys after the last field of the struct are not read. A repeated object replaces the first one
-// and is not merged into it.
+// exact match first, then any case. If a key of a struct or a column occurs twice in an object, its
+// first value counts, wherever the second one is: what follows the last field is not read. The
+// value of the second one is checked against the grammar alone. In a map the last value counts.
 package jsoncodec
 
 import (

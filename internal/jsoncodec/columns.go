@@ -78,7 +78,7 @@ func (c *Column) compile() {
 	o.start.next, o.start.m0 = &o.start, math.MaxUint64 // matches no key
 	for i, f := range c.Fields {
 		k := o.key(f.Name)
-		k.col, k.scale = f, f.Scale
+		k.col, k.scale, k.number = f, f.Scale, i
 		switch k.op = opColumn; {
 		case f.Kind == Texts:
 			k.op = opString
@@ -213,6 +213,7 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 	if root && !o.wide {
 		all = o.all
 	}
+	many := o.noneSeen()
 	if o.wide {
 		o.fill(row, 0)
 	}
@@ -239,7 +240,11 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 			c = at(p, i)
 		}
 
-		switch k.op {
+		op, again := k.op, k.bit&seen != 0 || many != nil && k.again(many)
+		if again {
+			op = opSkip // the first value counts
+		}
+		switch op {
 		case opSkip:
 			if c == '"' {
 				if i = plainEnd(p, i+1); at(p, i) == '"' {
@@ -299,7 +304,7 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 			d.err.Field = join(k.name, d.err.Field)
 			return -1
 		}
-		if o.wide && k.col != nil && c != 'n' {
+		if o.wide && k.col != nil && c != 'n' && !again {
 			k.col.Nulls[row] = false
 		}
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -134,7 +135,9 @@ func randomObject(r *rand.Rand, b *bytes.Buffer, c *Column) string {
 			continue
 		}
 		fmt.Fprintf(b, "%q:", c.Fields[i].Name)
-		values[i] = randomValue(r, b, c.Fields[i])
+		if v := randomValue(r, b, c.Fields[i]); slices.Index(keys, i) == n {
+			values[i] = v // the first one counts
+		}
 	}
 	b.WriteByte('}')
 	return "(" + strings.Join(values, ",") + ")"

@@ -83,6 +83,7 @@ type key struct {
 	token          string // "name":
 	next           *key   // the key that followed it last time
 	bit            uint64
+	number         int // of the field, from 0
 	off            uintptr
 	op             op
 	scale          uint8   // of val
@@ -245,7 +246,7 @@ func (c *compiler) compileObject(t reflect.Type, path string, addr bool) (*objec
 			return nil, err
 		}
 		k := o.key(f.name)
-		k.omitEmpty, k.omitZero = f.omitEmpty, f.omitZero
+		k.number, k.omitEmpty, k.omitZero = i, f.omitEmpty, f.omitZero
 		if !o.wide {
 			k.bit = 1 << i
 			o.all |= k.bit

@@ -100,8 +100,10 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 	if root && !o.wide {
 		all, dirty = o.all, o.dirty
 	}
+	var many []uint64 // seen of a wide object
 	if o.wide || o.embeds != nil {
 		o.prepare(dst)
+		many = o.noneSeen()
 	}
 	if i = d.skipSpace(i); at(p, i) == '}' {
 		i++
@@ -126,7 +128,11 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 			c = at(p, i)
 		}
 
-		switch k.op {
+		op := k.op
+		if k.bit&seen != 0 || many != nil && k.again(many) {
+			op = opSkip // the first value counts
+		}
+		switch op {
 		case opSkip:
 			if c == '"' {
 				if i = plainEnd(p, i+1); at(p, i) == '"' {
@@ -222,6 +228,25 @@ func (o *object) prepare(dst unsafe.Pointer) {
 	}
 }
 
+// noneSeen returns an empty set of the keys of a wide object, and nil for other objects.
+func (o *object) noneSeen() []uint64 {
+	if !o.wide {
+		return nil
+	}
+	return make([]uint64, (len(o.keys)+63)/64)
+}
+
+// again reports whether a key of a wide object is in seen, and adds it.
+func (k *key) again(seen []uint64) bool {
+	if k.op == opSkip {
+		return false
+	}
+	word, bit := &seen[k.number/64], uint64(1)<<(k.number%64)
+	again := *word&bit != 0
+	*word |= bit
+	return again
+}
+
 // lookup finds the key at i after a wrong prediction, and predicts it after last for the next line.
 // It also returns the start of the value.
 func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
@@ -241,7 +266,7 @@ func (d *Decoder) lookup(o *object, last *key, i int) (*key, int) {
 		name = strings.Clone(name)
 		k = o.key(name)
 		if f := o.folded[fold(name)]; f != nil {
-			k.bit, k.off, k.op, k.val, k.scale = f.bit, f.off, f.op, f.val, f.scale
+			k.bit, k.number, k.off, k.op, k.val, k.scale = f.bit, f.number, f.off, f.op, f.val, f.scale
 		}
 		if len(o.names) < len(o.keys)+maxLearned {
 			o.names[name] = k

@@ -288,11 +288,26 @@ func TestWholeLines(t *testing.T) {
 // TestRepeatedKeys holds what the package comment says of them.
 func TestRepeatedKeys(t *testing.T) {
 	got, err := decode[everything](t, `{"s":"a","in":{"x":1},"s":"b","in":{"name":"n"}}`)
-	if err != nil || got.S != "b" || got.In.X != 0 || got.In.Name != "n" {
+	if err != nil || got.S != "a" || got.In.X != 1 || got.In.Name != "" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err := decode[wantedS](t, `{"s":"a","s":"b","i":1,"s":"c"}`); err != nil || got.S != "b" {
-		t.Errorf("%+v, %v: the last that was read counts", got, err)
+	for _, line := range []string{`{"s":"a","s":"b","i":1,"s":"c"}`, `{"s":"a","i":1,"S":"b","S":"c"}`, `{"i":1,"s":"a","s":7}`, `{"i":1,"s":"a","x":2,"s":{}}`} {
+		if got, err := decode[wantedS](t, line); err != nil || got.S != "a" {
+			t.Errorf("%s: %+v, %v: the first one counts", line, got, err)
+		}
+	}
+	// more than 63 fields
+	var fields []reflect.StructField
+	for i := range 130 {
+		fields = append(fields, reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: reflect.TypeFor[int]()})
+	}
+	d, err := NewDecoder(reflect.StructOf(fields))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := reflect.New(reflect.StructOf(fields))
+	if err := d.Decode(pad([]byte(`{"F1":1,"F129":2,"f129":3,"x":1,"F1":4,"x":2}`)), v.UnsafePointer()); err != nil || v.Elem().Field(1).Int() != 1 || v.Elem().Field(129).Int() != 2 {
+		t.Errorf("%v, %v: the first ones count", v.Elem(), err)
 	}
 }
 

@@ -36,7 +36,7 @@
 // and two records in one line. There are two exceptions:
 //
 //   - Strings may contain bytes other than UTF-8, which are passed on unchanged.
-//   - If a key occurs twice in an object, its last value up to the last field of the struct counts.
+//   - If a key of a struct occurs twice in an object, its first value counts, as in DuckDB.
 //
 // The method Loose gives up some checks.
 //
