@@ -114,6 +114,9 @@ type Spec struct {
 	Plan string
 	// Explain is the plan in words, as -explain prints it, for people; it may be empty.
 	Explain string
+	// Requeue selects the records that sources pass on, in a form that package mapreduce knows;
+	// empty means all.
+	Requeue []byte
 	Memory  int64   // bytes used by one attempt before it spills; if zero, the worker decides
 	Stages  []Stage // each after the stages it reads
 }

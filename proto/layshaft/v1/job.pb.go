@@ -665,7 +665,10 @@ type Spec struct {
 	// empty.
 	Plan string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
 	// explain is the plan in words, as a program with -explain prints it. It may be empty.
-	Explain       string `protobuf:"bytes,8,opt,name=explain,proto3" json:"explain,omitempty"`
+	Explain string `protobuf:"bytes,8,opt,name=explain,proto3" json:"explain,omitempty"`
+	// requeue selects the records that sources pass on; empty means all. Only the job's program reads
+	// it.
+	Requeue       []byte `protobuf:"bytes,9,opt,name=requeue,proto3" json:"requeue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -754,6 +757,13 @@ func (x *Spec) GetExplain() string {
 		return x.Explain
 	}
 	return ""
+}
+
+func (x *Spec) GetRequeue() []byte {
+	if x != nil {
+		return x.Requeue
+	}
+	return nil
 }
 
 // Producers are the committed attempts of one stage in task order, with the workers that have their
@@ -1608,7 +1618,7 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
 	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xc8\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xe2\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1617,7 +1627,8 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x06stages\x18\x05 \x03(\v2\x12.layshaft.v1.StageR\x06stages\x12\x16\n" +
 	"\x06memory\x18\x06 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04plan\x18\a \x01(\tR\x04plan\x12\x18\n" +
-	"\aexplain\x18\b \x01(\tR\aexplain\"\x85\x01\n" +
+	"\aexplain\x18\b \x01(\tR\aexplain\x12\x18\n" +
+	"\arequeue\x18\t \x01(\fR\arequeue\"\x85\x01\n" +
 	"\tProducers\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\x03R\x05stage\x12\x18\n" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\x12\x18\n" +

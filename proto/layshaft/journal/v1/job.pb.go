@@ -608,7 +608,10 @@ type Spec struct {
 	// empty.
 	Plan string `protobuf:"bytes,7,opt,name=plan,proto3" json:"plan,omitempty"`
 	// explain is the plan in words, as a program with -explain prints it. It may be empty.
-	Explain       string `protobuf:"bytes,8,opt,name=explain,proto3" json:"explain,omitempty"`
+	Explain string `protobuf:"bytes,8,opt,name=explain,proto3" json:"explain,omitempty"`
+	// requeue selects the records that sources pass on; empty means all. Only the job's program reads
+	// it.
+	Requeue       []byte `protobuf:"bytes,9,opt,name=requeue,proto3" json:"requeue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -697,6 +700,13 @@ func (x *Spec) GetExplain() string {
 		return x.Explain
 	}
 	return ""
+}
+
+func (x *Spec) GetRequeue() []byte {
+	if x != nil {
+		return x.Requeue
+	}
+	return nil
 }
 
 // Failure is why an attempt ended without output.
@@ -843,7 +853,7 @@ const file_layshaft_journal_v1_job_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
 	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xd0\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xea\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -852,7 +862,8 @@ const file_layshaft_journal_v1_job_proto_rawDesc = "" +
 	"\x06stages\x18\x05 \x03(\v2\x1a.layshaft.journal.v1.StageR\x06stages\x12\x16\n" +
 	"\x06memory\x18\x06 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04plan\x18\a \x01(\tR\x04plan\x12\x18\n" +
-	"\aexplain\x18\b \x01(\tR\aexplain\"\xed\x01\n" +
+	"\aexplain\x18\b \x01(\tR\aexplain\x12\x18\n" +
+	"\arequeue\x18\t \x01(\fR\arequeue\"\xed\x01\n" +
 	"\aFailure\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .layshaft.journal.v1.FailureKindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
