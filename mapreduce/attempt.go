@@ -35,7 +35,10 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		c.count(run)
 		return context.Cause(ctx)
 	}
-	e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan, taken: map[*end]bool{}}
+	e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan, taken: map[*end]bool{}, quarantineJob: string(spec.ID)}
+	if err := e.selectRecords(spec); err != nil {
+		return Fatal(err)
+	}
 	stop := context.AfterFunc(ctx, func() { e.stopped.Store(true) })
 	defer stop()
 	defer func() {
@@ -126,6 +129,9 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	}
 	if s.head.read != nil {
 		run.Counters[readCounter] = run.Progress.Records.Load()
+	}
+	if e.selected != nil {
+		run.Counters[requeuedCounter] = e.selected.found
 	}
 	c.count(run)
 	return e.failure(e.err)
@@ -227,6 +233,7 @@ const (
 	consumedBytes   = ".bytes"    // bytes read by a stage
 	spilledCounter  = ".spilled"  // bytes written because memory was full
 	shuffledCounter = ".shuffled" // bytes written for later stages
+	requeuedCounter = ".requeued" // records of a requeue that were found
 )
 
 // sinkTask returns the number of a task among all tasks that write to the sink of x, over all

@@ -156,8 +156,18 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	if err := c.checkPlaces(ctx, t); err != nil {
 		return nil, err
 	}
+	if done, err := c.planRequeue(ctx, t); err != nil {
+		return nil, err
+	} else if done {
+		j, err := startRequeued(*t, name, c)
+		return j, errors.Join(err, e.disconnect())
+	}
+	if t.requeue != nil && t.cluster.Detach {
+		return nil, fmt.Errorf("plan %s: detach: this program adds the records of -requeue to the output at the end of the job, so the job needs it; leave detach out", name)
+	}
 	_, dirs := lent.Count()
-	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/"), dirs == 0); err != nil {
+	publish := dirs == 0 && t.requeue == nil
+	if e.spec, err = c.prepare(name, params, *t, strings.TrimPrefix(lent.Volume(), "client/"), publish); err != nil {
 		return nil, err
 	}
 	if files, _ := lent.Count(); t.cluster.Detach && files+dirs > 0 {

@@ -96,6 +96,11 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	if err := c.checkPlaces(ctx, &t); err != nil {
 		return nil, err
 	}
+	if done, err := c.planRequeue(ctx, &t); err != nil {
+		return nil, err
+	} else if done {
+		return startRequeued(t, name, c)
+	}
 	spec, err := c.prepare(name, params, t, "", false)
 	if err != nil {
 		return nil, err
@@ -177,6 +182,9 @@ func (c *compiled) lockPlaces() (release func(), err error) {
 // Explain nothing is checked inside this process. On a cluster the sinks are checked even then,
 // because the check shows which files this process lends.
 func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
+	if t.Quarantine == "" {
+		t.Quarantine = t.Requeue
+	}
 	if t.Explain && t.cluster == nil {
 		return nil
 	}

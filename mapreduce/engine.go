@@ -88,13 +88,13 @@ func (j *Job) watch(ctx context.Context) {
 	}
 	stopProgress(err)
 	j.interrupted = err != nil && (ctx.Err() != nil || errors.Is(err, wire.ErrStopped))
-	if err != nil && !j.interrupted && !j.hasQuarantine && j.c.plan.allowsBad() {
+	if err != nil && !j.interrupted && !j.hasQuarantine && j.c.plan.allowsBad() && j.target.Quarantine != j.target.Requeue {
 		j.keepBadRecords(context.WithoutCancel(ctx))
 	}
 	if err == nil && j.target.Verify && j.target.Progress != "none" {
 		fmt.Fprintf(j.target.Err, "verify: %s ran twice, with the same output\n", report.Plural(j.spec.Tasks(), "task"))
 	}
-	if err == nil && j.counters[badCounter] > 0 && j.target.Progress != "none" {
+	if err == nil && j.counters[badCounter] > 0 && j.target.requeue == nil && j.target.Progress != "none" {
 		fmt.Fprintf(j.target.Err, "%s set aside in %s\n", report.Plural(int(j.counters[badCounter]), "bad record"), j.target.Quarantine)
 	}
 	if err == nil && j.target.Counters {

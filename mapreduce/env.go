@@ -38,9 +38,12 @@ type env struct {
 	where      func() (path string, offset, line int64)
 	bad        int64
 	quarantine *bursts
-	samplers   []keySampler
-	numbers    map[*node]*uint64    // see counter
-	random     map[*node]*rand.Rand // see draw
+	// quarantineJob is the job in lines of the quarantine file.
+	quarantineJob string
+	selected      *selection // records of the sources to pass on; nil means all
+	samplers      []keySampler
+	numbers       map[*node]*uint64    // see counter
+	random        map[*node]*rand.Rand // see draw
 }
 
 // fail ends the attempt with err. Only the first error counts.
@@ -197,6 +200,7 @@ func userError[T any](e *env, n *node, err error, record *T) {
 
 // Quarantined is one bad record in the quarantine file, which has one JSON object per line.
 type Quarantined struct {
+	Job      string `json:"job,omitempty"`    // job that set the record aside
 	Source   string `json:"source,omitempty"` // file or other source of the record
 	Offset   int64  `json:"offset"`           // bytes from the start of the decompressed file
 	Line     int64  `json:"line,omitempty"`   // from 1; zero means unknown
@@ -209,7 +213,7 @@ type Quarantined struct {
 // setAside puts a record into the quarantine. It returns an error if there are too many bad
 // records.
 func (e *env) setAside(operator string, cause error, record, stack string) error {
-	q := Quarantined{Operator: operator, Error: cause.Error(), Stack: stack}
+	q := Quarantined{Job: e.quarantineJob, Operator: operator, Error: cause.Error(), Stack: stack}
 	if e.where != nil {
 		q.Source, q.Offset, q.Line = e.where()
 	}
@@ -290,6 +294,20 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			mark(0, "", 0, 0) // the source may die before its next record
 		}
 		defer mark(0, "", 0, 0)
+	}
+	if only := e.selected; only != nil {
+		emit, bad := r.Emit, r.bad
+		r.Emit = func(t *T) {
+			if only.has(r.Path, r.Offset) {
+				emit(t)
+			}
+		}
+		r.bad = func(err error, raw []byte) error {
+			if !only.has(r.Path, r.Offset) {
+				return nil
+			}
+			return bad(err, raw)
+		}
 	}
 	if trace := traceFirst; trace != nil {
 		emit := r.Emit

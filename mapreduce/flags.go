@@ -30,7 +30,7 @@ type TargetFlags struct {
 var (
 	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify", "profile", "web"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
-	reportingFlags = []string{"cluster", "progress", "explain", "explain-items", "explain-item-time", "counters", "report", "trace", "quarantine", "hidden"}
+	reportingFlags = []string{"cluster", "progress", "explain", "explain-items", "explain-item-time", "counters", "report", "trace", "quarantine", "requeue", "hidden"}
 )
 
 // Flags registers the flags of a target with fs, and returns the target. Use it after fs is parsed.
@@ -68,6 +68,7 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.StringVar(&r.Report, "report", "", "write the page of the job to `FILE` at its end: stages, attempts, spread, failures, as one HTML file (LAYSHAFT_REPORT)")
 	fs.StringVar(&r.Trace, "trace", "", "write the attempts to `FILE` as a trace for ui.perfetto.dev (LAYSHAFT_TRACE)")
 	fs.StringVar(&r.Quarantine, "quarantine", "", "`FILE` for bad records (LAYSHAFT_QUARANTINE; default beside the output, else in the state directory or the user's cache directory)")
+	fs.StringVar(&r.Requeue, "requeue", "", "run only the records in the quarantine `FILE` of an earlier run, and add what they give to its output (LAYSHAFT_REQUEUE)")
 	for _, name := range slices.Concat(localFlags, clusterFlags, reportingFlags) {
 		env := "LAYSHAFT_" + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 		v, set := os.LookupEnv(env)

@@ -67,10 +67,14 @@ func (c *compiled) identityOf(t *settings, params []byte, input string) jobdir.I
 	if t.State != "" || t.cluster != nil || slices.ContainsFunc(c.stages, (*stage).hasSink) {
 		program = executable()
 	}
-	return jobdir.Identity{
+	id := jobdir.Identity{
 		"plan": c.fingerprint(), "program": program, "parameters": hash(string(params)), "input": input,
 		"arguments": hash(t.args...), "environment": hash(env...), "number of the run": "1",
 	}
+	if t.requeue != nil {
+		id["records"] = hash(string(t.requeue.encode()))
+	}
+	return id
 }
 
 // hashIdentity returns the hash of an identity, in hex.

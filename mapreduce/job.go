@@ -207,6 +207,9 @@ func (j *Job) finish(ctx context.Context) error {
 			}
 		}
 	}
+	if j.target.requeue != nil {
+		return j.finishRequeue(ctx, manifests, producers)
+	}
 	if err := j.quarantine(manifests, producers); err != nil {
 		return err
 	}
@@ -214,24 +217,28 @@ func (j *Job) finish(ctx context.Context) error {
 		if o.sink == nil || j.c.publishes() {
 			continue
 		}
-		var parts [][]byte
-		for _, s := range j.c.stages {
-			for _, x := range s.ends {
-				if x.out != o {
-					continue
-				}
-				for _, m := range manifests {
-					if m.Attempt.Task.Stage == s.number {
-						parts = append(parts, m.Sink[x.sink])
-					}
-				}
-			}
-		}
-		if err := o.sink.finish(ctx, j.ID(), parts); err != nil {
+		if err := o.sink.finish(ctx, j.ID(), j.partsOf(o, manifests)); err != nil {
 			return fmt.Errorf("%s: %w", o.sink.name, err)
 		}
 	}
 	return nil
+}
+
+// partsOf returns what the committed attempts wrote to a sink.
+func (j *Job) partsOf(o *out, manifests []*job.Manifest) (parts [][]byte) {
+	for _, s := range j.c.stages {
+		for _, x := range s.ends {
+			if x.out != o {
+				continue
+			}
+			for _, m := range manifests {
+				if m.Attempt.Task.Stage == s.number {
+					parts = append(parts, m.Sink[x.sink])
+				}
+			}
+		}
+	}
+	return parts
 }
 
 // quarantine checks the limits on bad records and writes the quarantine file.
@@ -240,16 +247,32 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if bad == 0 {
 		return nil
 	}
+	tmp := j.target.Quarantine + ".tmp"
+	defer os.Remove(tmp)
+	if err := j.writeBad(tmp, manifests, producers, nil); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, j.target.Quarantine); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	j.hasQuarantine = true
+	if err := opts.limit(bad, j.counters[readCounter]); err != nil {
+		return fmt.Errorf("%w; they are in %s", err, j.target.Quarantine)
+	}
+	return nil
+}
+
+// writeBad writes the bad records of committed attempts to a file, and passes each line to also,
+// which may be nil.
+func (j *Job) writeBad(path string, manifests []*job.Manifest, producers []job.Producer, also func(line []byte) error) error {
 	// a second time, because the first check is long ago
 	if err := checkQuarantine(j.target.Quarantine); err != nil {
 		return err
 	}
-	tmp := j.target.Quarantine + ".tmp"
-	f, err := os.Create(tmp)
+	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
-	defer os.Remove(tmp)
 	defer f.Close()
 	for i, m := range manifests {
 		if m.Counters[badCounter] == 0 {
@@ -262,18 +285,17 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 		for _, r := range runs {
 			if _, err := values(r, func(v []byte) (bool, error) {
 				_, err := f.Write(append(v[:len(v):len(v)], '\n'))
+				if err == nil && also != nil {
+					err = also(v)
+				}
 				return true, err
 			}); err != nil {
 				return fmt.Errorf("quarantine: %w", err)
 			}
 		}
 	}
-	if err := errors.Join(f.Sync(), f.Close(), os.Rename(tmp, j.target.Quarantine)); err != nil {
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
-	}
-	j.hasQuarantine = true
-	if err := opts.limit(bad, j.counters[readCounter]); err != nil {
-		return fmt.Errorf("%w; they are in %s", err, j.target.Quarantine)
 	}
 	return nil
 }

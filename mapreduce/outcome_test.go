@@ -261,7 +261,7 @@ func TestSkippedRecordsGoToQuarantine(t *testing.T) {
 	}
 	for i, q := range bad[:3] {
 		ms := int64(i*300 + 299)
-		want := mapreduce.Quarantined{Source: "memio.Generate(1000 of mapreduce_test.visit)", Offset: ms * 24, Line: ms + 1, Operator: q.Operator,
+		want := mapreduce.Quarantined{Job: j.ID(), Source: "memio.Generate(1000 of mapreduce_test.visit)", Offset: ms * 24, Line: ms + 1, Operator: q.Operator,
 			Error: fmt.Sprint(ms, " ms is too long"), Record: fmt.Sprintf("{Path:/%d Ms:%d}", ms, ms)}
 		if q != want || !strings.HasPrefix(q.Operator, "check at outcome_test.go:") {
 			t.Errorf("got  %+v\nwant %+v", q, want)

@@ -63,6 +63,7 @@ type sinkRole struct {
 	abandon func(ctx context.Context, job string) error
 	// published is PublishedSink.Published; nil if the sink does not have it.
 	published func(ctx context.Context, job string, ended time.Time) (bool, error)
+	requeue   RequeueSink // nil if the sink is none
 }
 
 // placeOf returns the absolute path of a PlacedSink, else "".
@@ -117,6 +118,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 			return there, err
 		}
 	}
+	requeue, _ := any(s).(RequeueSink)
 	d.n.useBudget(s)
 	at := caller()
 	_, holds := any(s).(MemorySink)
@@ -171,7 +173,7 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 				}, nil
 		},
 		finish:  safe.Finish,
-		abandon: safe.Abandon, published: published,
+		abandon: safe.Abandon, published: published, requeue: requeue,
 	}})
 }
 

@@ -24,7 +24,7 @@ func jobID(name, hash string) job.ID { return job.ID(name + "-" + hash[:12]) }
 
 // spec returns the job as data.
 func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]job.Split, t settings) *job.Spec {
-	sp := &job.Spec{ID: jobID(name, hash), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Memory: t.Memory / int64(t.Slots)}
+	sp := &job.Spec{ID: jobID(name, hash), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Requeue: t.requeue.encode(), Memory: t.Memory / int64(t.Slots)}
 	for i, s := range c.stages {
 		st := job.Stage{Name: s.label, Places: s.places, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
 		if s.combine {

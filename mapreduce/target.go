@@ -126,6 +126,12 @@ type Reporting struct {
 	// NAME-quarantine.jsonl in Local.State, or a file below the user's cache directory,
 	// layshaft/quarantine. A run that sets records aside prints its path.
 	Quarantine string
+	// Requeue is the quarantine file of an earlier run. After a fix, a run with it reads only the
+	// records in this file, through the same plan, and adds what they give to the finished output
+	// of that run. Records that are bad again stay in the file. A plan with a shuffle is refused,
+	// as are rows and sinks that are no RequeueSink; the error lists the stages that must run
+	// whole. Added rows come after the others. Empty means a whole run.
+	Requeue string
 	// Out receives the output of Explain; Err receives progress, counters and warnings. Nil means
 	// standard output and standard error.
 	Out, Err io.Writer
@@ -151,6 +157,7 @@ type settings struct {
 	held         *hold.Set // what the run needs from outside until its end
 	runAfresh    bool      // run a finished job again, because its result was lost
 	written      string    // place of a sink of this process that is not part of the plan; may be empty
+	requeue      *requeue  // the records of Requeue; nil means all
 	zones        int       // number of zones for another tier of merging; zero means no such tier
 }
 

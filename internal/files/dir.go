@@ -31,6 +31,8 @@ type manifest struct {
 	// Complete is false while Finish runs, when the files are a mixture of two jobs.
 	Complete bool   `json:"complete"`
 	Parts    []Part `json:"parts"`
+	// Requeued lists the set-aside records that later runs have added; see FinishRequeue.
+	Requeued []string `json:"requeued,omitempty"`
 }
 
 // step is called before each change by Finish, so that a test can stop it there.
@@ -147,11 +149,16 @@ func (d *Dir) create(ctx context.Context, t Task, folder string, n, m int) (*Wri
 // part stays on its host. Small files are joined first; see plan.
 //
 // If another Finish begins meanwhile, at most one of them changes anything from then on; see claim.
-func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error) {
+func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) error {
 	list, err := parseParts(parts)
 	if err != nil {
 		return err
 	}
+	return d.finish(ctx, job, list, nil)
+}
+
+// finish is Finish. With add, the parts are added to the output.
+func (d *Dir) finish(ctx context.Context, job string, list []Part, add *addition) (err error) {
 	fsys, err := filesys.Of(ctx, d.Path)
 	if err != nil {
 		return err
@@ -164,7 +171,7 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 		return err
 	}
 	groups := d.plan(list)
-	if old.Complete && old.Job == job && sameParts(old.Parts, groups) && d.partsInPlace(ctx, fsys, old.Parts) {
+	if add == nil && old.Complete && old.Job == job && sameParts(old.Parts, groups) && d.partsInPlace(ctx, fsys, old.Parts) {
 		return d.Abandon(ctx, job)
 	}
 	c, err := d.claimOutput(ctx, fsys, job, d.manifestHost(ctx, fsys, job))
@@ -180,8 +187,17 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 	if old, err = readManifest(ctx, d.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if add != nil {
+		done, err := add.check(d.Path, old, list)
+		if err != nil {
+			return err
+		}
+		if done {
+			return d.Abandon(ctx, job)
+		}
+	}
 	// Before the first change, make sure that every part exists.
-	moved := old.Job == job || isSpread(ctx, d.Path) // where the names of parts contain the job
+	moved := old.Job == job || add != nil || isSpread(ctx, d.Path) // where the names of parts contain the job
 	if err := each(len(groups), atOnce(d.Path), func(i int) error { return d.checkParts(ctx, fsys, job, groups[i], moved) }); err != nil {
 		return err
 	}
@@ -195,11 +211,14 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 		p.Temp, p.Head = "", 0
 		final.Parts[i] = p
 	}
-	working := manifest{Layshaft: 1, Job: job, Parts: final.Parts}
+	others := slices.DeleteFunc(slices.Clone(old.Parts), func(p Part) bool { return keep[p.Name] })
+	if add != nil {
+		final.Job, final.Requeued = old.Job, add.all(old)
+	}
+	working := manifest{Layshaft: 1, Job: final.Job, Parts: slices.Concat(final.Parts, others), Requeued: final.Requeued}
 	var stale []string
-	for _, p := range old.Parts {
-		if !keep[p.Name] {
-			working.Parts = append(working.Parts[:len(working.Parts):len(working.Parts)], p)
+	for _, p := range others {
+		if add == nil {
 			stale = append(stale, p.Name)
 		}
 	}
@@ -229,6 +248,9 @@ func (d *Dir) Finish(ctx context.Context, job string, parts [][]byte) (err error
 	if err := c.removeFolders(ctx, stale); err != nil {
 		return err
 	}
+	if add != nil {
+		final.Parts = append(others, final.Parts...)
+	}
 	if err := d.writeManifest(ctx, c, final); err != nil {
 		return err
 	}
@@ -256,8 +278,10 @@ func Parts(ctx context.Context, dir string) ([]Part, error) {
 	return m.Parts, err
 }
 
-// sameParts reports whether a list describes the files that groups become, on any hosts.
+// sameParts reports whether a list describes the files that groups become, on any hosts. Parts that
+// were added later do not count.
 func sameParts(all []Part, groups []group) bool {
+	all = slices.DeleteFunc(slices.Clone(all), func(p Part) bool { return p.Requeued })
 	return slices.EqualFunc(all, groups, func(p Part, g group) bool {
 		if len(g.parts) > 1 {
 			return p.Name == g.name() && p.Joined == g.hash()

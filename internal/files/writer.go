@@ -60,6 +60,8 @@ type Part struct {
 	// Joined is a hash of the parts of which Finish made this one; empty if it is the file of a
 	// task.
 	Joined string `json:"joined,omitempty"`
+	// Requeued marks a part that a later run has added; see FinishRequeue.
+	Requeued bool `json:"requeued,omitempty"`
 }
 
 // bufferSize is the number of bytes collected before a write.
