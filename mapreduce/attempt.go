@@ -146,12 +146,12 @@ func (e *env) failure(err error) error {
 	return err
 }
 
-// loadSides loads the small sides of the broadcast joins in a stage. It returns their share of the
-// memory of one attempt.
+// loadSides loads the small sides of the broadcast joins and probes in a stage. It returns their
+// share of the memory of one attempt.
 func (c *compiled) loadSides(e *env, s *stage) (bytes int64, err error) {
 	for _, n := range c.plan.nodes {
 		if _, ok := s.sides[n.id]; ok {
-			b, err := n.side.load(e)
+			b, err := n.loadSide(e)
 			if err != nil {
 				return 0, fmt.Errorf("%s at %s: small side: %w", n.label(), n.at, err)
 			}

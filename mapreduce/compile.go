@@ -24,7 +24,7 @@ type stage struct {
 	places string
 	ends   []*end // its outputs, by port; one more port is the quarantine
 	edges  []job.Edge
-	sides  map[int]int // input numbers of its broadcast joins, by node
+	sides  map[int]int // input numbers of the sides of its broadcast joins and probes, by node
 	inputs int         // number of inputs
 	opts   options
 	sinks  int
@@ -93,6 +93,7 @@ func compile(p *Plan) (*compiled, error) {
 		s.opts = p.opts
 		c.name(s, c.walk(s, s.head, nil))
 	}
+	c.addProbes()
 	if err := c.order(); err != nil {
 		return nil, err
 	}
@@ -179,12 +180,21 @@ func (c *compiled) order() error {
 // reads reports whether s reads an output of o.
 func (s *stage) reads(o *stage) bool {
 	return slices.ContainsFunc(o.ends, func(x *end) bool {
-		_, side := 0, false
-		if x.n != nil && x.side {
-			_, side = s.sides[x.n.id]
+		if x.n == nil {
+			return false
 		}
-		return x.n != nil && (x.n == s.head && !x.side || side)
+		_, side := s.readsSide(x)
+		return side || x.n == s.head && !x.side
 	})
+}
+
+// readsSide reports whether s reads all of the output x, as which input.
+func (s *stage) readsSide(x *end) (input int, ok bool) {
+	if !x.side && (x.input != 0 || x.n.wide.probe == nil || x.n == s.head) {
+		return 0, false
+	}
+	input, ok = s.sides[x.n.id]
+	return input, ok
 }
 
 // addTiers adds the stages for a cluster. Before a reduce of an Unordered aggregate with one
@@ -277,7 +287,7 @@ func (c *compiled) connect() {
 		if s.head.wide != nil {
 			s.inputs = len(s.head.in)
 		}
-		for _, n := range c.plan.nodes { // the small sides of the stage's broadcast joins
+		for _, n := range c.plan.nodes { // the small sides of the stage's broadcast joins and probes
 			if _, ok := s.sides[n.id]; ok {
 				s.sides[n.id] = s.inputs
 				s.inputs++
@@ -285,12 +295,14 @@ func (c *compiled) connect() {
 		}
 		for _, o := range c.stages {
 			for port, x := range o.ends {
+				if x.n == nil || o.combine {
+					continue
+				}
+				if input, ok := s.readsSide(x); ok {
+					s.edges = append(s.edges, job.Edge{From: o.number, Port: port, Input: input, Mode: job.Broadcast})
+				}
 				switch {
-				case x.n == nil || o.combine:
 				case x.side:
-					if input, ok := s.sides[x.n.id]; ok {
-						s.edges = append(s.edges, job.Edge{From: o.number, Port: port, Input: input, Mode: job.Broadcast})
-					}
 				case x.n == s.head && c.combined(s) == nil:
 					mode := job.Shuffle
 					switch {
@@ -371,7 +383,11 @@ func (c *compiled) build(e *env, s *stage, n *node, ports map[*end]any) any {
 		for _, x := range s.ends {
 			if x.n == r.n && (x.side && r.input == 1 || !x.side && r.n.wide != nil && x.input == r.input) && !e.taken[x] {
 				e.taken[x] = true
-				nexts = append(nexts, ports[x])
+				if _, ok := s.sides[r.n.id]; ok && r.n.wide != nil {
+					nexts = append(nexts, r.n.wide.probe.fuse(e, c.build(e, s, r.n, ports), ports[x]))
+				} else {
+					nexts = append(nexts, ports[x])
+				}
 				break
 			}
 		}

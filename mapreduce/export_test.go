@@ -1,5 +1,7 @@
 package mapreduce
 
+import "context"
+
 // ForgetRuns makes the next run the first one of its process.
 func ForgetRuns() {
 	finishedRuns.mu.Lock()
@@ -18,4 +20,20 @@ func SetProgram(hash string) (restore func()) {
 	was := executable
 	executable = func() string { return hash }
 	return func() { executable = was }
+}
+
+// Probes returns how many stages of the plan look up records in the left side of a join.
+func (d *Definition[P, T]) Probes(params []byte) (n int, err error) {
+	c, err := d.plan(context.Background(), params, d.rows)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range c.stages {
+		for id := range s.sides {
+			if w := c.plan.nodes[id].wide; w != nil && w.probe != nil {
+				n++
+			}
+		}
+	}
+	return n, nil
 }

@@ -8,9 +8,11 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"slices"
 	"time"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
@@ -18,15 +20,22 @@ import (
 // of one key, in memory and then on disk, while the right records stream past. So put the side with
 // fewer records per key on the left. Keys come sorted within each partition. If one side fits in
 // memory, use BroadcastJoin, which does not shuffle the other.
+//
+// If the results only go to aggregates that accept any order, such as sums of integers, perhaps
+// through Map, Filter and the like, and both sides come from sources, keys may come in any order.
+// Then the tasks that read the right side look its records up in the left side if it takes at most
+// a quarter of the memory, and the right side is not shuffled.
 func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "Join", opts, left.n, right.n)
 	n.needs("left key", leftKey)
 	n.needs("right key", rightKey)
 	n.needs("function", f)
-	join(n, false, leftKey, rightKey, func(_ *env, u *U, l L, r *R) bool {
+	pair := func(_ *env, u *U, l L, r *R) bool {
 		*u = f(l, *r)
 		return true
-	})
+	}
+	join(n, false, leftKey, rightKey, pair)
+	probing(n, rightKey, pair)
 	return Dataset[U]{n}
 }
 
@@ -36,10 +45,12 @@ func TryJoin[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) 
 	n.needs("left key", leftKey)
 	n.needs("right key", rightKey)
 	n.needs("function", f)
-	join(n, false, leftKey, rightKey, func(e *env, u *U, l L, r *R) bool {
+	pair := func(e *env, u *U, l L, r *R) bool {
 		v, err := f(e.ctx, l, *r)
 		return storeResult(e, n, u, v, err, l)
-	})
+	}
+	join(n, false, leftKey, rightKey, pair)
+	probing(n, rightKey, pair)
 	return Dataset[U]{n}
 }
 
@@ -355,6 +366,9 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 			})
 		},
 		read: func(e *env, next any) error {
+			if n.wide.probe != nil && isEmpty(e.input(1)) {
+				return nil
+			}
 			handle := each(e, next.(func(*U)))
 			m, err := merge(e, 2)
 			if err != nil {
@@ -421,6 +435,11 @@ func cogroup[L, R, K, U any](n *node, leftKey func(L) K, rightKey func(R) K, eac
 			return err
 		},
 	}
+}
+
+// isEmpty reports whether there are no records.
+func isEmpty(runs []job.RunReader) bool {
+	return !slices.ContainsFunc(runs, func(r job.RunReader) bool { return r.Records() > 0 })
 }
 
 // BroadcastJoin looks every left record up in a small right side, which every process holds in

@@ -9,6 +9,7 @@ import (
 func Map[T, U any](d Dataset[T], f func(T) U, opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "Map", opts, d.n)
 	n.needs("function", f)
+	n.anyOrder = true
 	n.fuse = func(_ *env, next any) any {
 		push, u := next.(func(*U)), new(U)
 		return func(t *T) {
@@ -25,6 +26,7 @@ func Map[T, U any](d Dataset[T], f func(T) U, opts ...Option) Dataset[U] {
 func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryMap", opts, d.n)
 	n.needs("function", f)
+	n.anyOrder = true
 	n.fuse = func(e *env, next any) any {
 		push, u := next.(func(*U)), new(U)
 		return func(t *T) {
@@ -44,6 +46,7 @@ func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts 
 func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "Filter", opts, d.n)
 	n.needs("function", f)
+	n.anyOrder = true
 	n.fuse = func(_ *env, next any) any {
 		push := next.(func(*T))
 		return func(t *T) {
@@ -63,6 +66,7 @@ func (d Dataset[T]) Filter(f func(T) bool, opts ...Option) Dataset[T] { return F
 func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "TryFilter", opts, d.n)
 	n.needs("function", f)
+	n.anyOrder = true
 	n.fuse = func(e *env, next any) any {
 		push := next.(func(*T))
 		return func(t *T) {
@@ -82,6 +86,7 @@ func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), op
 func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "FlatMap", opts, d.n)
 	n.needs("function", f)
+	n.anyOrder = true
 	n.fuse = func(e *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
 		yield := func(u U) bool { // made once: a range statement would allocate it for each record
@@ -102,6 +107,7 @@ func FlatMap[T, U any](d Dataset[T], f func(T) iter.Seq[U], opts ...Option) Data
 func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "FlatMapEmit", opts, d.n)
 	n.needs("function", f)
+	n.anyOrder = true
 	n.fuse = func(_ *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
 		emit := func(u U) {
@@ -118,6 +124,7 @@ func FlatMapEmit[T, U any](d Dataset[T], f func(t T, emit func(U)), opts ...Opti
 func TryFlatMap[T, U any](d Dataset[T], f func(ctx context.Context, t T, emit func(U)) error, opts ...Option) Dataset[U] {
 	n := newNode[U](planOf(d.n), "TryFlatMap", opts, d.n)
 	n.needs("function", f)
+	n.anyOrder = true
 	n.fuse = func(e *env, next any) any {
 		push, cur := next.(func(*U)), new(U)
 		emit := func(u U) {
@@ -137,6 +144,7 @@ func TryFlatMap[T, U any](d Dataset[T], f func(ctx context.Context, t T, emit fu
 func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, T]] {
 	n := newNode[KV[K, T]](planOf(d.n), "KeyBy", opts, d.n)
 	n.needs("key", key)
+	n.anyOrder = true
 	n.fuse = func(_ *env, next any) any {
 		push, kv := next.(func(*KV[K, T])), new(KV[K, T])
 		return func(t *T) {
@@ -151,6 +159,7 @@ func KeyBy[T, K any](d Dataset[T], key func(T) K, opts ...Option) Dataset[KV[K, 
 func TryKeyBy[T, K any](d Dataset[T], key func(context.Context, T) (K, error), opts ...Option) Dataset[KV[K, T]] {
 	n := newNode[KV[K, T]](planOf(d.n), "TryKeyBy", opts, d.n)
 	n.needs("key", key)
+	n.anyOrder = true
 	n.fuse = func(e *env, next any) any {
 		push, kv := next.(func(*KV[K, T])), new(KV[K, T])
 		return func(t *T) {

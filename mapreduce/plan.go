@@ -79,6 +79,8 @@ type node struct {
 	// allKept means that a source leaves out everything.
 	allKept bool
 	holds   bool // a fuse node that may hold memory until the end of the task
+	// anyOrder marks a fuse node that treats each record alone.
+	anyOrder bool
 
 	tee func(nexts []any) any // joins several func(*T) into one
 }
@@ -98,6 +100,7 @@ type wideRole struct {
 	ranged   bool // reads key ranges of sorted runs instead of partitions
 	combines bool // folds records before the shuffle
 	keepsKey bool // holds the records of a key while it reads
+	anyOrder bool // the order of the input does not change the result
 	parts    int  // the number of partitions if it is fixed, else 0
 	// write returns a func(*T) that takes records of input number input, and a function to call
 	// after the last record.
@@ -105,6 +108,8 @@ type wideRole struct {
 	// combine merges the accumulators of one worker or zone, for the partitions of the task's
 	// slice. It is nil if the order of merging changes the result.
 	combine func(e *env, w *port, slices int) error
+	// probe is nil except for inner joins.
+	probe *probeRole
 	// read merges the runs of one partition, by input number, and pushes results to next, a
 	// func(*R).
 	read func(e *env, next any) error
@@ -115,6 +120,14 @@ type sideRole struct {
 	write func(e *env, w *port) (push any, flush func() error)
 	// reads the dataset once per process, and returns its size in memory
 	load func(e *env) (bytes int64, err error)
+}
+
+// loadSide reads what a stage needs of the side of n.
+func (n *node) loadSide(e *env) (bytes int64, err error) {
+	if n.side != nil {
+		return n.side.load(e)
+	}
+	return n.wide.probe.load(e)
 }
 
 // out is one result of a plan: gathered records, or a sink.

@@ -204,7 +204,7 @@ func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit
 	if len(n.plan.errs) > 0 {
 		return
 	}
-	n.wide = &wideRole{combines: true}
+	n.wide = &wideRole{combines: true, anyOrder: agg.Unordered}
 	if a := reflect.TypeFor[A](); agg.Unordered && (!single || spill.HasPointers(a) || a.Size() > smallOne) {
 		n.wide.combine = func(e *env, w *port, slices int) error { return combine(e, w, slices, ac, agg.Merge) }
 	}

@@ -1,0 +1,168 @@
+package mapreduce_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/agg"
+	"github.com/layshaft/layshaft/mapreduce/memio"
+)
+
+type person struct {
+	Key, Country string
+	N            int64
+}
+
+type sale struct {
+	Key    string
+	Amount int64
+}
+
+// A join before an aggregate gives the sums of a model, whether its right tasks look up a table of
+// the left side or find it too large.
+func TestProbesAgainstModel(t *testing.T) {
+	shuffled := map[int64]int64{} // bytes of the join of many lefts, by memory
+	for _, x := range []struct {
+		lefts, rights, keys int64
+		memory              int64
+	}{
+		{0, 100, 10, 16 << 20},
+		{100, 0, 10, 16 << 20},
+		{1, 3000, 1, 16 << 20},
+		{500, 3000, 7, 16 << 20},
+		{900, 3000, 5000, 16 << 20},
+		{60_000, 3000, 5000, 16 << 20},
+		{60_000, 3000, 5000, 256 << 20},
+	} {
+		name := fmt.Sprintf("%d of %d keys, %d rights, %d MiB", x.lefts, x.keys, x.rights, x.memory>>20)
+		t.Run(name, func(t *testing.T) {
+			key := func(n int64) string { return strings.Repeat("k", int(n%20)) + fmt.Sprint(n)[:min(n, 1)] }
+			personOf := func(i int64) person {
+				r := rand.New(rand.NewPCG(uint64(i), 1))
+				return person{key(r.Int64N(x.keys)) + fmt.Sprint(i%3), fmt.Sprint("country ", r.IntN(9)), i}
+			}
+			saleOf := func(i int64) sale {
+				r := rand.New(rand.NewPCG(uint64(i), 2))
+				return sale{key(r.Int64N(x.keys)*r.Int64N(2)) + fmt.Sprint(i%4), r.Int64N(1000)}
+			}
+			type sums struct{ Pairs, Sum int64 }
+			model := map[string]sums{}
+			byKey := map[string][]person{}
+			for i := range x.lefts {
+				p := personOf(i)
+				byKey[p.Key] = append(byKey[p.Key], p)
+			}
+			for i := range x.rights {
+				s := saleOf(i)
+				for _, p := range byKey[s.Key] {
+					m := model[p.Country]
+					model[p.Country] = sums{m.Pairs + 1, m.Sum + s.Amount*p.N}
+				}
+			}
+			type pair struct {
+				Country string
+				Product int64
+			}
+			d := mapreduce.Define("probe", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[kv[string, sums]] {
+				people := mapreduce.Read(p, memio.Generate(x.lefts, personOf).Cut(3))
+				sales := mapreduce.Read(p, memio.Generate(x.rights, saleOf).Cut(4))
+				pairs := mapreduce.Join(people, sales, func(p person) string { return p.Key }, func(s sale) string { return s.Key },
+					func(p person, s sale) pair { return pair{p.Country, s.Amount * p.N} }, mapreduce.Parallel(3))
+				return mapreduce.AggregateBy(pairs, func(p pair) string { return p.Country }, agg.Compose2(agg.Count[pair](),
+					agg.Sum(func(p pair) int64 { return p.Product }), func(n, sum int64) sums { return sums{n, sum} }), mapreduce.Parallel(2))
+			})
+			target := mapreduce.Local{Slots: 2, Memory: x.memory}
+			got := map[string]sums{}
+			for row, err := range d.Run(context.Background(), target, none{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[row.Key] = row.Value
+			}
+			if !maps.Equal(got, model) {
+				t.Errorf("got %v, want %v", got, model)
+			}
+			if x.lefts > 1000 {
+				j, err := d.Start(context.Background(), target, none{})
+				if err == nil {
+					err = j.Wait()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				shuffled[x.memory] = j.Totals().Shuffled
+			}
+		})
+	}
+	if few, many := shuffled[16<<20], shuffled[256<<20]; few < many+10*3000 {
+		t.Errorf("%d bytes shuffled with 16 MiB, %d with 256 MiB; with few, the right side must be shuffled too", few, many)
+	}
+}
+
+// Right tasks look up only where nothing can tell the order of the pairs, and where no side may
+// depend on the other.
+func TestWhichJoinsProbe(t *testing.T) {
+	number := func(n int64) int64 { return n }
+	pair := func(l, r int64) int64 { return l + r }
+	sum := agg.Sum(number)
+	type numbers = mapreduce.Dataset[int64]
+	for _, x := range []struct {
+		name   string
+		build  func(left, right numbers) mapreduce.Dataset[kv[int64, int64]]
+		probes bool
+	}{
+		{"aggregate", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			return mapreduce.AggregateBy(mapreduce.Join(l, r, number, number, pair), number, sum)
+		}, true},
+		{"map, filter, two aggregates", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			j := mapreduce.Join(l, r, number, number, pair).Filter(func(n int64) bool { return n > 1 })
+			a := mapreduce.AggregateBy(j, number, sum)
+			return mapreduce.Union(a, mapreduce.AggregateBy(mapreduce.Map(j, func(n int64) int64 { return -n }), number, sum))
+		}, true},
+		{"left join", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			return mapreduce.AggregateBy(mapreduce.LeftJoin(l, r, number, number, func(l int64, _ *int64) int64 { return l }), number, sum)
+		}, false},
+		{"rows too", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			j := mapreduce.Join(l, r, number, number, pair)
+			return mapreduce.Union(mapreduce.KeyBy(j, number), mapreduce.AggregateBy(j, number, sum))
+		}, false},
+		{"order", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			last := agg.Agg[int64, int64, int64]{Add: func(a *int64, n int64) { *a = n }, Merge: func(a, b *int64) { *a = *b }, Result: func(a *int64) int64 { return *a }}
+			return mapreduce.AggregateBy(mapreduce.Join(l, r, number, number, pair), number, last)
+		}, false},
+		{"needs", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			return mapreduce.AggregateBy(mapreduce.Join(l, r, number, number, pair, mapreduce.Retry(2)), number, sum)
+		}, false},
+		{"with itself", func(l, _ numbers) mapreduce.Dataset[kv[int64, int64]] {
+			return mapreduce.AggregateBy(mapreduce.Join(l, l, number, number, pair), number, sum)
+		}, false},
+		{"left depends on right", func(_, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			distinct := mapreduce.Map(mapreduce.AggregateBy(r, number, sum), func(p kv[int64, int64]) int64 { return p.Key })
+			return mapreduce.AggregateBy(mapreduce.Join(distinct, r, number, number, pair), number, sum)
+		}, false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			build := func(p *mapreduce.Plan) mapreduce.Dataset[kv[int64, int64]] {
+				left := mapreduce.Read(p, memio.Generate(20, number))
+				return x.build(left, mapreduce.Read(p, memio.Generate(30, func(i int64) int64 { return i / 2 })))
+			}
+			d := mapreduce.Define("which", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[kv[int64, int64]] { return build(p) })
+			if n, err := d.Probes([]byte("{}")); err != nil || (n > 0) != x.probes {
+				t.Errorf("%d stages probe (%v), want some: %v", n, err, x.probes)
+			}
+			same(t, sortedRows(run(t, mapreduce.Local{Slots: 1, Memory: 8 << 20}, build)), sortedRows(run(t, mapreduce.Local{Slots: 2}, build)))
+		})
+	}
+}
+
+func sortedRows(rows []kv[int64, int64]) []string {
+	all := text(rows)
+	slices.Sort(all)
+	return all
+}
