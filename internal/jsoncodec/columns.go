@@ -213,7 +213,8 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 	if root && !o.wide {
 		all = o.all
 	}
-	many := o.noneSeen()
+	var few [fewWords]uint64
+	many := o.noneSeen(few[:])
 	if o.wide {
 		o.fill(row, 0)
 	}

@@ -100,10 +100,11 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 	if root && !o.wide {
 		all, dirty = o.all, o.dirty
 	}
+	var few [fewWords]uint64
 	var many []uint64 // seen of a wide object
 	if o.wide || o.embeds != nil {
 		o.prepare(dst)
-		many = o.noneSeen()
+		many = o.noneSeen(few[:])
 	}
 	if i = d.skipSpace(i); at(p, i) == '}' {
 		i++
@@ -228,12 +229,20 @@ func (o *object) prepare(dst unsafe.Pointer) {
 	}
 }
 
-// noneSeen returns an empty set of the keys of a wide object, and nil for other objects.
-func (o *object) noneSeen() []uint64 {
+// fewWords holds the keys of most wide objects, one bit each.
+const fewWords = 8
+
+// noneSeen returns an empty set of the keys of a wide object, in the zero words of few if they are
+// enough. It returns nil for other objects.
+func (o *object) noneSeen(few []uint64) []uint64 {
 	if !o.wide {
 		return nil
 	}
-	return make([]uint64, (len(o.keys)+63)/64)
+	words := (len(o.keys) + 63) / 64
+	if words <= len(few) {
+		return few[:words]
+	}
+	return make([]uint64, words)
 }
 
 // again reports whether a key of a wide object is in seen, and adds it.
