@@ -158,7 +158,7 @@ func filled(specs []*layshaftv1.TaskSpec) []*layshaftv1.TaskSpec {
 		}
 		specs[i] = &layshaftv1.TaskSpec{Function: like.GetFunction(), Input: p.GetInput(), Unique: p.GetUnique(), Fresh: p.GetFresh(), Priority: like.GetPriority(),
 			DueNanos: like.GetDueNanos(), DelayNanos: like.GetDelayNanos(), Policy: like.GetPolicy(), Durability: like.GetDurability(),
-			Then: like.GetThen(), Group: like.GetGroup(), Place: p.GetPlace(), Background: like.GetBackground(), Parent: like.GetParent()}
+			Then: like.GetThen(), Group: like.GetGroup(), Place: p.GetPlace(), Background: like.GetBackground(), Parent: like.GetParent(), Trace: like.GetTrace()}
 	}
 	return specs
 }

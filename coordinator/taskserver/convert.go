@@ -62,7 +62,7 @@ func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
 func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time) desk.Submission {
 	s := desk.Submission{Function: p.GetFunction(), Unique: p.GetUnique(), Input: p.GetInput(), Priority: priorityFromProto(p.GetPriority()),
 		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Place: int(min(max(p.GetPlace(), 0), math.MaxInt32)), Then: nextFromProto(p.GetThen()), Background: background,
-		Token: p.GetToken(), Repeated: p.GetResubmitted(), Fresh: p.GetFresh()}
+		Token: p.GetToken(), Repeated: p.GetResubmitted(), Fresh: p.GetFresh(), Trace: p.GetTrace()}
 	if n := p.GetDueNanos(); n > 0 {
 		s.Due = time.Unix(0, n)
 	}

@@ -425,5 +425,5 @@ func (w *workerStream) assign(n *desk.Note) *layshaftv1.TaskAssign {
 		return nil
 	}
 	return &layshaftv1.TaskAssign{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Function: n.Function, Input: in.Data,
-		Unique: in.Unique, Gathered: in.Gathered, SoftNanos: int64(n.Limits.Soft), HardNanos: int64(n.Limits.Hard), Last: n.Limits.Last, Origin: n.Limits.Origin}
+		Unique: in.Unique, Gathered: in.Gathered, SoftNanos: int64(n.Limits.Soft), HardNanos: int64(n.Limits.Hard), Last: n.Limits.Last, Origin: n.Limits.Origin, Trace: in.Trace}
 }

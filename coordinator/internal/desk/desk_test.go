@@ -584,6 +584,7 @@ func TestGearmanDurable(t *testing.T) {
 // FuzzInput decodes arbitrary bytes from the store.
 func FuzzInput(f *testing.F) {
 	f.Add(appendInput(nil, gatheredBit, "unique", "reducer", []byte("data")))
+	f.Add(appendTracedInput(nil, finalBit, "unique", "reducer", "00-01-02-01", []byte("data")))
 	f.Add([]byte{})
 	f.Add([]byte{0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -592,7 +593,7 @@ func FuzzInput(f *testing.F) {
 			return
 		}
 		bits := b[0] & (gatheredBit | finalBit)
-		again, err := decodeInput(appendInput(nil, bits, in.Unique, in.Reducer, in.Data))
+		again, err := decodeInput(appendTracedInput(nil, bits, in.Unique, in.Reducer, in.Trace, in.Data))
 		if err != nil || again.Unique != in.Unique || again.Reducer != in.Reducer || again.Gathered != in.Gathered || again.final != in.final || !bytes.Equal(again.Data, in.Data) {
 			t.Errorf("%+v became %+v, %v", in, again, err)
 		}

@@ -17,6 +17,7 @@ type Input struct {
 	final bool
 
 	Unique, Reducer string
+	Trace           string // position of the submitter in a distributed trace
 	Data            []byte
 }
 
@@ -24,6 +25,7 @@ type Input struct {
 const (
 	gatheredBit = 1 << iota
 	finalBit
+	traceBit // a third text follows, the trace
 )
 
 // appendInput encodes an input: bits 1 | length and unique | length and reducer | data.
@@ -33,7 +35,17 @@ func appendInput[T string | []byte](dst []byte, bits byte, unique, reducer T, da
 	return append(append(dst, reducer...), data...)
 }
 
-// decodeInput reverses appendInput. Data is a part of b.
+// appendTracedInput is appendInput with a trace, which may be empty.
+func appendTracedInput(dst []byte, bits byte, unique, reducer, trace string, data []byte) []byte {
+	if trace == "" {
+		return appendInput(dst, bits, unique, reducer, data)
+	}
+	dst = appendInput(dst, bits|traceBit, unique, reducer, nil)
+	dst = binary.AppendUvarint(dst, uint64(len(trace)))
+	return append(append(dst, trace...), data...)
+}
+
+// decodeInput reverses appendTracedInput. Data is a part of b.
 func decodeInput(b []byte) (in Input, err error) {
 	text := func() (s string) {
 		n, k := binary.Uvarint(b)
@@ -47,11 +59,15 @@ func decodeInput(b []byte) (in Input, err error) {
 	if len(b) == 0 {
 		return in, fmt.Errorf("input of a task: %w: it is empty", bodies.ErrDamaged)
 	}
+	traced := b[0]&traceBit != 0
 	in.Gathered, in.final = b[0]&gatheredBit != 0, b[0]&finalBit != 0
 	b = b[1:]
 	in.Unique = text()
 	if err == nil {
 		in.Reducer = text()
+	}
+	if err == nil && traced {
+		in.Trace = text()
 	}
 	in.Data = b
 	return in, err

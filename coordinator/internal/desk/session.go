@@ -173,6 +173,9 @@ func (s *Session) resumeIfDrained() {
 // WaitForRoom blocks while too much waits for the session. Call it without the lock.
 func (s *Session) WaitForRoom() { s.waitForRoom(s.d.cfg.MaxPending, s.d.cfg.Stall) }
 
+// MaxTrace is the largest Trace of a task, in bytes.
+const MaxTrace = 1024
+
 // Submission is a new task.
 type Submission struct {
 	Ref      uint64         // returned in the answer
@@ -180,6 +183,7 @@ type Submission struct {
 	Unique   string         // key for joining equal tasks; empty means none
 	Fresh    bool           // an attempt that begins later must serve it; see queue.Submit
 	Input    []byte         // passed to the worker unchanged
+	Trace    string         // passed to the worker unchanged, at most MaxTrace bytes
 	Priority queue.Priority // zero means Normal
 	Due      time.Time      // earliest start; zero means now
 	Policy   queue.Policy   // zero fields mean the defaults
@@ -212,6 +216,9 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	if x.Unique != "" && x.Group != 0 {
 		return Note{}, fmt.Errorf("function %q: %w: a unique key is not for tasks of a group, of which each has a result of its own", x.Function, ErrInvalid)
 	}
+	if len(x.Trace) > MaxTrace {
+		return Note{}, fmt.Errorf("function %q: %w: its trace has %d bytes; %d is the most", x.Function, ErrInvalid, len(x.Trace), MaxTrace)
+	}
 	key := queue.Key{}
 	if x.Unique != "" {
 		key = queue.KeyOf(x.Unique)
@@ -221,7 +228,7 @@ func (d *Desk) Submit(s *Session, x *Submission) (Note, error) {
 	if s != nil && !x.Background {
 		d.submit.Peer = s.id
 	}
-	d.body = appendInput(d.body[:0], 0, x.Unique, "", x.Input)
+	d.body = appendTracedInput(d.body[:0], 0, x.Unique, "", x.Trace, x.Input)
 	n := d.step(&d.submit, d.body)
 	d.releaseScratch()
 	if s != nil && x.Background && n.Op == queue.Accepted {

@@ -574,7 +574,11 @@ type TaskSpec struct {
 	Resubmitted bool `protobuf:"varint,15,opt,name=resubmitted" json:"resubmitted,omitempty"`
 	// fresh demands an attempt that begins after the submission. A task that it joins by its key runs
 	// once more, unless its next attempt has not begun yet.
-	Fresh         bool `protobuf:"varint,16,opt,name=fresh" json:"fresh,omitempty"`
+	Fresh bool `protobuf:"varint,16,opt,name=fresh" json:"fresh,omitempty"`
+	// trace is the position of the submitter in a distributed trace, as the headers traceparent and
+	// tracestate of W3C, separated by a line feed. Workers get it with each attempt. At most 1,024
+	// bytes; empty means none.
+	Trace         string `protobuf:"bytes,17,opt,name=trace" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -719,6 +723,13 @@ func (x *TaskSpec) GetFresh() bool {
 		return x.Fresh
 	}
 	return false
+}
+
+func (x *TaskSpec) GetTrace() string {
+	if x != nil {
+		return x.Trace
+	}
+	return ""
 }
 
 // TaskGroup describes what follows the end of a group's tasks.
@@ -5474,7 +5485,9 @@ type TaskAssign struct {
 	// origin is a random number of the coordinator's process that accepted the task. The cluster, the
 	// origin and the ID together are the idempotency key: two copies of a data directory give the
 	// same IDs.
-	Origin        uint64 `protobuf:"fixed64,9,opt,name=origin" json:"origin,omitempty"`
+	Origin uint64 `protobuf:"fixed64,9,opt,name=origin" json:"origin,omitempty"`
+	// trace is TaskSpec.trace.
+	Trace         string `protobuf:"bytes,10,opt,name=trace" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5570,6 +5583,13 @@ func (x *TaskAssign) GetOrigin() uint64 {
 		return x.Origin
 	}
 	return 0
+}
+
+func (x *TaskAssign) GetTrace() string {
+	if x != nil {
+		return x.Trace
+	}
+	return ""
 }
 
 // ScheduleSpec defines a schedule.
@@ -6470,7 +6490,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bNextTask\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x125\n" +
 	"\bpriority\x18\x02 \x01(\x0e2\x19.layshaft.v1.TaskPriorityR\bpriority\x12/\n" +
-	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\x90\x04\n" +
+	"\x06policy\x18\x03 \x01(\v2\x17.layshaft.v1.TaskPolicyR\x06policy\"\xa6\x04\n" +
 	"\bTaskSpec\x12\x1a\n" +
 	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\fR\x05input\x12\x16\n" +
@@ -6493,7 +6513,8 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\x06parent\x18\r \x01(\x04R\x06parent\x12\x14\n" +
 	"\x05token\x18\x0e \x01(\x06R\x05token\x12 \n" +
 	"\vresubmitted\x18\x0f \x01(\bR\vresubmitted\x12\x14\n" +
-	"\x05fresh\x18\x10 \x01(\bR\x05fresh\"\x89\x01\n" +
+	"\x05fresh\x18\x10 \x01(\bR\x05fresh\x12\x14\n" +
+	"\x05trace\x18\x11 \x01(\tR\x05trace\"\x89\x01\n" +
 	"\tTaskGroup\x12)\n" +
 	"\x04then\x18\x01 \x03(\v2\x15.layshaft.v1.NextTaskR\x04then\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x127\n" +
@@ -6790,7 +6811,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\bTaskStop\x122\n" +
 	"\aattempt\x18\x01 \x01(\v2\x18.layshaft.v1.TaskAttemptR\aattempt\x12\x12\n" +
 	"\x04soft\x18\x02 \x01(\bR\x04soft\x12/\n" +
-	"\x06reason\x18\x03 \x01(\x0e2\x17.layshaft.v1.TaskReasonR\x06reason\"\x90\x02\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x17.layshaft.v1.TaskReasonR\x06reason\"\xa6\x02\n" +
 	"\n" +
 	"TaskAssign\x122\n" +
 	"\aattempt\x18\x01 \x01(\v2\x18.layshaft.v1.TaskAttemptR\aattempt\x12\x1a\n" +
@@ -6803,7 +6824,9 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\n" +
 	"hard_nanos\x18\a \x01(\x03R\thardNanos\x12\x12\n" +
 	"\x04last\x18\b \x01(\bR\x04last\x12\x16\n" +
-	"\x06origin\x18\t \x01(\x06R\x06origin\"\x82\x03\n" +
+	"\x06origin\x18\t \x01(\x06R\x06origin\x12\x14\n" +
+	"\x05trace\x18\n" +
+	" \x01(\tR\x05trace\"\x82\x03\n" +
 	"\fScheduleSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04cron\x18\x02 \x01(\tR\x04cron\x12\x12\n" +

@@ -100,7 +100,7 @@ class NextTask(_message.Message):
     def __init__(self, function: _Optional[str] = ..., priority: _Optional[_Union[TaskPriority, str]] = ..., policy: _Optional[_Union[TaskPolicy, _Mapping]] = ...) -> None: ...
 
 class TaskSpec(_message.Message):
-    __slots__ = ("function", "input", "unique", "priority", "due_nanos", "delay_nanos", "policy", "durability", "then", "group", "background", "place", "parent", "token", "resubmitted", "fresh")
+    __slots__ = ("function", "input", "unique", "priority", "due_nanos", "delay_nanos", "policy", "durability", "then", "group", "background", "place", "parent", "token", "resubmitted", "fresh", "trace")
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
     UNIQUE_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +117,7 @@ class TaskSpec(_message.Message):
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     RESUBMITTED_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     function: str
     input: bytes
     unique: str
@@ -133,7 +134,8 @@ class TaskSpec(_message.Message):
     token: int
     resubmitted: bool
     fresh: bool
-    def __init__(self, function: _Optional[str] = ..., input: _Optional[bytes] = ..., unique: _Optional[str] = ..., priority: _Optional[_Union[TaskPriority, str]] = ..., due_nanos: _Optional[int] = ..., delay_nanos: _Optional[int] = ..., policy: _Optional[_Union[TaskPolicy, _Mapping]] = ..., durability: _Optional[_Union[Durability, str]] = ..., then: _Optional[_Iterable[_Union[NextTask, _Mapping]]] = ..., group: _Optional[int] = ..., background: bool = ..., place: _Optional[int] = ..., parent: _Optional[int] = ..., token: _Optional[int] = ..., resubmitted: bool = ..., fresh: bool = ...) -> None: ...
+    trace: str
+    def __init__(self, function: _Optional[str] = ..., input: _Optional[bytes] = ..., unique: _Optional[str] = ..., priority: _Optional[_Union[TaskPriority, str]] = ..., due_nanos: _Optional[int] = ..., delay_nanos: _Optional[int] = ..., policy: _Optional[_Union[TaskPolicy, _Mapping]] = ..., durability: _Optional[_Union[Durability, str]] = ..., then: _Optional[_Iterable[_Union[NextTask, _Mapping]]] = ..., group: _Optional[int] = ..., background: bool = ..., place: _Optional[int] = ..., parent: _Optional[int] = ..., token: _Optional[int] = ..., resubmitted: bool = ..., fresh: bool = ..., trace: _Optional[str] = ...) -> None: ...
 
 class TaskGroup(_message.Message):
     __slots__ = ("then", "partial", "durability")
@@ -826,7 +828,7 @@ class TaskStop(_message.Message):
     def __init__(self, attempt: _Optional[_Union[TaskAttempt, _Mapping]] = ..., soft: bool = ..., reason: _Optional[_Union[TaskReason, str]] = ...) -> None: ...
 
 class TaskAssign(_message.Message):
-    __slots__ = ("attempt", "function", "input", "unique", "gathered", "soft_nanos", "hard_nanos", "last", "origin")
+    __slots__ = ("attempt", "function", "input", "unique", "gathered", "soft_nanos", "hard_nanos", "last", "origin", "trace")
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
@@ -836,6 +838,7 @@ class TaskAssign(_message.Message):
     HARD_NANOS_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     attempt: TaskAttempt
     function: str
     input: bytes
@@ -845,7 +848,8 @@ class TaskAssign(_message.Message):
     hard_nanos: int
     last: bool
     origin: int
-    def __init__(self, attempt: _Optional[_Union[TaskAttempt, _Mapping]] = ..., function: _Optional[str] = ..., input: _Optional[bytes] = ..., unique: _Optional[str] = ..., gathered: bool = ..., soft_nanos: _Optional[int] = ..., hard_nanos: _Optional[int] = ..., last: bool = ..., origin: _Optional[int] = ...) -> None: ...
+    trace: str
+    def __init__(self, attempt: _Optional[_Union[TaskAttempt, _Mapping]] = ..., function: _Optional[str] = ..., input: _Optional[bytes] = ..., unique: _Optional[str] = ..., gathered: bool = ..., soft_nanos: _Optional[int] = ..., hard_nanos: _Optional[int] = ..., last: bool = ..., origin: _Optional[int] = ..., trace: _Optional[str] = ...) -> None: ...
 
 class ScheduleSpec(_message.Message):
     __slots__ = ("name", "cron", "zone", "jitter_nanos", "catch_up", "overlap", "function", "input", "program", "priority", "policy")
