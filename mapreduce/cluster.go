@@ -220,7 +220,7 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	}
 	e.group.Go(func() { e.follow(t) })
 	e.group.Go(func() { _ = lent.Run(e.ctx, e.workerNames, e.openLend) })
-	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{})}
+	j := &Job{name: name, c: c, spec: e.spec, target: *t, engine: e, done: make(chan struct{}), begun: time.Now()}
 	e.group.Go(func() {
 		defer cancel(nil)
 		defer close(j.done)

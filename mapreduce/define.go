@@ -12,6 +12,7 @@ import (
 	"github.com/layshaft/layshaft/internal/hold"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/spans"
 )
 
 // Definition is a pipeline with a name: parameters of type P in, rows of type T out.
@@ -270,7 +271,7 @@ func (d *Definition[P, T]) start(ctx context.Context, t settings, params P, also
 		return nil, err
 	}
 	ctx = filesys.WithInput(ctx, &filesys.Input{Hidden: t.Hidden})
-	t.held = &hold.Set{}
+	t.held, t.tracer = &hold.Set{}, spans.Of(ctx)
 	ctx = hold.With(ctx, t.held)
 	ctx = context.WithValue(ctx, reuseKey{}, &reuse{by: map[int]*keeping{}})
 	build := func(ctx context.Context) (*compiled, error) { return d.plan(ctx, raw, also) }

@@ -137,7 +137,7 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	if err := e.submit(ctx, t); err != nil {
 		return nil, errors.Join(err, e.stop())
 	}
-	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{})}
+	j := &Job{name: name, c: c, spec: spec, target: t, engine: e, done: make(chan struct{}), begun: time.Now()}
 	e.group.Go(func() error {
 		defer close(j.done) // last: the next run to the same place may begin then
 		j.watch(ctx)

@@ -32,6 +32,7 @@ type Job struct {
 	interrupted   bool
 	hasQuarantine bool // the quarantine file is written
 	counters      map[string]int64
+	begun         time.Time // in this process
 }
 
 // ID returns the job ID. The same pipeline with the same parameters, input and program has the same

@@ -17,7 +17,7 @@ import (
 )
 
 // recordsRun reports whether somebody wants the record of the run.
-func (r *Reporting) recordsRun() bool { return r.Report != "" || r.Trace != "" }
+func (t *settings) recordsRun() bool { return t.Report != "" || t.Trace != "" || t.tracer != nil }
 
 // record starts the record of a job inside this process.
 func (e *embedded) record(t *settings, log *slog.Logger) {
@@ -48,6 +48,12 @@ func (j *Job) writeRunFiles(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, historyWait)
 	defer cancel()
 	run, err := j.engine.history(ctx)
+	if t.tracer != nil {
+		j.trace(ctx, run, err)
+	}
+	if t.Report == "" && t.Trace == "" {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("record of job %s: %w", j.spec.ID, err)
 	}
@@ -77,6 +83,18 @@ func (j *Job) writeRunFiles(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// trace makes the spans of the job. If its record is missing, there is one span without stages.
+func (j *Job) trace(ctx context.Context, run *report.Run, missing error) {
+	if missing != nil {
+		j.target.note("job %s has no spans of its stages: %v", j.spec.ID, missing)
+		run = &report.Run{ID: j.spec.ID, Name: j.spec.Name, Submitted: j.begun, Ended: time.Now()}
+		if st, ok := j.engine.status(); ok {
+			run.Outcome, run.Failure = st.Outcome, st.Failure
+		}
+	}
+	j.target.tracer.Job(ctx, run)
 }
 
 // version is the version of the program.

@@ -18,6 +18,7 @@ import (
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/spans"
 )
 
 // Target is where and how a pipeline runs: a [Local], a [Cluster], or the result of [Flags], which
@@ -151,14 +152,15 @@ type settings struct {
 	// Local also holds the Reporting of a cluster. Its Workers, Slots and Memory are then the
 	// values of the cluster; see fit.
 	Local
-	cluster      *Cluster  // nil inside this process
-	args         []string  // arguments of this program that belong to the job's identity
-	stopCatching func()    // ends the handling of ^C
-	held         *hold.Set // what the run needs from outside until its end
-	runAfresh    bool      // run a finished job again, because its result was lost
-	written      string    // place of a sink of this process that is not part of the plan; may be empty
-	requeue      *requeue  // the records of Requeue; nil means all
-	zones        int       // number of zones for another tier of merging; zero means no such tier
+	cluster      *Cluster     // nil inside this process
+	args         []string     // arguments of this program that belong to the job's identity
+	stopCatching func()       // ends the handling of ^C
+	held         *hold.Set    // what the run needs from outside until its end
+	runAfresh    bool         // run a finished job again, because its result was lost
+	written      string       // place of a sink of this process that is not part of the plan; may be empty
+	tracer       spans.Tracer // nil makes no spans
+	requeue      *requeue     // the records of Requeue; nil means all
+	zones        int          // number of zones for another tier of merging; zero means no such tier
 }
 
 // settingsOf returns the settings of t for a run of a plan. Its errors name the plan.

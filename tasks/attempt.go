@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/awake"
+	"github.com/layshaft/layshaft/internal/spans"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -105,6 +106,11 @@ func (w *Worker) start(a *layshaftv1.TaskAssign) {
 			limited, stop := awake.WithDeadline(user, time.Duration(a.GetHardNanos()))
 			defer stop()
 			user = limited
+		}
+		if t := spans.Of(user); t != nil {
+			traced, end := t.Attempt(user, a.GetTrace(), c.function, c.task.String(), c.number)
+			defer func() { end(err) }() // before the errors of a cancelled context are added
+			user = traced
 		}
 		out, err = w.runHandler(user, a)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+
+	"github.com/layshaft/layshaft/internal/spans"
 )
 
 // Do runs a task: it calls a function with the input in on some worker and returns the result.
@@ -103,6 +105,11 @@ func Scatter[Out, In any](ctx context.Context, c *Client, function string, input
 		}
 		ctx, cancel := s.withDeadline(ctx, "scatter to "+function)
 		defer cancel()
+		if t := spans.Of(ctx); t != nil {
+			var end func(error)
+			s.trace, end = t.Call(ctx, "scatter", function)
+			defer func() { end(context.Cause(ctx)) }()
+		}
 		s.collect(ctx, c, function, payloads, func(i int, u Update, err error) bool {
 			r := Result[Out]{Index: i, ID: u.Task, Err: err}
 			if err == nil {

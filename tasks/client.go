@@ -97,7 +97,7 @@ func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 	if !s.due.IsZero() {
 		p.DueNanos = s.due.UnixNano()
 	}
-	p.Parent = uint64(s.parent)
+	p.Parent, p.Trace = uint64(s.parent), s.trace
 	if s.once != "" {
 		p.Token, p.Resubmitted = wire.TokenOf(function, s.once), true
 	}

@@ -34,6 +34,7 @@ type spec struct {
 	update   func(Update)
 	joined   *bool
 	parent   ID // task whose handler waits
+	trace    string
 	invalid  error
 
 	batchSize int

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/layshaft/layshaft/internal/plain"
+	"github.com/layshaft/layshaft/internal/spans"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
@@ -44,6 +45,11 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 	ctx, cancel := s.withDeadline(ctx, "task "+function)
 	defer cancel()
 	s.setParent(ctx)
+	if t := spans.Of(ctx); t != nil {
+		var end func(error)
+		s.trace, end = t.Call(ctx, "do", function)
+		defer func() { end(err) }()
+	}
 	if s.update != nil || s.joined != nil {
 		s.collect(ctx, c, function, [][]byte{input}, func(_ int, u Update, failed error) bool {
 			out, err = u.Payload, failed
@@ -462,10 +468,15 @@ func (c *Client) enqueue(ctx context.Context, function string, in any, s *spec) 
 }
 
 // enqueueAll submits tasks with the same options.
-func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, s *spec) ([]ID, error) {
+func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs []In, s *spec) (ids []ID, err error) {
+	if t := spans.Of(ctx); t != nil {
+		var end func(error)
+		s.trace, end = t.Call(ctx, "enqueue", function)
+		defer func() { end(err) }()
+	}
 	var wrong error
 	var left []int // inputs that are too large
-	ids, err := c.submit(ctx, s.joined, func(yield func(*layshaftv1.TaskSpec) bool) {
+	ids, err = c.submit(ctx, s.joined, func(yield func(*layshaftv1.TaskSpec) bool) {
 		for i, in := range inputs {
 			input, err := encode(in)
 			if err != nil {

@@ -99,6 +99,8 @@ var rules = []rule{
 	}, "a program that reads no PostgreSQL carries no driver: use a hook that package pgio or report/postgres fills"},
 	{not(in("mapreduce/indexio")), in("github.com/blevesearch"),
 		"an index of bleve adds 13 MB to a program: only mapreduce/indexio imports it, so that other programs do not carry it"},
+	{not(in("tracing")), both(in("go.opentelemetry.io"), not(in("go.opentelemetry.io/proto"))),
+		"a program that makes no spans links nothing of OpenTelemetry: internal/spans is the seam that package tracing fills"},
 	{not(speakers), own("proto"),
 		"generated types live at the edge: take and return the types of internal/job, and let internal/wire turn them into messages"},
 }
