@@ -430,8 +430,10 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 		sortKey = nil
 	}
 	value := make([]byte, 0, 256)
-	for part, e := range byPartition(e, aux, c.cfg.Parts, partShift) {
-		sortEntries(e, aux, sortKey)
+	entries, ends, scratch := byPartition(e, aux[:len(e)], c.cfg.Parts, partShift)
+	for part := range c.cfg.Parts {
+		e := entries[ends[part]:ends[part+1]]
+		sortEntries(e, scratch, sortKey)
 		if err := p.setPartition(part); err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ const maxCompared = 48
 // cached prefixes are from Ng and Kakehi, "Cache efficient radix sort for string sorting" (2007).
 func sortEntries(e, aux []entry, key func(ref uint64) []byte) {
 	s := sorter{key: key}
-	s.radix(e, aux[:len(e)], 56, 0)
+	s.radix(e, aux[:len(e)], 56, 0, true)
 }
 
 type sorter struct {
@@ -35,23 +35,27 @@ type sorter struct {
 }
 
 // radix sorts e by the bytes of the prefixes from shift down to 0, then by the key bytes from
-// depth+8 on.
-func (s *sorter) radix(e, aux []entry, shift int, depth int) {
+// depth+8 on. The result is in e if inPlace is set, else in aux.
+func (s *sorter) radix(e, aux []entry, shift int, depth int, inPlace bool) {
 	for {
 		if len(e) <= maxCompared {
 			s.compare(e, depth)
+			if !inPlace {
+				copy(aux, e)
+			}
 			return
 		}
 		if shift < 0 {
-			if s.key == nil {
-				return // equal keys, in the order of their refs
+			long := e[len(e):] // with equal keys, in the order of their refs
+			if s.key != nil {
+				depth += 8 + s.sharedBytes(e, depth+8)
+				long = s.loadNextBytes(e, aux, depth)
 			}
-			depth += 8 + s.sharedBytes(e, depth+8)
-			if e = s.loadNextBytes(e, aux, depth); len(e) == 0 {
-				return
+			short := len(e) - len(long)
+			if !inPlace {
+				copy(aux, e[:short])
 			}
-			aux = aux[:len(e)]
-			shift = 56
+			e, aux, shift = long, aux[short:], 56
 			continue
 		}
 		var count [257]uint32
@@ -71,11 +75,13 @@ func (s *sorter) radix(e, aux []entry, shift int, depth int) {
 			aux[starts[b]] = e[i]
 			starts[b]++
 		}
-		copy(e, aux)
-		for b := range 256 {
+		for b := range 256 { // now in aux
 			lo, hi := count[b], count[b+1]
-			if hi-lo > 1 {
-				s.radix(e[lo:hi], aux[lo:hi], shift-8, depth)
+			switch {
+			case hi-lo > 1:
+				s.radix(aux[lo:hi], e[lo:hi], shift-8, depth, !inPlace)
+			case hi-lo == 1 && inPlace:
+				e[lo] = aux[lo]
 			}
 		}
 		return

@@ -2,40 +2,33 @@ package spill
 
 import (
 	"encoding/binary"
-	"iter"
+	"slices"
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/hotkeys"
 )
 
-// byPartition yields the entries of each partition in turn, in the order of arrival. The bits of
-// ref above shift are the partition.
-func byPartition(e, aux []entry, parts int, shift uint) iter.Seq2[int, []entry] {
-	return func(yield func(int, []entry) bool) {
-		if parts == 1 {
-			yield(0, e)
-			return
-		}
-		ends := make([]int, parts+1)
-		for i := range e {
-			ends[e[i].ref>>shift+1]++
-		}
-		for p := range parts {
-			ends[p+1] += ends[p]
-		}
-		starts := append([]int(nil), ends...)
-		for i := range e {
-			p := e[i].ref >> shift
-			aux[starts[p]] = e[i]
-			starts[p]++
-		}
-		copy(e, aux)
-		for p := range parts {
-			if lo, hi := ends[p], ends[p+1]; lo < hi && !yield(p, e[lo:hi]) {
-				return
-			}
-		}
+// byPartition sorts entries by partition, and else keeps their order. The bits of ref above shift
+// are the partition. It returns the entries, the end of each partition after a zero, and scratch of
+// the same length. Both share the memory of e and aux.
+func byPartition(e, aux []entry, parts int, shift uint) (sorted []entry, ends []int, scratch []entry) {
+	if parts == 1 {
+		return e, []int{0, len(e)}, aux
 	}
+	ends = make([]int, parts+1)
+	for i := range e {
+		ends[e[i].ref>>shift+1]++
+	}
+	for p := range parts {
+		ends[p+1] += ends[p]
+	}
+	starts := slices.Clone(ends)
+	for i := range e {
+		p := e[i].ref >> shift
+		aux[starts[p]] = e[i]
+		starts[p]++
+	}
+	return aux, ends, e
 }
 
 // chunkSize is the largest and minChunk the smallest size of the Sorter's chunks of memory, in
@@ -244,8 +237,10 @@ func (s *Sorter) writeRun() error {
 	if s.keyLen <= prefixBytes {
 		keyOf = nil
 	}
-	for part, e := range byPartition(s.entries, aux, s.cfg.Parts, refPart) {
-		sortEntries(e, aux, keyOf)
+	all, ends, scratch := byPartition(s.entries, aux, s.cfg.Parts, refPart)
+	for part := range s.cfg.Parts {
+		e := all[ends[part]:ends[part+1]]
+		sortEntries(e, scratch, keyOf)
 		if err := p.setPartition(part); err != nil {
 			return err
 		}
