@@ -3,6 +3,8 @@ package spill
 import (
 	"bytes"
 	"io"
+	"math"
+	"math/bits"
 
 	"github.com/layshaft/layshaft/internal/record"
 )
@@ -19,8 +21,14 @@ type Run interface {
 // prefixes.
 type Merge struct {
 	runs      []cursor
-	tree      []int32 // tree[0] is the winner; the others are the losers of their matches
+	tree      []player // tree[0] is the winner; the others are the losers of their matches
 	isStarted bool
+}
+
+// player is a run and the prefix of its key, which is the largest possible one after its end.
+type player struct {
+	prefix uint64
+	run    uint64
 }
 
 type cursor struct {
@@ -34,7 +42,7 @@ type cursor struct {
 
 // NewMerge returns a Merge of runs. It reads nothing before the first Next.
 func NewMerge(runs []Run) *Merge {
-	m := &Merge{runs: make([]cursor, len(runs)), tree: make([]int32, max(1, len(runs)))}
+	m := &Merge{runs: make([]cursor, len(runs)), tree: make([]player, max(1, len(runs)))}
 	for i, r := range runs {
 		m.runs[i].run = r
 	}
@@ -55,7 +63,7 @@ func (m *Merge) Next() (key, value []byte, run int, err error) {
 		}
 		m.tree[0] = m.build(1)
 	} else {
-		w := m.tree[0]
+		w := int(m.tree[0].run)
 		c := &m.runs[w]
 		last := c.key
 		if err := c.advance(); err != nil {
@@ -66,19 +74,19 @@ func (m *Merge) Next() (key, value []byte, run int, err error) {
 			m.replay(w)
 		}
 	}
-	w := m.tree[0]
+	w := int(m.tree[0].run)
 	c := &m.runs[w]
 	if c.isDone {
 		return nil, nil, 0, io.EOF
 	}
-	return c.key, c.value, int(w), nil
+	return c.key, c.value, w, nil
 }
 
 func (c *cursor) advance() error {
 	for len(c.rest) == 0 {
 		b, err := c.run.Next()
 		if err == io.EOF {
-			c.isDone = true
+			c.isDone, c.prefix = true, math.MaxUint64
 			return nil
 		}
 		if err != nil {
@@ -96,36 +104,41 @@ func (c *cursor) advance() error {
 
 // build plays the matches below node n and returns the winner. For k runs, node n >= k stands for
 // player n-k.
-func (m *Merge) build(n int) int32 {
+func (m *Merge) build(n int) player {
 	k := len(m.runs)
 	if n >= k {
-		return int32(n - k)
+		return player{m.runs[n-k].prefix, uint64(n - k)}
 	}
 	a, b := m.build(2*n), m.build(2*n+1)
-	if m.less(b, a) {
+	if b.prefix < a.prefix || b.prefix == a.prefix && m.lessKey(b.run, a.run) {
 		a, b = b, a
 	}
 	m.tree[n] = b
 	return a
 }
 
-// replay repeats the matches of run w up to the root.
-func (m *Merge) replay(w int32) {
-	for n := (int(w) + len(m.runs)) / 2; n > 0; n /= 2 {
-		if l := m.tree[n]; m.less(l, w) {
-			m.tree[n], w = w, l
+// replay repeats the matches of run i up to the root. Who wins is hard to predict for a processor,
+// so the players change places without a branch.
+func (m *Merge) replay(i int) {
+	w := player{m.runs[i].prefix, uint64(i)}
+	for n := (i + len(m.runs)) / 2; n > 0; n /= 2 {
+		l := m.tree[n]
+		_, less := bits.Sub64(l.prefix, w.prefix, 0)
+		if l.prefix == w.prefix && m.lessKey(l.run, w.run) {
+			less = 1
 		}
+		prefix, run := (l.prefix^w.prefix)&-less, (l.run^w.run)&-less
+		m.tree[n] = player{l.prefix ^ prefix, l.run ^ run}
+		w.prefix, w.run = w.prefix^prefix, w.run^run
 	}
 	m.tree[0] = w
 }
 
-func (m *Merge) less(a, b int32) bool {
+// lessKey reports whether run a goes before run b, whose prefix is the same.
+func (m *Merge) lessKey(a, b uint64) bool {
 	x, y := &m.runs[a], &m.runs[b]
 	if x.isDone || y.isDone {
 		return !x.isDone && y.isDone
-	}
-	if x.prefix != y.prefix {
-		return x.prefix < y.prefix
 	}
 	if c := bytes.Compare(x.key, y.key); c != 0 {
 		return c < 0
