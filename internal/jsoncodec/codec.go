@@ -26,7 +26,7 @@
 // # Assembly
 //
 // The check of 64 bytes at a time is in assembly, because Go has no operations on vectors. Other
-// processors check byte by byte, in Go, with the same results (FuzzAssembly). Reports check whole
+// processors check member by member, 8 bytes at a time, with the same results (FuzzAssembly). Reports check whole
 // records, so they gain most: a report by category over 1.8 million products took 17 % less
 // processor time than in Go (w2-sql of bench/, 15 pairs of runs in turn).
 //

@@ -12,7 +12,11 @@ func (d *Decoder) skip(i int) int {
 		if i = d.skipSpace(i + 1); at(d.base, i) == c+2 { // the closing brace or bracket
 			i++
 		} else if c == '{' {
-			i = d.skipMembers(d.skipMember(i))
+			if next := d.skipCompact(i); next != i { // negative after an error
+				i = d.skipMembers(next)
+			} else {
+				i = d.skipMembers(d.skipMember(i))
+			}
 		} else {
 			i = d.skipElements(i)
 		}
@@ -46,7 +50,10 @@ func (d *Decoder) skipMembers(i int) int {
 	for i >= 0 {
 		switch i = d.skipSpace(i); at(d.base, i) {
 		case ',':
-			i = d.skipMember(d.skipSpace(i + 1))
+			start := d.skipSpace(i + 1)
+			if i = d.skipCompact(start); i == start {
+				i = d.skipMember(start)
+			}
 		case '}':
 			return i + 1
 		default:
@@ -54,6 +61,38 @@ func (d *Decoder) skipMembers(i int) int {
 		}
 	}
 	return i
+}
+
+// skipCompact skips members from i, as most writers put them: keys without escapes, no blanks around
+// the colon and the comma. It returns the end of the last one, or i at the first byte that needs
+// the other functions of this file, or -1. It makes checks fast on processors without isWhole.
+func (d *Decoder) skipCompact(i int) int {
+	p, done := d.base, i
+	for at(p, i) == '"' {
+		end := plainEnd(p, i+1)
+		if at(p, end) != '"' || at(p, end+1) != ':' {
+			break
+		}
+		i = end + 2
+		if at(p, i) == '"' {
+			if end = plainEnd(p, i+1); at(p, end) == '"' {
+				i = end + 1
+			} else if i = d.skipString(end); i < 0 {
+				return -1
+			}
+		} else if _, end := readShort(p, i); end >= 0 {
+			i = end
+		} else if at(p, i) <= ' ' {
+			break
+		} else if i = d.skip(i); i < 0 {
+			return -1
+		}
+		if done = i; at(p, i) != ',' {
+			break
+		}
+		i++
+	}
+	return done
 }
 
 // skipMember skips a key and its value.
