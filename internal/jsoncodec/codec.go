@@ -26,9 +26,9 @@
 // # Assembly
 //
 // The check of 64 bytes at a time is in assembly, because Go has no operations on vectors. Other
-// processors check member by member, 8 bytes at a time, with the same results (FuzzAssembly). Reports check whole
-// records, so they gain most: a report by category over 1.8 million products took 17 % less
-// processor time than in Go (w2-sql of bench/, 15 pairs of runs in turn).
+// processors check member by member, 8 bytes at a time, with the same results (FuzzAssembly).
+// Reports check whole records, so they gain most: a report by category over 1.8 million products
+// took 17 % less processor time than in Go (w2-sql of bench/, 15 pairs of runs in turn).
 //
 // # Names
 //

@@ -217,16 +217,26 @@ class TestTasks(Base):
 
     async def test_reason_of_a_wait(self) -> None:
         want = "no result within 4 s; no worker can run function py-nobody; start one"
-        with self.assertRaisesRegex(TimeoutError, want):
-            await self.client.do("py-nobody", timeout=4)
-        id = await self.client.enqueue("py-nobody")
-        with self.assertRaisesRegex(TimeoutError, want):
-            await self.client.attach(id, timeout=4)
-        async for outcome in self.client.scatter("py-nobody", [1], timeout=4):
-            self.assertRegex(str(outcome.error), want)
-        async with layshaft.Client(free_address()) as lost:
-            with self.assertRaisesRegex(TimeoutError, "no result within 2 s; coordinator 127.0.0.1:"):
-                await lost.do("py-nobody", timeout=2)
+
+        async def do() -> None:
+            with self.assertRaisesRegex(TimeoutError, want):
+                await self.client.do("py-nobody", timeout=4)
+
+        async def attach() -> None:
+            id = await self.client.enqueue("py-nobody")
+            with self.assertRaisesRegex(TimeoutError, want):
+                await self.client.attach(id, timeout=4)
+
+        async def scatter() -> None:
+            async for outcome in self.client.scatter("py-nobody", [1], timeout=4):
+                self.assertRegex(str(outcome.error), want)
+
+        async def lost() -> None:
+            async with layshaft.Client(free_address()) as client:
+                with self.assertRaisesRegex(TimeoutError, "no result within 2 s; coordinator 127.0.0.1:"):
+                    await client.do("py-nobody", timeout=2)
+
+        await asyncio.gather(do(), attach(), scatter(), lost())
 
     async def test_process_is_killed(self) -> None:
         path = self.dir / "pid"
