@@ -61,7 +61,7 @@ func openCodeStore(dir string, paths []string, builtin string, ships bool) (*cod
 	for _, path := range paths {
 		hash, given, err := hashProgram(path)
 		if err != nil {
-			return nil, fmt.Errorf("program %s: %w", path, err)
+			return nil, fmt.Errorf("program %s: %w; name a program that is there and can be read", path, err)
 		}
 		s.paths[hash] = given
 	}

@@ -73,6 +73,9 @@ func (c *backupCmd) Run(ctx context.Context) error {
 
 // Run restores a coordinator.
 func (c *restoreCmd) Run() error {
+	if err := checkFlags(checkData(c.Data)); err != nil {
+		return err
+	}
 	in := os.Stdin
 	if c.File != "-" {
 		f, err := os.Open(c.File)
@@ -92,6 +95,9 @@ func (c *restoreCmd) Run() error {
 
 // Run makes a coordinator the only one of its group.
 func (c *recoverCmd) Run(ctx context.Context) error {
+	if err := checkFlags(checkData(c.Data)); err != nil {
+		return err
+	}
 	r, err := datadir.Recover(ctx, c.Data, datadir.Options{}, c.DryRun)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"reflect"
@@ -215,7 +216,11 @@ func exitCode(err error) int {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}
-	fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(err.Error()))
+	text := err.Error()
+	if bare := (*fs.PathError)(nil); errors.As(err, &bare) && text == bare.Error() { // nothing else in the text says what the path is for
+		text = fmt.Sprintf("%s: %s: %v; check the path, and that this user may use it", bare.Path, bare.Op, bare.Err)
+	}
+	fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(text))
 	switch {
 	case errors.As(err, &usage), errors.As(err, &refused):
 		return exitUsage

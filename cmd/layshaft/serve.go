@@ -166,6 +166,7 @@ func (c *coordinatorCmd) check() error {
 		}
 	}
 	return checkFlags(
+		checkData(c.Data),
 		flagCheck{c.Lease < time.Second, "lease", c.Lease, "is below 1s; heartbeats could not keep it"},
 		flagCheck{c.LocalityWait < 0, "locality-wait", c.LocalityWait, "is negative; 0s means no wait"},
 		flagCheck{c.MaxAttempts < 1, "max-attempts", c.MaxAttempts, "must be 1 or more: a task needs at least one attempt"},
@@ -203,6 +204,7 @@ func (w *workerCmd) check() error {
 	w.Tags = trimmed(w.Tags)
 	least := bytesize.Size(w.Slots) * minMemory
 	err := checkFlags(
+		checkData(w.Data),
 		flagCheck{w.Slots < 1, "slots", w.Slots, "must be 1 or more; omit it for one per processor"},
 		flagCheck{w.Reserved < 0 || w.Reserved > w.Slots, "reserved", w.Reserved, fmt.Sprintf("must be 0 to %d, the number of slots", w.Slots)},
 		flagCheck{w.Memory < least, "memory", w.Memory, fmt.Sprintf("is too little: the minimum for %s is %v, %v each; give more memory or fewer slots", report.Plural(w.Slots, "slot"), least, bytesize.Size(minMemory))},
@@ -238,6 +240,12 @@ func checkDatasets(datasets map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// checkData checks the directory of -data. An empty one comes from a variable that is not set; the
+// files would lie in the working directory.
+func checkData(dir string) flagCheck {
+	return flagCheck{dir == "", "data", `""`, "is empty; name a directory, or . for the working directory"}
 }
 
 // checkReserve checks that the reserve is not larger than the disk.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -105,10 +106,23 @@ func reportParse(parser *kong.Kong, args []string, err error) int {
 		}
 	}
 	name, text := usage(node)
-	what = strings.NewReplacer(`expected "<`, `missing argument "<`, "missing flags:", "missing flags").Replace(what)
+	what = strings.NewReplacer(`missing argument "<key>=<value>" but got`, "expected NAME=VALUE but got", `expected "<key>=<value>" but got`, "expected NAME=VALUE but got",
+		`expected "<`, `missing argument "<`, "missing flags:", "missing flags").Replace(what)
+	if m := negative.FindStringSubmatch(what); m != nil {
+		what = fmt.Sprintf("%s: %q begins with a dash, as flags do; if it is meant, write %s=%s", m[1], m[2], m[1], m[2])
+	} else if m := negativeArgument.FindStringSubmatch(what); m != nil {
+		what = fmt.Sprintf("%q begins with a dash, as flags do; if it is meant, put -- in front of the arguments", m[1])
+	}
 	fmt.Fprintf(os.Stderr, "%s: %s\n%s\n", name, plain.Lines(what), text)
 	return exitUsage
 }
+
+// negative matches what kong prints about a value that looks like a flag, and negativeArgument about
+// such an argument.
+var (
+	negative         = regexp.MustCompile(`^(-[a-z-]+): expected \w+ value but got "(-[^"]*)" \(short flag\)`)
+	negativeArgument = regexp.MustCompile(`^unknown flag (-[0-9][^ ,]*)`)
+)
 
 // missingArgument is a usageError about an argument that the grammar cannot demand.
 type missingArgument struct{ error }

@@ -75,6 +75,10 @@ func main() {
 	work := flag.String("work", "nightly-work", "`DIR` for the results of steps")
 	draw := flag.Bool("draw", false, "print a picture of the steps as SVG, with those that are done, and run nothing")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "nightly: unexpected argument %q; name the orders with -orders\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, target, Params{*orders, *out}, *work, *draw); err != nil {

@@ -18,7 +18,6 @@ package filesys
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -266,11 +265,21 @@ func Of(ctx context.Context, path string) (FS, error) {
 		return f, nil
 	}
 	help := "use a path, file:///path, dataset://NAME/path or s3://BUCKET/path, and a cluster for datasets"
-	if scheme == "s3" {
+	switch scheme {
+	case "dataset":
+		help = "run it on a cluster that has the dataset: -cluster HOST:PORT"
+	case "s3":
 		help = `the program must import _ "github.com/layshaft/layshaft/mapreduce/s3io" for object stores`
 	}
-	return nil, &Error{path, fmt.Errorf("no file system for %s:// here: %w", scheme, fs.ErrInvalid), help}
+	return nil, &Error{path, noFileSystem(scheme), help}
 }
+
+// noFileSystem is the error for a scheme. It is fs.ErrInvalid.
+type noFileSystem string
+
+func (s noFileSystem) Error() string { return "no file system for " + string(s) + ":// here" }
+
+func (s noFileSystem) Is(target error) bool { return target == fs.ErrInvalid }
 
 // Lend returns the path of a file for all processes of a job: absolute, or the path under which its
 // FS lends it.

@@ -114,8 +114,14 @@ func (e dialError) Error() string { return e.text }
 
 func (e dialError) Unwrap() error { return e.error }
 
+// noAddresses is what gRPC reports for a host that is not known.
+const noAddresses = "name resolver error: produced zero addresses"
+
 // withoutDialing returns err without the words of gRPC around an error of the network.
 func withoutDialing(err error) error {
+	if text := err.Error(); strings.Contains(text, noAddresses) {
+		return dialError{err, strings.ReplaceAll(text, noAddresses, "no address is known for its name, so check the spelling and the DNS")}
+	}
 	before, after, ok := strings.Cut(err.Error(), "connection error: desc = ")
 	quoted, quoteErr := strconv.QuotedPrefix(after)
 	if !ok || quoteErr != nil {

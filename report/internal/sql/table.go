@@ -154,7 +154,7 @@ func (p *parser) tablePrimary() Table {
 // path checks a path from a text.
 func (p *parser) path(at Pos, path string) string {
 	if path == "" {
-		p.failAt(at.Offset, "the path is empty", "")
+		p.failAt(at.Offset, "the path is empty", "name a file, a directory or a pattern, such as 'orders/*.csv'")
 	}
 	return path
 }
