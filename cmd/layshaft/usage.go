@@ -117,8 +117,8 @@ func reportParse(parser *kong.Kong, args []string, err error) int {
 	return exitUsage
 }
 
-// negative matches what kong prints about a value that looks like a flag, and negativeArgument about
-// such an argument.
+// negative matches what kong prints about a value that looks like a flag, and negativeArgument
+// what it prints about such an argument.
 var (
 	negative         = regexp.MustCompile(`^(-[a-z-]+): expected \w+ value but got "(-[^"]*)" \(short flag\)`)
 	negativeArgument = regexp.MustCompile(`^unknown flag (-[0-9][^ ,]*)`)

@@ -63,8 +63,8 @@ func (d *Decoder) skipMembers(i int) int {
 	return i
 }
 
-// skipCompact skips members from i, as most writers put them: keys without escapes, no blanks around
-// the colon and the comma. It returns the end of the last one, or i at the first byte that needs
+// skipCompact skips members from i, as most writers put them: keys without escapes, no blanks
+// around the colon and the comma. It returns the end of the last one, or i if the first one needs
 // the other functions of this file, or -1. It makes checks fast on processors without isWhole.
 func (d *Decoder) skipCompact(i int) int {
 	p, done := d.base, i
