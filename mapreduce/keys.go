@@ -42,6 +42,22 @@ func sampleParts[K any](e *env, w *port, codec *record.KeyCodec[K]) *hotkeys.Sam
 	return s
 }
 
+// sampleSorted is sampleKeys for the keys of a sort. Keys in descending order are inverted parts.
+func sampleSorted[K any](e *env, w *port, codec *record.KeyCodec[K], desc bool) *hotkeys.Sampler {
+	if !desc {
+		return sampleKeys(e, w, codec, false)
+	}
+	s := hotkeys.NewSampler(uint64(e.run.Attempt.Task.Index))
+	e.samplers = append(e.samplers, keySampler{s, w.number, func(key []byte) string {
+		k := new(K)
+		if _, err := codec.DecodePart(invert(bytes.Clone(key)), k); err != nil {
+			return keyName(codec, key)
+		}
+		return keyName(codec, codec.Append(nil, k))
+	}})
+	return s
+}
+
 // keys returns what the samplers of the attempt have seen.
 func (e *env) keys() (all []job.KeySample) {
 	for _, s := range e.samplers {

@@ -69,6 +69,14 @@ func TestHotKeys(t *testing.T) {
 				return mapreduce.KV[string, int64]{Value: l + r}
 			})
 		}), ">-7<"},
+		"sorted": {define("sorted", func(d mapreduce.Dataset[int64], hot bool) mapreduce.Dataset[mapreduce.KV[string, int64]] {
+			sorted := mapreduce.SortBy(d, func(i int64) int64 { return key(hot, i) }, mapreduce.Descending())
+			return mapreduce.Map(sorted, func(i int64) mapreduce.KV[string, int64] { return mapreduce.KV[string, int64]{Value: i} })
+		}), ">-7<"},
+		"sorted records": {define("records", func(d mapreduce.Dataset[int64], hot bool) mapreduce.Dataset[mapreduce.KV[string, int64]] {
+			sorted := mapreduce.Sort(mapreduce.Map(d, func(i int64) string { return text(hot, i) }))
+			return mapreduce.Map(sorted, func(s string) mapreduce.KV[string, int64] { return mapreduce.KV[string, int64]{Key: s} })
+		}), `&lt;script&gt;\xff`},
 	} {
 		for _, hot := range []bool{true, false} {
 			file := filepath.Join(t.TempDir(), "run.html")

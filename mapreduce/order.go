@@ -24,7 +24,7 @@ func SortBy[T, K any](d Dataset[T], key func(T) K, opts ...SortOption) Dataset[T
 		ranged: true,
 		write: func(e *env, _ int, w *port) (any, func() error) {
 			k := new(K)
-			return sorting(e, w, nil, func(b []byte, t *T) ([]byte, int, int) {
+			return sorting(e, w, sampleSorted(e, w, kc, desc), func(b []byte, t *T) ([]byte, int, int) {
 				*k = key(*t)
 				if desc {
 					b = invert(kc.AppendPart(b, k))
@@ -62,7 +62,7 @@ func Sort[T any](d Dataset[T], opts ...SortOption) Dataset[T] {
 	n.wide = &wideRole{
 		ranged: true,
 		write: func(e *env, _ int, w *port) (any, func() error) {
-			return sorting(e, w, nil, func(b []byte, t *T) ([]byte, int, int) {
+			return sorting(e, w, sampleSorted(e, w, kc, desc), func(b []byte, t *T) ([]byte, int, int) {
 				if desc {
 					b = invert(kc.AppendPart(b, t))
 				} else {

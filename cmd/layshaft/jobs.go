@@ -133,22 +133,33 @@ func (f *clientFlags) withJob(ctx context.Context, id string, do func(*client.Cl
 	return do(client, st)
 }
 
+// shownJob is a job with what its record adds.
+type shownJob struct {
+	report.JobView
+	HotKeys []report.KeyShare `json:"hot_keys,omitempty"`
+}
+
 // Run shows a job.
 func (c *jobShowCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
-		v := report.ViewJob(&st)
+		v, hot := shownJob{JobView: report.ViewJob(&st)}, &report.RunView{}
 		if encoded, err := client.History(ctx, st.ID); err == nil {
 			if run, err := history.Decode(encoded); err == nil {
-				run.CountFailed(&v) // the coordinator counts from its start
+				run.CountFailed(&v.JobView) // the coordinator counts from its start
+				hot = report.ViewRun(run, &st, nil, time.Now())
+				for i := range hot.Runs {
+					v.HotKeys = append(v.HotKeys, hot.Runs[i].HotKeys...)
+				}
 			}
 		}
 		return c.print(v, func(w io.Writer) {
-			writeHead(w, &v)
+			writeHead(w, &v.JobView)
 			row(w)
 			row(w, "STAGE", "TASKS", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELLED", "FAILED ATTEMPTS", "LOST OUTPUTS")
 			for _, s := range v.Stages {
 				row(w, s.Stage, s.Tasks, s.Waiting, s.Running, s.Done, s.Failed, s.Cancelled, s.FailedAttempts, s.Lost)
 			}
+			writeHotKeys(w, hot)
 			for _, x := range v.Idle {
 				row(w)
 				row(w, fmt.Sprintf("%s on %s makes no progress for %s: it reads no record and uses no processor; its goroutines:", x.Attempt, x.Worker, formatSince(x.For.Duration())))

@@ -40,7 +40,10 @@ func TestTablesEscape(t *testing.T) {
 		}},
 		"job list": {2, func(w io.Writer) { jobTable(w, []report.JobView{view}) }},
 		"job show": {14, func(w io.Writer) { writeHead(w, &view) }},
-		"status":   {10, func(w io.Writer) { statusTable(w, &report.Coordinators{}, workers, []report.JobView{view}) }},
+		"hot keys": {3, func(w io.Writer) {
+			writeHotKeys(w, &report.RunView{JobView: view, Runs: []report.StageRun{{HotKeys: []report.KeyShare{{Key: hostile, Share: 0.5, For: hostile, To: 1}}}}})
+		}},
+		"status": {10, func(w io.Writer) { statusTable(w, &report.Coordinators{}, workers, []report.JobView{view}) }},
 	} {
 		text := table(t, func(w *tabwriter.Writer) { c.write(w) })
 		if plain.Lines(text) != text {
