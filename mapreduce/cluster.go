@@ -29,6 +29,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys/remote"
 	"github.com/layshaft/layshaft/internal/inprocess"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -55,6 +56,7 @@ type cluster struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
 	last    report.Job
+	away    string        // why the coordinator cannot be reached; empty if it can
 	change  chan struct{} // closed and replaced when a field below changes
 	stages  map[int]*stageOutputs
 	address map[string]string // addresses of workers, by name
@@ -109,7 +111,7 @@ func dialCluster(ctx context.Context, t settings) (*cluster, error) {
 		dial = e.test.Dial
 		e.dial = append(e.dial, grpc.WithContextDialer(dial))
 	}
-	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Dial: dial, Away: func(why string) { t.printWaiting(why) }}); err != nil {
+	if e.client, err = client.Dial(client.Config{Address: t.cluster.Address, Credentials: to, Dial: dial, Away: func(why string) { e.setAway(why); t.printWaiting(why) }}); err != nil {
 		return nil, err
 	}
 	e.ctx, e.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -235,20 +237,22 @@ func (e *cluster) workers(ctx context.Context, t *settings) ([]report.Worker, er
 	defer cancel()
 	waiting := report.Waiting{Print: t.printWaiting}
 	defer waiting.Update("")
+	why := ""
 	for {
 		ws, err := e.client.Workers(ctx)
 		if err != nil {
-			return nil, err
+			return nil, withReason(err, why)
 		}
 		if len(ws) > 0 {
 			e.rememberWorkers(ws)
 			return ws, nil
 		}
-		waiting.Update(errNoWorkers.Error())
+		why = errNoWorkers.Error()
+		waiting.Update(why)
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, withReason(context.Cause(ctx), why)
 		}
 	}
 }
@@ -388,7 +392,7 @@ func (e *cluster) follow(t *settings) {
 			break
 		}
 		e.mu.Lock()
-		e.last = st
+		e.last, e.away = st, ""
 		e.changedLocked()
 		e.mu.Unlock()
 		waiting.Update(st.Reason)
@@ -420,8 +424,26 @@ func (e *cluster) wait(ctx context.Context) error {
 	case <-e.ended:
 		return e.end
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return withReason(context.Cause(ctx), cmp.Or(e.away, e.last.Reason))
 	}
+}
+
+// setAway notes why the coordinator cannot be reached.
+func (e *cluster) setAway(why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.away = why
+}
+
+// withReason adds to the error of a context that has ended what the run was waiting for; nothing if
+// why is empty.
+func withReason(err error, why string) error {
+	if why == "" || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, plain.Text(why))
 }
 
 func (e *cluster) status() (report.Job, bool) {

@@ -82,7 +82,8 @@ func (d *Definition[P, T]) plan(ctx context.Context, params []byte, also func(Da
 
 // Run runs the pipeline and yields its rows in a fixed order: by partition, and within a partition
 // in the last operator's order. It blocks until rows are there; an error ends the sequence. A break
-// out of the loop ends the run; with Local.State the next run continues there.
+// out of the loop ends the run; with Local.State the next run continues there. If ctx ends while a
+// cluster lets the run wait, the error has the reason, such as: no worker has the tag gpu.
 func (d *Definition[P, T]) Run(ctx context.Context, t Target, params P) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
