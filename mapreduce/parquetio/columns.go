@@ -27,7 +27,9 @@ type flat struct {
 	leaf
 	offset uintptr
 	isText bool // a string field for bytes of the file
-	full   byte // definition level of a value other than null
+	// isNumber means an integer field of 64 bits for integers of the file.
+	isNumber bool
+	full     byte // definition level of a value other than null
 }
 
 // rowReader reads the rows of a row group in order.
@@ -313,7 +315,7 @@ func (m *matcher) leaf(mine parquet.Node, t reflect.Type, c *parquet.Column, at 
 	m.read = append(m.read, c)
 	l := leaf{c.Index(), mk}
 	if at.top {
-		m.flat = append(m.flat, flat{l, at.offset, isPlainText(t, f), byte(c.MaxDefinitionLevel())})
+		m.flat = append(m.flat, flat{l, at.offset, isPlainText(t, f), isPlainNumber(t, f), byte(c.MaxDefinitionLevel())})
 		return nil, nil
 	}
 	m.leaves = append(m.leaves, l)

@@ -239,6 +239,13 @@ func isPlainText(t reflect.Type, f fileType) bool {
 	return t.Kind() == reflect.String && f.Kind() == parquet.ByteArray
 }
 
+// isPlainNumber reports whether a field of 64 bits gets the integers of the column unchanged.
+func isPlainNumber(t reflect.Type, f fileType) bool {
+	isInteger := t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 && t.Size() == 8 && t != durationType
+	l, _ := f.logical.(*format.IntType)
+	return isInteger && (f.Kind() == parquet.Int64 || f.Kind() == parquet.Int32 && (l == nil || l.IsSigned))
+}
+
 // integerOf returns a function that reads the values of an integer column.
 func integerOf(f fileType) func(*parquet.Value) int64 {
 	if f.Kind() != parquet.Int32 {
