@@ -432,6 +432,7 @@ class TestErrors(unittest.TestCase):
         for text, want in (
             ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Handshake read failed (Socket closed)", True),
             ("last error: UNKNOWN: ipv4:127.0.0.1:1: Handshake read failed (Connection reset by peer)", True),
+            ("last error: UNAVAILABLE: ipv4:127.0.0.1:1: Handshake read failed (Endpoint closing)", True),
             ("last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused", True),
             ("Custom verification check failed with error: UNAUTHENTICATED: Hostname Verification Check failed.", False),
             ("Ssl handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED", False),

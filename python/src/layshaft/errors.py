@@ -104,12 +104,9 @@ def from_status(error: grpc.RpcError) -> LayshaftError:
 
 def is_distrust(error: grpc.RpcError) -> bool:
     """Reports whether the two sides do not accept each other's certificates."""
+    # A coordinator that ends, or a cut connection, also breaks a handshake, with many texts.
     text = (error.details() or "").lower()
-    if any(word in text for word in ("certificate", "peer name", "ssl_error", "verification")):
-        return True
-    # A coordinator that ends, or a cut connection, also breaks a handshake.
-    broken = any(word in text for word in ("socket closed", "connection reset", "broken pipe", "timed out", "timeout"))
-    return "handshake" in text and not broken
+    return any(word in text for word in ("certificate", "peer name", "ssl_error", "verification", "tsi_protocol_failure"))
 
 
 def is_retryable(error: grpc.RpcError) -> bool:
