@@ -11,8 +11,11 @@ import (
 // Badger gets decided changes a little later, many in one transaction. A majority has them in its
 // log by then, so nobody waits for Badger but readers: they call flush first.
 const (
-	// applyDelay and applyBytes limit what one transaction collects.
-	applyDelay, applyBytes = 10 * time.Millisecond, 256 << 10
+	// applyDelay and applyBytes limit what is collected. Most bodies of tasks that run at once are
+	// removed again in this time, and Badger never gets them; see findReplaced.
+	applyDelay, applyBytes = 100 * time.Millisecond, 4 << 20
+	// largeValue is the size from which findReplaced looks at a value.
+	largeValue = 1 << 10
 	// maxWaiting limits the changes in memory that Badger does not have yet.
 	maxWaiting = 8 << 20
 )
@@ -141,15 +144,58 @@ func (d *databases) applyWaiting() error {
 
 // applyTo makes the changes of one database.
 func (d *databases) applyTo(s Store, changes []decided) error {
+	replaced, err := findReplaced(s, changes)
+	if err != nil {
+		return err
+	}
 	w := &writer{db: d.db[s], txn: d.db[s].NewTransaction(true)}
+	n := 0
 	for _, c := range changes {
-		if c.store == s {
-			if err := eachChange(c.changes, w.change); err != nil {
-				w.txn.Discard()
-				return err
+		if c.store != s {
+			continue
+		}
+		err := eachChange(c.changes, func(c change) error {
+			if n++; len(replaced) > 0 && replaced[n] {
+				return nil
 			}
+			return w.change(c)
+		})
+		if err != nil {
+			w.txn.Discard()
+			return err
 		}
 	}
 	d.db[s].NoteWrite()
 	return w.txn.Commit()
+}
+
+// findReplaced returns the numbers, from 1, of the changes that set a large value which a later
+// change sets again or removes. Without them the content after all changes is the same. Badger
+// would write such a value to two logs and two tables, for nothing.
+func findReplaced(s Store, changes []decided) (replaced map[int]bool, err error) {
+	large := map[string]int{} // the last change that sets a key to a large value
+	n := 0
+	for _, c := range changes {
+		if c.store != s || err != nil {
+			continue
+		}
+		err = eachChange(c.changes, func(c change) error {
+			n++
+			if c.to != nil { // it may remove large values too, but is rare
+				return nil
+			}
+			if before := large[string(c.key)]; before > 0 {
+				if replaced == nil {
+					replaced = map[int]bool{}
+				}
+				replaced[before] = true
+				delete(large, string(c.key))
+			}
+			if len(c.value) >= largeValue {
+				large[string(c.key)] = n
+			}
+			return nil
+		})
+	}
+	return replaced, err
 }

@@ -35,8 +35,11 @@ func BenchmarkJournal(b *testing.B) {
 // BenchmarkPropose replicates batches of tasks, 4 at a time, to three members in one process, each
 // with its own log and database on the disk. It is what a task costs without clients and the desk.
 func BenchmarkPropose(b *testing.B) {
-	for _, c := range []struct{ tasks, size int }{{20, 400}, {64, 400}, {16, 16 << 10}} {
-		b.Run(fmt.Sprintf("%dx%d", c.tasks, c.size), func(b *testing.B) {
+	for _, c := range []struct {
+		tasks, size int
+		ending      string // whether the tasks end soon
+	}{{20, 400, ""}, {64, 400, ""}, {16, 16 << 10, ""}, {16, 16 << 10, "-ended"}} {
+		b.Run(fmt.Sprintf("%dx%d%s", c.tasks, c.size, c.ending), func(b *testing.B) {
 			g := startGroup(b, 3)
 			_, lead := g.leader()
 			body := make([]byte, c.size)
@@ -48,6 +51,9 @@ func BenchmarkPropose(b *testing.B) {
 				for range c.tasks {
 					id++
 					x.Set(binary.BigEndian.AppendUint64([]byte{'t'}, id), body)
+					if before := id - uint64(8*c.tasks); c.ending != "" && before <= id {
+						x.Delete(binary.BigEndian.AppendUint64([]byte{'t'}, before))
+					}
 				}
 				if open = append(open, lead.Propose(x)); len(open) < 4 {
 					continue
