@@ -57,3 +57,16 @@ func TestEmptyInputIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestPathNotUTF8 checks that a file whose path does not survive on the way to a worker is refused.
+// Reports gave no row of it.
+func TestPathNotUTF8(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("caf\xe9.csv", []byte("A\n7\n"), 0o600); err != nil {
+		t.Skip("this file system has UTF-8 names only: ", err)
+	}
+	_, err := mapreduce.Define("p", func(p *mapreduce.Plan, pattern string) mapreduce.Dataset[string] {
+		return mapreduce.Read(p, textio.Lines(pattern))
+	}).Collect(t.Context(), mapreduce.Local{}, "*.csv")
+	checkError(t, err, `caf\xe9.csv: the path is not UTF-8`)
+}

@@ -116,7 +116,7 @@ func newParser(grammar any) *kong.Kong {
 	parser, err := kong.New(grammar,
 		kong.Name("layshaft"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}), kong.ValueFormatter(describe),
-		kong.DefaultEnvars("LAYSHAFT"), kong.NamedMapper("name", kong.MapperFunc(decodeName)), kong.PostBuild(ownVariables), kong.Configuration(readConfig), kong.Help(help), kong.ShortHelp(help),
+		kong.DefaultEnvars("LAYSHAFT"), kong.NamedMapper("name", kong.MapperFunc(decodeName)), kong.KindMapper(reflect.String, kong.MapperFunc(decodeText)), kong.PostBuild(ownVariables), kong.Configuration(readConfig), kong.Help(help), kong.ShortHelp(help),
 	)
 	if err != nil {
 		panic(err) // the grammar is wrong
@@ -168,12 +168,29 @@ func runCommand(command *kong.Context) int {
 
 // decodeName reads the name of a function, as any bytes or as escaped on screens.
 func decodeName(ctx *kong.DecodeContext, target reflect.Value) error {
-	var name string
-	if err := ctx.Scan.PopValueInto("name", &name); err != nil {
-		return err
-	}
+	name, err := popText(ctx, "name")
 	target.SetString(plain.Bytes(name))
-	return nil
+	return err
+}
+
+// decodeText reads a text with all its bytes: paths, inputs and statements may be in any encoding.
+// The decoder of kong passes texts through JSON, which replaces bytes outside UTF-8.
+func decodeText(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, err := popText(ctx, "string")
+	target.SetString(text)
+	return err
+}
+
+// popText returns the next argument. what names it in errors.
+func popText(ctx *kong.DecodeContext, what string) (string, error) {
+	token, err := ctx.Scan.PopValue(what)
+	if err != nil {
+		return "", err
+	}
+	if text, ok := token.Value.(string); ok {
+		return text, nil
+	}
+	return fmt.Sprint(token.Value), nil
 }
 
 // ownVariables gives some flags environment variables of their own, because programs or other

@@ -44,3 +44,21 @@ func TestOutputFormat(t *testing.T) {
 		}
 	}
 }
+
+// TestArgumentsAreBytes checks that no argument is changed: texts of tasks may be in any encoding.
+func TestArgumentsAreBytes(t *testing.T) {
+	grammar := new(cli)
+	if _, err := newParser(grammar).Parse(acceptOneDash([]string{"coordinator", "-data", "caf\xe9"})); err != nil {
+		t.Fatal(err)
+	}
+	if got := grammar.Coordinator.Run.Data; got != "caf\xe9" {
+		t.Errorf("-data is %q", got)
+	}
+	short := new(reportCLI)
+	if _, err := newParser(short).Parse([]string{"report", "SELECT '\xff'"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := short.Report.Query; len(got) != 1 || got[0] != "SELECT '\xff'" {
+		t.Errorf("the statement is %q", got)
+	}
+}

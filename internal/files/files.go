@@ -23,11 +23,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/plain"
 )
 
 // Codec is the compression of a file.
@@ -211,6 +213,11 @@ func expand(ctx context.Context, patterns []string) ([]File, error) {
 	}
 	slices.SortStableFunc(found, func(a, b filesys.Info) int { return cmp.Compare(a.Path, b.Path) })
 	found = slices.CompactFunc(found, func(a, b filesys.Info) bool { return a.Path == b.Path })
+	for _, i := range found {
+		if !utf8.ValidString(i.Path) { // splits and messages carry paths as JSON and protobuf, which change it
+			return nil, fmt.Errorf("%s: the path is not UTF-8, so other processes would look for another one; rename the file, or leave it out", plain.Text(i.Path))
+		}
+	}
 	names := map[string]string{} // by file
 	found = slices.DeleteFunc(found, func(i filesys.Info) bool {
 		key := i.ID

@@ -73,7 +73,7 @@ func parse[T any](text string, read func(*parser) T) (t T, err error) {
 		p.failAt(i, "the statement holds a zero byte", "")
 	}
 	if !utf8.ValidString(text) {
-		p.failAt(invalidByte(text), "the statement is not valid UTF-8", "")
+		p.failAt(invalidByte(text), "the statement is not valid UTF-8", "convert it, such as with iconv -f latin1 -t UTF-8")
 	}
 	if strings.HasPrefix(text, byteOrderMark) {
 		p.pos = len(byteOrderMark)
