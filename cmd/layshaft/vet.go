@@ -80,9 +80,9 @@ func (c *vetCmd) find(ctx context.Context, k *kong.Context, gotool string) error
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		return fmt.Errorf("vet %s: the go command cannot list these packages in %s, see above; name packages of its module, such as ./...", names, plain.Text(dir))
+		return fmt.Errorf("vet %s: the go command cannot list these packages in %s, see above; name packages of its module, or ./... for all", names, plain.Text(dir))
 	case len(bytes.TrimSpace(out)) == 0:
-		return fmt.Errorf("vet %s: no Go package is there; name packages of the module of %s, such as ./...", names, plain.Text(dir))
+		return fmt.Errorf("vet %s: no Go package is there; name packages of the module of %s, or ./... for all", names, plain.Text(dir))
 	}
 	return nil
 }
