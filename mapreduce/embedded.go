@@ -22,7 +22,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/coordinator"
-	"github.com/layshaft/layshaft/coordinator/recorder"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
@@ -31,6 +30,7 @@ import (
 	"github.com/layshaft/layshaft/internal/spill"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -42,8 +42,8 @@ type embedded struct {
 	dir     *jobdir.Dir        // of State; nil without it
 	shared  *shared            // of all attempts
 	outcome string             // for dir
-	runs    *recorder.Recorder // nil if nobody wants the record
-	profile *profiler          // nil if nobody wants a profile
+	runs    inspection.Record  // nil if nobody wants the record
+	profile inspection.Profile // nil if nobody wants a profile
 	web     net.Listener       // nil if nobody wants a page
 	workers []*worker.Worker
 	temp    string       // directory to remove at the end; empty with State
@@ -121,8 +121,8 @@ func startEmbedded(ctx context.Context, t settings, name string, params []byte, 
 	ctx, end := context.WithCancelCause(ctx)
 	e := &embedded{spec: spec, end: end, outcome: jobdir.Unfinished, fresh: *spec, unlockPlaces: func() {}, ballast: takeBallast(t.Memory)}
 	web, err := t.listenWeb()
-	if err == nil {
-		if e.profile, err = startProfile(t.Profile); err != nil && web != nil {
+	if err == nil && t.Profile != "" {
+		if e.profile, err = inspection.Registered().StartProfile(t.Profile); err != nil && web != nil {
 			_ = web.Close()
 		}
 	}
@@ -375,7 +375,7 @@ func (e *embedded) start(ctx context.Context, t *settings, c *compiled, build fu
 	e.group, run = errgroup.WithContext(run)
 	e.group.Go(func() error { return e.coord.Run(run) })
 	if e.web != nil {
-		e.group.Go(func() error { return e.serveWeb(run, e.web) })
+		e.group.Go(func() error { return inspection.Registered().Serve(run, e.web, e.writePage) })
 	}
 	if err := e.recall(ctx, t); err != nil {
 		return err
@@ -616,7 +616,9 @@ var errClosed = errors.New("the job was closed")
 func (e *embedded) stop() error {
 	e.once.Do(func() {
 		defer e.end(nil)
-		e.profile.close()
+		if e.profile != nil {
+			e.profile.Stop()
+		}
 		if e.web != nil {
 			_ = e.web.Close()
 		}

@@ -101,8 +101,8 @@ func (j *Job) watch(ctx context.Context) {
 		j.printCounters()
 	}
 	e := j.writeRunFiles(context.WithoutCancel(ctx))
-	if local, ok := j.engine.(*embedded); ok {
-		e = errors.Join(e, local.profile.write(j.spec))
+	if local, ok := j.engine.(*embedded); ok && local.profile != nil {
+		e = errors.Join(e, local.profile.Write(j.spec))
 	}
 	if e != nil && err == nil {
 		err = e

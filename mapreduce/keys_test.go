@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	_ "github.com/layshaft/layshaft/mapreduce/inspect"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 

@@ -6,15 +6,26 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
-	"github.com/layshaft/layshaft/coordinator/recorder"
-	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/internal/runpage"
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
+
+// checkInspection returns an error if the target asks for something that only programs with package
+// inspect can show.
+func (t *settings) checkInspection() error {
+	if inspection.Registered() != nil {
+		return nil
+	}
+	for _, f := range []struct{ name, value string }{{"report", t.Report}, {"trace", t.Trace}, {"web", t.Web}, {"profile", t.Profile}} {
+		if f.value != "" {
+			return fmt.Errorf("%s %s: this program is built without it; the program must import _ %q", f.name, f.value, inspection.Package)
+		}
+	}
+	return nil
+}
 
 // recordsRun reports whether somebody wants the record of the run.
 func (t *settings) recordsRun() bool { return t.Report != "" || t.Trace != "" || t.tracer != nil }
@@ -22,7 +33,7 @@ func (t *settings) recordsRun() bool { return t.Report != "" || t.Trace != "" ||
 // record starts the record of a job inside this process.
 func (e *embedded) record(t *settings, log *slog.Logger) {
 	if t.recordsRun() || t.Web != "" {
-		e.runs = recorder.New(nil, log)
+		e.runs = inspection.Registered().NewRecord(log)
 	}
 }
 
@@ -33,7 +44,7 @@ func (e *cluster) history(ctx context.Context) (*report.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return history.Decode(encoded)
+	return inspection.Registered().DecodeRecord(encoded)
 }
 
 // historyWait is how long a run waits for the record of its job at the end.
@@ -57,7 +68,6 @@ func (j *Job) writeRunFiles(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("record of job %s: %w", j.spec.ID, err)
 	}
-	now := time.Now()
 	var live *report.Job
 	if st, ok := j.engine.status(); ok {
 		live = &st
@@ -66,10 +76,8 @@ func (j *Job) writeRunFiles(ctx context.Context) error {
 		path  string
 		write func(w io.Writer) error
 	}{
-		{t.Report, func(w io.Writer) error {
-			return runpage.WriteHTML(w, run, report.ViewRun(run, live, nil, now), version(), now)
-		}},
-		{t.Trace, func(w io.Writer) error { return runpage.WriteTrace(w, run) }},
+		{t.Report, func(w io.Writer) error { return inspection.Registered().WriteReport(w, run, live, nil) }},
+		{t.Trace, func(w io.Writer) error { return inspection.Registered().WriteTrace(w, run) }},
 	} {
 		if f.path == "" {
 			continue
@@ -95,12 +103,4 @@ func (j *Job) trace(ctx context.Context, run *report.Run, missing error) {
 		}
 	}
 	j.target.tracer.Job(ctx, run)
-}
-
-// version is the version of the program.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

@@ -63,12 +63,13 @@ type Local struct {
 	Verify bool
 	// Web is an address, HOST:PORT, at which the run serves the page of the job until it ends. Port
 	// 0 takes a free one, which is printed to Err. Everybody who reaches the address may read the
-	// page; without a host it is 127.0.0.1. Empty means none.
+	// page; without a host it is 127.0.0.1. Empty means none. It needs the import of
+	// mapreduce/inspect.
 	Web string
 	// Profile is a directory for profiles of this process during the run: cpu.pprof and one
 	// stage-N.pprof for each stage, with the labels job, stage, task and attempt; heap.pprof, taken
 	// when the heap was largest; and flame.html, which draws them. A process has one profile at a
-	// time. Empty means none.
+	// time. Empty means none. It needs the import of mapreduce/inspect.
 	Profile string
 	// Hidden makes sources read names that start with a dot or an underscore, too. Otherwise they
 	// are left out unless a path spells them, and their number is printed.
@@ -119,7 +120,8 @@ type Reporting struct {
 	Counters bool
 	// Report is a file for the page of the job: stages, attempts, spread and failures, as one HTML
 	// file. Trace is a file for the attempts as a trace, for ui.perfetto.dev. Both are written at
-	// the end of the job, also if it fails. Empty means none.
+	// the end of the job, also if it fails. Empty means none. They need the import of
+	// mapreduce/inspect.
 	Report, Trace string
 	// Quarantine is the file for bad records. A run that fails writes it, too, with records of
 	// failed attempts, up to 16 MiB from each worker. Empty means a file beside the output of the
@@ -169,6 +171,9 @@ func settingsOf(t Target, plan string) (settings, error) {
 		t = Local{}
 	}
 	s, err := t.settings(plan)
+	if err == nil {
+		err = s.checkInspection()
+	}
 	if err != nil {
 		return s, fmt.Errorf("plan %s: %w", plan, err)
 	}

@@ -1,23 +1,16 @@
 package mapreduce
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
-	"net/http"
 	"strings"
-	"time"
 
-	"github.com/layshaft/layshaft/internal/page"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/internal/runpage"
+	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
-
-// webRefresh is how often a browser asks for the page of a running job again, in seconds.
-const webRefresh = "2"
 
 // listenWeb opens the address of Local.Web; it returns nil without one.
 func (t *settings) listenWeb() (net.Listener, error) {
@@ -39,39 +32,8 @@ func (t *settings) listenWeb() (net.Listener, error) {
 	return l, nil
 }
 
-// serveWeb serves the page of the job until ctx ends.
-func (e *embedded) serveWeb(ctx context.Context, l net.Listener) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		var b bytes.Buffer
-		running, err := e.writePage(&b)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		// the page itself has a policy for its content
-		for name, value := range map[string]string{"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-			"X-Frame-Options": "DENY", "Referrer-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin"} {
-			w.Header().Set(name, value)
-		}
-		if running {
-			w.Header().Set("Refresh", webRefresh)
-		}
-		_, _ = w.Write(b.Bytes()) // the reader has gone
-	})
-	s := &http.Server{Handler: page.GuardHost(mux), ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
-	defer stop()
-	err := s.Serve(l)
-	_ = s.Close() // Serve returns before the other Close has closed the connections
-	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("web %s: %w", l.Addr(), err)
-	}
-	return nil
-}
-
 // writePage writes the page of the job, and reports whether the job runs.
-func (e *embedded) writePage(b *bytes.Buffer) (running bool, err error) {
+func (e *embedded) writePage(w io.Writer) (running bool, err error) {
 	id := e.spec.ID
 	st, ok := e.coord.Status(id)
 	if !ok {
@@ -85,6 +47,5 @@ func (e *embedded) writePage(b *bytes.Buffer) (running bool, err error) {
 	for _, a := range e.coord.Attempts(id, math.MaxInt) {
 		attempts = append(attempts, report.Attempt{Task: a.Attempt.Task, N: a.Attempt.N, Worker: a.Worker, Started: a.Since, Speculative: a.Speculative})
 	}
-	now := time.Now()
-	return st.Outcome == report.JobRunning, runpage.WriteHTML(b, run, report.ViewRun(run, &st, attempts, now), version(), now)
+	return st.Outcome == report.JobRunning, inspection.Registered().WriteReport(w, run, &st, attempts)
 }

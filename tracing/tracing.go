@@ -32,6 +32,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spans"
+	_ "github.com/layshaft/layshaft/mapreduce/inspect" // records of jobs, from which their spans are made
 )
 
 // MaxAttempts is the largest number of attempts of a job that get a span. Of more, the failed ones

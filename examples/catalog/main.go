@@ -26,6 +26,7 @@ import (
 	"syscall"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	_ "github.com/layshaft/layshaft/mapreduce/inspect" // -report, -trace, -web, -profile
 	"github.com/layshaft/layshaft/tasks"
 )
 

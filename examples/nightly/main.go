@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	_ "github.com/layshaft/layshaft/mapreduce/inspect" // -report, -trace, -web, -profile
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/workflow"
 )

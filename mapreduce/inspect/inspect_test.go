@@ -1,4 +1,4 @@
-package mapreduce_test
+package inspect_test
 
 import (
 	"encoding/json"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	_ "github.com/layshaft/layshaft/mapreduce/inspect"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 

@@ -1,4 +1,4 @@
-package mapreduce_test
+package inspect_test
 
 import (
 	"bytes"

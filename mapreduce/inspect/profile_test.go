@@ -1,4 +1,4 @@
-package mapreduce_test
+package inspect_test
 
 import (
 	"context"
@@ -51,14 +51,14 @@ func TestProfile(t *testing.T) {
 			t.Fatalf("labels %v", s.Label)
 		}
 		for _, l := range s.Location {
-			seen = seen || strings.HasSuffix(l.Line[0].Function.Name, "mapreduce_test.burn")
+			seen = seen || strings.HasSuffix(l.Line[0].Function.Name, "inspect_test.burn")
 		}
 	}
 	if !seen {
 		t.Error("the function of user code is not in the profile of its stage")
 	}
 	page, err := os.ReadFile(filepath.Join(dir, "flame.html"))
-	if err != nil || !strings.Contains(string(page), "mapreduce_test.burn") || strings.Contains(string(page), "<script") {
+	if err != nil || !strings.Contains(string(page), "inspect_test.burn") || strings.Contains(string(page), "<script") {
 		t.Errorf("flame graphs of %d bytes: %v", len(page), err)
 	}
 	for _, name := range []string{"cpu.pprof", "heap.pprof"} {

@@ -1,4 +1,4 @@
-package mapreduce
+package inspect
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/layshaft/layshaft/internal/flame"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
 
 // heapEvery is the interval of looks at the heap of a profiled run, and heapStep the growth from
@@ -28,7 +29,7 @@ const (
 	heapStep  = 1.1
 )
 
-// profiler profiles this process during a run inside it; see Local.Profile.
+// profiler profiles this process during a run inside it; see mapreduce.Local.Profile.
 type profiler struct {
 	dir  string
 	cpu  bytes.Buffer
@@ -38,11 +39,7 @@ type profiler struct {
 	once sync.Once
 }
 
-// startProfile starts the profiles of a run. Without a directory it returns nil.
-func startProfile(dir string) (*profiler, error) {
-	if dir == "" {
-		return nil, nil
-	}
+func (tools) StartProfile(dir string) (inspection.Profile, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
@@ -76,23 +73,18 @@ func (p *profiler) watchHeap(ctx context.Context) {
 	}
 }
 
-// close ends the profiles. Only the first call does something.
-func (p *profiler) close() {
-	if p != nil {
-		p.once.Do(func() {
-			pprof.StopCPUProfile()
-			p.end()
-			p.wait.Wait()
-		})
-	}
+// Stop ends the profiles. Only the first call has an effect.
+func (p *profiler) Stop() {
+	p.once.Do(func() {
+		pprof.StopCPUProfile()
+		p.end()
+		p.wait.Wait()
+	})
 }
 
-// write ends the profiles and writes their files.
-func (p *profiler) write(spec *job.Spec) error {
-	if p == nil {
-		return nil
-	}
-	p.close()
+// Write ends the profiles and writes their files.
+func (p *profiler) Write(spec *job.Spec) error {
+	p.Stop()
 	all, err := flame.Merge(string(spec.ID), p.cpu.Bytes())
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
