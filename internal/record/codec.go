@@ -8,6 +8,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/binary"
 	"fmt"
@@ -531,17 +532,16 @@ func mapCodec(kp, ep *program, t reflect.Type) (func([]byte, unsafe.Pointer) []b
 				return append(dst, 0)
 			}
 			dst = binary.AppendUvarint(dst, uint64(m.Len())+1)
-			type entry struct{ enc []byte }
-			var all []entry
+			var all [][]byte
 			k, e := reflect.New(t.Key()), reflect.New(t.Elem())
 			for it := m.MapRange(); it.Next(); {
 				k.Elem().SetIterKey(it)
 				e.Elem().SetIterValue(it)
-				all = append(all, entry{ep.append(kp.append(nil, k.UnsafePointer()), e.UnsafePointer())})
+				all = append(all, ep.append(kp.append(nil, k.UnsafePointer()), e.UnsafePointer()))
 			}
-			slices.SortFunc(all, func(a, b entry) int { return slices.Compare(a.enc, b.enc) })
+			slices.SortFunc(all, bytes.Compare)
 			for _, x := range all {
-				dst = append(dst, x.enc...)
+				dst = append(dst, x...)
 			}
 			return dst
 		}, func(src []byte, p unsafe.Pointer) ([]byte, error) {

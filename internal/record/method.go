@@ -92,8 +92,8 @@ func methodFrom(t reflect.Type, name string) (field string, promoted bool) {
 }
 
 func hasMethod(t reflect.Type, name string) bool {
-	_, byValue := t.MethodByName(name)
-	_, byPointer := reflect.PointerTo(t).MethodByName(name)
+	_, byValue := methodByName(t, name)
+	_, byPointer := methodByName(reflect.PointerTo(t), name)
 	return byValue || byPointer
 }
 
@@ -101,7 +101,7 @@ func hasMethod(t reflect.Type, name string) bool {
 // methods, and gives them no source file.
 func declares(t reflect.Type, name string) bool {
 	for _, x := range []reflect.Type{t, reflect.PointerTo(t)} {
-		if m, ok := x.MethodByName(name); ok {
+		if m, ok := methodByName(x, name); ok {
 			f := runtime.FuncForPC(m.Func.Pointer())
 			if f == nil {
 				return true
@@ -112,4 +112,26 @@ func declares(t reflect.Type, name string) bool {
 		}
 	}
 	return false
+}
+
+// methodByName finds one of the methods that encode a type. The names are constants for the linker:
+// with a name that it does not know, it keeps all exported methods of all types of the program.
+func methodByName(t reflect.Type, name string) (reflect.Method, bool) {
+	switch name {
+	case "MarshalJSON":
+		return t.MethodByName("MarshalJSON")
+	case "UnmarshalJSON":
+		return t.MethodByName("UnmarshalJSON")
+	case "MarshalText":
+		return t.MethodByName("MarshalText")
+	case "UnmarshalText":
+		return t.MethodByName("UnmarshalText")
+	case "MarshalBinary":
+		return t.MethodByName("MarshalBinary")
+	case "UnmarshalBinary":
+		return t.MethodByName("UnmarshalBinary")
+	case "AppendBinary":
+		return t.MethodByName("AppendBinary")
+	}
+	panic("record: the method " + name + " is not in the list of methodByName")
 }
