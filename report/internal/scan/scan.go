@@ -51,6 +51,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/files"
+	_ "github.com/layshaft/layshaft/internal/files/encodings"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spelling"
