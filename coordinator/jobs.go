@@ -186,10 +186,10 @@ func (c *Coordinator) Hash(id job.ID) (hash string, ok bool) {
 
 // Audit returns broken promises of the scheduler, in words for people; nil when there are none. It
 // looks at every task.
-func (c *Coordinator) Audit() []string {
+func Audit(c *Coordinator) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.core.Audit()
+	return sched.Audit(c.core)
 }
 
 // admit writes submitted jobs to the journal before the scheduler gets them, because the journal

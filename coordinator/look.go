@@ -43,10 +43,10 @@ func (c *Coordinator) Attempts(id job.ID, n int) []sched.RunningAttempt {
 
 // AuditStep is one step of Audit. It looks at one stage, or at the totals, and returns the place
 // of the next step; after the last step, that is the beginning again.
-func (c *Coordinator) AuditStep(at sched.AuditPosition) (bad []string, next sched.AuditPosition) {
+func AuditStep(c *Coordinator, at sched.AuditPosition) (bad []string, next sched.AuditPosition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.core.AuditStep(at)
+	return sched.AuditStep(c.core, at)
 }
 
 // JobPage returns the IDs of jobs with one of the outcomes want, the latest first: it skips the

@@ -167,7 +167,7 @@ func (x *Coordinator) Workers() []report.Worker {
 // Audit returns the invariants that the coordinator finds violated, or nil while it is down.
 func (x *Coordinator) Audit() []string {
 	if core := x.running(); core != nil {
-		return core.Audit()
+		return coordinator.Audit(core)
 	}
 	return nil
 }

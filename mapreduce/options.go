@@ -121,6 +121,11 @@ func applyOptions[O interface{ apply(*options) }](o *options, opts []O) (errs []
 		}
 		opt.apply(o)
 	}
+	return append(errs, o.check()...)
+}
+
+// check returns the values that cannot work.
+func (o *options) check() (errs []error) {
 	refuse := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fmt.Errorf(format, args...))

@@ -89,6 +89,27 @@ func isWithin(path, dir string) bool {
 	return strings.HasPrefix(path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
 }
 
+// checkPlace returns an error if a sink of the plan writes where another one does.
+func (p *Plan) checkPlace(name, place string) error {
+	for _, o := range p.outs {
+		if o.sink == nil {
+			continue
+		}
+		both := place != "" && o.sink.place != ""
+		switch {
+		case o.sink.name == name:
+			return fmt.Errorf("two datasets are written to %s; give each its own place, or join them by Union", name)
+		case both && place == o.sink.place:
+			return fmt.Errorf("%s writes to the same place as %s, %s; give each its own", name, o.sink.name, place)
+		case both && isWithin(place, o.sink.place):
+			return fmt.Errorf("%s writes inside the place of %s; give each its own", name, o.sink.name)
+		case both && isWithin(o.sink.place, place):
+			return fmt.Errorf("%s writes inside the place of %s; give each its own", o.sink.name, name)
+		}
+	}
+	return nil
+}
+
 // WriteTo writes all records to a sink. The output becomes visible when the whole job is done.
 func WriteTo[T any](d Dataset[T], s Sink[T]) {
 	p := planOf(d.n)
@@ -96,19 +117,9 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 		d.n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
 		return
 	}
-	place := placeOf(s)
-	for _, o := range p.outs {
-		switch {
-		case o.sink == nil:
-		case o.sink.name == s.String():
-			d.n.refuse(fmt.Errorf("two datasets are written to %s; give each its own place, or join them by Union", s))
-		case place != "" && place == o.sink.place:
-			d.n.refuse(fmt.Errorf("%s writes to the same place as %s, %s; give each its own", s, o.sink.name, place))
-		case place != "" && o.sink.place != "" && isWithin(place, o.sink.place):
-			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", s, o.sink.name))
-		case place != "" && o.sink.place != "" && isWithin(o.sink.place, place):
-			d.n.refuse(fmt.Errorf("%s writes inside the place of %s; give each its own", o.sink.name, s))
-		}
+	name, place := s.String(), placeOf(s)
+	if err := p.checkPlace(name, place); err != nil {
+		d.n.refuse(err)
 	}
 	safe := guarded[T]{s}
 	var published func(ctx context.Context, job string, ended time.Time) (bool, error)
@@ -122,8 +133,8 @@ func WriteTo[T any](d Dataset[T], s Sink[T]) {
 	d.n.useBudget(s)
 	at := caller()
 	_, holds := any(s).(MemorySink)
-	p.outs = append(p.outs, &out{name: s.String(), n: d.n, at: at, sink: &sinkRole{
-		name:  s.String(),
+	p.outs = append(p.outs, &out{name: name, n: d.n, at: at, sink: &sinkRole{
+		name:  name,
 		place: place,
 		holds: holds,
 		check: safe.Check,

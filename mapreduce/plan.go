@@ -140,28 +140,37 @@ type out struct {
 }
 
 func newNode[T any, O interface{ apply(*options) }](p *Plan, op string, opts []O, in ...*node) *node {
-	if p == nil {
-		panic(noPlan{PlanError{Op: op, At: caller(), Err: errors.New("its plan is nil; use the plan that Define passes to its function")}})
-	}
-	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: reflect.TypeFor[T](), in: in}
+	n := p.addNode(op, reflect.TypeFor[T](), in)
+	n.tee = tee[T]
 	for _, err := range applyOptions(&n.opts, opts) {
 		n.refuse(err)
 	}
-	n.tee = func(nexts []any) any {
-		fs := make([]func(*T), len(nexts))
-		for i, x := range nexts {
-			fs[i] = x.(func(*T))
-		}
-		if len(fs) == 2 {
-			a, b := fs[0], fs[1]
-			return func(t *T) { a(t); b(t) }
-		}
-		return func(t *T) {
-			for _, f := range fs {
-				f(t)
-			}
+	return n
+}
+
+// tee returns a function that passes its argument to several functions.
+func tee[T any](nexts []any) any {
+	fs := make([]func(*T), len(nexts))
+	for i, x := range nexts {
+		fs[i] = x.(func(*T))
+	}
+	if len(fs) == 2 {
+		a, b := fs[0], fs[1]
+		return func(t *T) { a(t); b(t) }
+	}
+	return func(t *T) {
+		for _, f := range fs {
+			f(t)
 		}
 	}
+}
+
+// addNode adds a node with records of a type.
+func (p *Plan) addNode(op string, typ reflect.Type, in []*node) *node {
+	if p == nil {
+		panic(noPlan{PlanError{Op: op, At: caller(), Err: errors.New("its plan is nil; use the plan that Define passes to its function")}})
+	}
+	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: typ, in: in}
 	for _, i := range in {
 		if i == nil || i.plan != p {
 			n.refuse(fmt.Errorf("its input belongs to another plan; operators may only join datasets of one call of Define's function"))

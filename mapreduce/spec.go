@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/order"
 )
 
 // program returns the stages as functions for the worker.
@@ -54,7 +55,7 @@ func (o options) withoutFunctions() options {
 // needs returns the budgets that each attempt of the stage holds, in order of their names.
 func (s *stage) needs() []job.Need {
 	needs := slices.Clone(s.opts.needs)
-	slices.SortFunc(needs, func(a, b job.Need) int { return cmp.Compare(a.Budget, b.Budget) })
+	order.Sort(needs, func(a, b *job.Need) int { return cmp.Compare(a.Budget, b.Budget) })
 	return needs
 }
 

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -103,14 +102,10 @@ func (s *asideStore) list(id job.ID) (all []SetAside) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if j := s.jobs[id]; j != nil {
-		for _, x := range j.attempts {
-			all = append(all, *x)
+		for _, a := range slices.SortedFunc(maps.Keys(j.attempts), job.Attempt.Compare) {
+			all = append(all, *j.attempts[a])
 		}
 	}
-	slices.SortFunc(all, func(x, y SetAside) int {
-		a, b := x.Attempt, y.Attempt
-		return cmp.Or(a.Task.Stage-b.Task.Stage, a.Task.Index-b.Task.Index, a.N-b.N)
-	})
 	return all
 }
 
@@ -128,10 +123,11 @@ func LongestSetAside(all []SetAside) []SetAside {
 			by[t] = x
 		}
 	}
-	return slices.SortedFunc(maps.Values(by), func(x, y SetAside) int {
-		a, b := x.Attempt.Task, y.Attempt.Task
-		return cmp.Or(a.Stage-b.Stage, a.Index-b.Index)
-	})
+	longest := make([]SetAside, 0, len(by))
+	for _, t := range slices.SortedFunc(maps.Keys(by), job.Task.Compare) {
+		longest = append(longest, by[t])
+	}
+	return longest
 }
 
 // ListSetAside serves SetAside to clients.

@@ -1,9 +1,9 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -117,7 +117,8 @@ func (w *Worker) Progress() []Running {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	rs := make([]Running, 0, len(w.attempts))
-	for a, x := range w.attempts {
+	for _, a := range slices.SortedFunc(maps.Keys(w.attempts), job.Attempt.Compare) {
+		x := w.attempts[a]
 		p := &x.progress
 		r := Running{Attempt: a, Since: x.since, Records: p.Records.Load(), Bytes: p.Bytes.Load(), Spilled: p.Spilled.Load(), Idle: time.Duration(p.Idle.Load())}
 		if s := p.Stacks.Load(); s != nil {
@@ -125,10 +126,6 @@ func (w *Worker) Progress() []Running {
 		}
 		rs = append(rs, r)
 	}
-	slices.SortFunc(rs, func(x, y Running) int {
-		a, b := x.Attempt, y.Attempt
-		return cmp.Or(cmp.Compare(a.Job, b.Job), a.Task.Stage-b.Task.Stage, a.Task.Index-b.Task.Index, a.N-b.N)
-	})
 	return rs
 }
 

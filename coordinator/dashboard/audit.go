@@ -45,7 +45,8 @@ const (
 
 func newAuditor(c *coordinator.Coordinator, t *taskserver.Server) *auditor {
 	a := &auditor{}
-	a.jobs.step, a.tasks.step = c.AuditStep, t.AuditStep
+	a.jobs.step = func(at sched.AuditPosition) ([]string, sched.AuditPosition) { return coordinator.AuditStep(c, at) }
+	a.tasks.step = t.AuditStep
 	return a
 }
 

@@ -92,7 +92,7 @@ func FuzzWork(f *testing.F) {
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if bad := c.Audit(); bad != nil {
+		if bad := coordinator.Audit(c); bad != nil {
 			t.Fatalf("audit: %q", bad)
 		}
 		if err := c.Drop(t.Context(), "j"); err != nil {

@@ -97,7 +97,7 @@ func (t *Server) FunctionTimes() map[string]tally.Durations {
 	return out
 }
 
-// AuditStep is one step of an audit; see coordinator.Coordinator.AuditStep. The beginning is 0.
+// AuditStep is one step of an audit; see coordinator.AuditStep. The beginning is 0.
 func (t *Server) AuditStep(at int) (bad []string, next int) {
 	t.desk.Lock()
 	defer t.desk.Unlock()

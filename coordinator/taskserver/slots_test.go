@@ -113,7 +113,7 @@ func shared(t *testing.T, j coordinator.Journal, dir string) (*coordinator.Coord
 	return c, tasks, client, func() {
 		synctest.Wait()
 		tasks.desk.Lock()
-		bad := append(tasks.desk.Audit(), c.Audit()...)
+		bad := append(tasks.desk.Audit(), coordinator.Audit(c)...)
 		tasks.desk.Unlock()
 		if bad != nil {
 			t.Errorf("audit: %q", bad)

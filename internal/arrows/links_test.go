@@ -1,7 +1,10 @@
 package arrows
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -11,7 +14,33 @@ import (
 func TestWordCountLinks(t *testing.T) {
 	checkLinks(t, "examples/wordcount", module+"/internal/filesys/s3", module+"/coordinator/internal/gearman", module+"/coordinator/internal/queue",
 		module+"/coordinator/dashboard", module+"/internal/gossip", module+"/tasks", "github.com/minio", "github.com/hashicorp", "github.com/prometheus",
-		"github.com/parquet-go", "github.com/jackc", "github.com/blevesearch", "testing")
+		"github.com/parquet-go", "github.com/jackc", "github.com/blevesearch", "testing",
+		module+"/internal/page", module+"/internal/runpage", module+"/internal/flame", "github.com/google/pprof", "golang.org/x/text/encoding", "debug")
+}
+
+// maxWordCount is the limit of the program that counts words without its symbols, in bytes.
+const maxWordCount = 20_200_000
+
+// TestWordCountIsSmall fails if the program that counts words is too large. If it is, "go list -deps"
+// and "go tool nm -size -sort size" show what is new in it. A package that few programs need
+// registers itself where it is imported, as mapreduce/inspect does.
+func TestWordCountIsSmall(t *testing.T) {
+	if testing.Short() || runtime.GOOS+"/"+runtime.GOARCH != "linux/amd64" {
+		t.Skip("builds a program, and the limit is for linux/amd64")
+	}
+	program := filepath.Join(t.TempDir(), "wordcount")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "./examples/wordcount")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	st, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.Size() > maxWordCount {
+		t.Errorf("the word count is %d bytes, the limit is %d", st.Size(), maxWordCount)
+	}
 }
 
 // TestScatterLinks fails if a program that submits and runs tasks contains a coordinator, a worker

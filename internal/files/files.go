@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/order"
 	"github.com/layshaft/layshaft/internal/plain"
 )
 
@@ -211,7 +212,7 @@ func expand(ctx context.Context, patterns []string) ([]File, error) {
 		}
 		found = append(found, infos...)
 	}
-	slices.SortStableFunc(found, func(a, b filesys.Info) int { return cmp.Compare(a.Path, b.Path) })
+	order.Sort(found, func(a, b *filesys.Info) int { return cmp.Compare(a.Path, b.Path) })
 	found = slices.CompactFunc(found, func(a, b filesys.Info) bool { return a.Path == b.Path })
 	for _, i := range found {
 		if !utf8.ValidString(i.Path) { // splits and messages carry paths as JSON and protobuf, which change it

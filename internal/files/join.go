@@ -11,6 +11,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/order"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
@@ -60,7 +61,7 @@ func (d *Dir) plan(list []Part) []group {
 		if len(list) == 0 {
 			list = []Part{first}
 		}
-		slices.SortStableFunc(list, func(a, b Part) int { return strings.Compare(filesys.Dir(a.Name), filesys.Dir(b.Name)) })
+		order.Sort(list, func(a, b *Part) int { return strings.Compare(filesys.Dir(a.Name), filesys.Dir(b.Name)) })
 	}
 	var groups []group
 	var last int64 // bytes of the last group; negative if it is complete

@@ -59,7 +59,7 @@ type finder struct {
 	ctx   context.Context
 	tree  fs.FS
 	glob  glob
-	found []foundFile
+	found []*foundFile
 	links []linkedDir     // not searched yet
 	seen  map[string]bool // searched directories, by identity and states
 }
@@ -115,7 +115,7 @@ func (f *finder) walk(dir string, states []state, fi fs.FileInfo, depth int) err
 				if fi, err = d.Info(); matches && err == nil {
 					i := infoOf(name, fi)
 					i.LeftOut = LeftLink
-					f.found = append(f.found, foundFile{i, depth})
+					f.found = append(f.found, &foundFile{i, depth})
 				}
 				continue
 			}
@@ -140,28 +140,32 @@ func (f *finder) add(name string, i Info, hidden bool, depth int) {
 	if hidden {
 		i.LeftOut = LeftHidden
 	}
-	f.found = append(f.found, foundFile{i, depth})
+	f.found = append(f.found, &foundFile{i, depth})
 }
 
 // files returns the found files, each file once.
 func (f *finder) files() []Info {
-	slices.SortFunc(f.found, func(a, b foundFile) int {
+	slices.SortFunc(f.found, func(a, b *foundFile) int {
 		return cmp.Or(cmp.Compare(a.LeftOut, b.LeftOut), a.depth-b.depth, cmp.Compare(a.Path, b.Path))
 	})
 	byID := map[string]bool{}
-	out := make([]Info, len(f.found))
-	for i, x := range f.found {
-		out[i] = x.Info
+	for _, x := range f.found {
 		if x.ID == "" || x.LeftOut != "" {
 			continue
 		}
 		if byID[x.ID] {
-			out[i].LeftOut = LeftTwice
+			x.LeftOut = LeftTwice
 		}
 		byID[x.ID] = true
 	}
-	slices.SortFunc(out, func(a, b Info) int { return cmp.Compare(a.Path, b.Path) })
-	return slices.CompactFunc(out, func(a, b Info) bool { return a.Path == b.Path })
+	slices.SortFunc(f.found, func(a, b *foundFile) int { return cmp.Compare(a.Path, b.Path) })
+	var out []Info
+	for _, x := range f.found {
+		if len(out) == 0 || out[len(out)-1].Path != x.Path {
+			out = append(out, x.Info)
+		}
+	}
+	return out
 }
 
 // glob is a pattern: for each alternative of its braces, the elements between slashes.

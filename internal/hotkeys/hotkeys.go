@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/order"
 )
 
 const (
@@ -148,7 +149,7 @@ func Merge(a *job.KeySample, b job.KeySample) {
 			keys = append(keys, k)
 		}
 	}
-	slices.SortStableFunc(keys, func(x, y job.KeyCount) int {
+	order.Sort(keys, func(x, y *job.KeyCount) int {
 		return cmp.Or(cmp.Compare(y.Records, x.Records), cmp.Compare(x.Hash, y.Hash))
 	})
 	a.Distinct = max(a.Distinct, b.Distinct, len(keys))

@@ -4,6 +4,7 @@
 package job
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -24,6 +25,9 @@ type Task struct {
 // String returns STAGE/INDEX, as in 0/17.
 func (t Task) String() string { return fmt.Sprintf("%d/%d", t.Stage, t.Index) }
 
+// Compare orders tasks by stage and number.
+func (t Task) Compare(o Task) int { return cmp.Or(t.Stage-o.Stage, t.Index-o.Index) }
+
 // Attempt is one try at the task Task of the job Job. N starts at 1 and only increases.
 type Attempt struct {
 	Job  ID
@@ -33,6 +37,11 @@ type Attempt struct {
 
 // String returns STAGE/INDEX#N, as in 0/17#2.
 func (a Attempt) String() string { return fmt.Sprintf("%s#%d", a.Task, a.N) }
+
+// Compare orders attempts by job, task and number.
+func (a Attempt) Compare(b Attempt) int {
+	return cmp.Or(cmp.Compare(a.Job, b.Job), a.Task.Compare(b.Task), a.N-b.N)
+}
 
 // Split is a slice of the input, with the workers near its data.
 type Split struct {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/order"
 	"github.com/layshaft/layshaft/internal/state"
 )
 
@@ -141,7 +142,7 @@ func List(root string) ([]Entry, error) {
 		}
 		out = append(out, e)
 	}
-	slices.SortStableFunc(out, func(a, b Entry) int { return b.Started.Compare(a.Started) })
+	order.Sort(out, func(a, b *Entry) int { return b.Started.Compare(a.Started) })
 	return out, nil
 }
 
@@ -193,14 +194,14 @@ func Retain(root, keep string, age time.Duration, size int64) ([]Entry, error) {
 		}
 		return e.Ended
 	}
-	slices.SortStableFunc(all, func(a, b Entry) int {
+	order.Sort(all, func(a, b *Entry) int {
 		finished := func(e *Entry) int {
 			if e.Outcome == Unfinished {
 				return 1
 			}
 			return 0
 		}
-		return cmp.Or(finished(&a)-finished(&b), last(&a).Compare(last(&b)))
+		return cmp.Or(finished(a)-finished(b), last(a).Compare(last(b)))
 	})
 	var dropped []Entry
 	for i := range all {

@@ -213,7 +213,7 @@ func Start(t *testing.T, cfg coordinator.Config) (c *coordinator.Coordinator, st
 	go func() { done <- c.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		synctest.Wait()
-		if bad := c.Audit(); bad != nil {
+		if bad := coordinator.Audit(c); bad != nil {
 			t.Errorf("audit: %q", bad)
 		}
 		cancel()

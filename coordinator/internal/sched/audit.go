@@ -9,10 +9,12 @@ import (
 // Audit checks every task and returns the broken promises in plain words; none when all is well.
 // Every unfinished task must have an owner or a wake-up time, and all totals must add up. The time
 // is proportional to the number of tasks.
-func (s *Scheduler) Audit() []string {
+//
+// It is no method, so that programs that do not call it do not contain it.
+func Audit(s *Scheduler) []string {
 	var bad []string
 	for at := (AuditPosition{}); ; {
-		more, next := s.AuditStep(at)
+		more, next := AuditStep(s, at)
 		if bad = append(bad, more...); next == (AuditPosition{}) {
 			slices.Sort(bad)
 			return bad
@@ -27,7 +29,7 @@ type AuditPosition struct{ job, stage int }
 // AuditStep does one step of an Audit, so events need not wait for a whole one. It checks one
 // stage, or at the end all totals, and returns the position of the next step. After the last step
 // this is the beginning. Any events may happen between steps.
-func (s *Scheduler) AuditStep(at AuditPosition) (bad []string, next AuditPosition) {
+func AuditStep(s *Scheduler, at AuditPosition) (bad []string, next AuditPosition) {
 	a := auditor{s: s}
 	i, same := slices.BinarySearchFunc(s.active, at.job, func(j *jobState, number int) int { return cmp.Compare(j.number, number) })
 	if i == len(s.active) {

@@ -36,7 +36,7 @@ func TestRecordsKeepDamage(t *testing.T) {
 				t.Errorf("the damaged output is reported again: %v", describe(c))
 			}
 		}
-		if bad := s.Audit(); bad != nil {
+		if bad := Audit(s); bad != nil {
 			t.Errorf("audit: %q", bad)
 		}
 		if st, _ := s.Status("j"); st.Stages[0].Sum.Records != 7 || st.Stages[0].Waiting != 2 {

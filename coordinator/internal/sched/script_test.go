@@ -345,7 +345,7 @@ func (p *player) step(t *testing.T, ev Event) {
 		}
 		fmt.Fprintln(&p.out, describe(c))
 	}
-	for _, bad := range p.core.Audit() {
+	for _, bad := range Audit(p.core) {
 		t.Errorf("after %T: %s", ev, bad)
 	}
 }

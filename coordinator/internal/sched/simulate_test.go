@@ -171,7 +171,7 @@ func (w *world) statuses() (out []report.Job) {
 func (w *world) step(ev Event) {
 	yielded := w.core.yielded
 	cmds := slices.Clone(w.core.Step(w.now, ev))
-	for _, bad := range w.core.Audit() {
+	for _, bad := range Audit(w.core) {
 		w.Errorf("%v after %T %+v: %s", w.now.Sub(w.start), ev, ev, bad)
 	}
 	if next := w.core.Next(); !next.IsZero() && !next.After(w.now) {

@@ -51,12 +51,11 @@ func (s *Scheduler) Spec(id job.ID) (spec job.Spec, ok bool) {
 // the scheduler does not have stay zero.
 func (s *Scheduler) Workers(now time.Time) []report.Worker {
 	out := make([]report.Worker, 0, len(s.workers))
-	for _, w := range s.workers {
+	for _, w := range slices.SortedFunc(maps.Values(s.workers), func(a, b *worker) int { return cmp.Compare(a.name, b.name) }) {
 		out = append(out, report.Worker{Name: w.name, ID: w.id, State: w.state(), WaitingReason: s.explainPause(w), Zone: w.zone,
 			Datasets: s.offered[w.id], Slots: w.slots, Reserved: w.reserved, Running: len(w.running), QueuedTasks: w.queuedTasks,
 			Silent: report.SecondsOf(max(now.Sub(w.lastContact), 0))})
 	}
-	slices.SortFunc(out, func(a, b report.Worker) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 

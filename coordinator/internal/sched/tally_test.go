@@ -15,7 +15,7 @@ func TestTallies(t *testing.T) {
 		t.Helper()
 		now = now.Add(time.Second)
 		cmds := append([]Command(nil), s.Step(now, ev)...)
-		if bad := s.Audit(); len(bad) > 0 {
+		if bad := Audit(s); len(bad) > 0 {
 			t.Fatalf("after %+v: %q", ev, bad)
 		}
 		return cmds
@@ -99,7 +99,7 @@ func TestAuditStep(t *testing.T) {
 	found, parts := []string(nil), 0
 	for at := (AuditPosition{}); parts == 0 || at != (AuditPosition{}); parts++ {
 		var bad []string
-		bad, at = s.AuditStep(at)
+		bad, at = AuditStep(s, at)
 		found = append(found, bad...)
 		if parts == 0 {
 			s.Step(now, Cancelled{Job: "a"})
@@ -120,7 +120,7 @@ func BenchmarkAuditStep(b *testing.B) {
 		s.Step(now, AttemptDone{Worker: "a", Attempt: s.Attempts("j", 1)[0].Attempt})
 	}
 	for b.Loop() {
-		s.AuditStep(AuditPosition{})
+		AuditStep(s, AuditPosition{})
 	}
 	b.ReportMetric(tasks, "tasks")
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/layshaft/layshaft/internal/order"
 )
 
 // A combine stage merges outputs before they cross the network: outputs of one worker first,
@@ -32,7 +34,8 @@ func (s *Scheduler) makeGroups(j *jobState, k int) {
 	for i := range from.tasks {
 		group[of(i)] = 0
 	}
-	places := slices.SortedFunc(maps.Keys(group), func(a, b place) int {
+	places := slices.Collect(maps.Keys(group))
+	order.Sort(places, func(a, b *place) int {
 		return cmp.Or(cmp.Compare(a.zone, b.zone), cmp.Compare(a.worker, b.worker))
 	})
 	room := st.spec.Tasks / st.groupSlices()

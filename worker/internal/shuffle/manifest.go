@@ -17,7 +17,7 @@ import (
 const manifestVersion = 1
 
 // byPlace is the order of extents in a manifest: runs of one partition of one port lie together.
-func byPlace(a, b job.Extent) int {
+func byPlace(a, b *job.Extent) int {
 	return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Run, b.Run))
 }
 
@@ -76,7 +76,7 @@ func DecodeManifest(b []byte) (*job.Manifest, error) {
 	for i := range m.Extents {
 		e := &m.Extents[i]
 		d.extent(e)
-		d.require(i == 0 || byPlace(m.Extents[i-1], *e) < 0)
+		d.require(i == 0 || byPlace(&m.Extents[i-1], e) < 0)
 	}
 	if n := d.Count(2); n > 0 {
 		m.Counters = make(map[string]int64, n)

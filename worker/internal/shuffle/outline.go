@@ -45,7 +45,7 @@ func parseOutline(body []byte, a job.Attempt) (*outline, error) {
 		at := end - len(d.Rest())
 		e = job.Extent{Blocks: e.Blocks[:0]}
 		d.extent(&e)
-		if d.Failed() || i > 0 && byPlace(last, e) >= 0 {
+		if d.Failed() || i > 0 && byPlace(&last, &e) >= 0 {
 			return nil, errManifest
 		}
 		last = e

@@ -124,7 +124,7 @@ func FuzzManifest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !slices.IsSortedFunc(m.Extents, byPlace) {
+		if !slices.IsSortedFunc(m.Extents, func(a, b job.Extent) int { return byPlace(&a, &b) }) {
 			t.Error("extents are out of order")
 		}
 		again, err := DecodeManifest(AppendManifest(nil, m))

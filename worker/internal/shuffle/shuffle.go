@@ -202,9 +202,7 @@ func (s *Store) SealedAttempts(id job.ID) []job.Attempt {
 			}
 		}
 	}
-	slices.SortFunc(as, func(a, b job.Attempt) int {
-		return cmp.Or(a.Task.Stage-b.Task.Stage, a.Task.Index-b.Task.Index, a.N-b.N)
-	})
+	slices.SortFunc(as, job.Attempt.Compare)
 	return as
 }
 

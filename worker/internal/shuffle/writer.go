@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/order"
 	"github.com/layshaft/layshaft/internal/record"
 )
 
@@ -169,9 +170,9 @@ func (w *Writer) sealOutput(ctx context.Context, counters map[string]int64, sink
 	} else {
 		m.Segment = segmentName(m.Attempt)
 	}
-	slices.SortFunc(m.Extents, byPlace)
+	order.Sort(m.Extents, byPlace)
 	for i := 1; i < len(m.Extents); i++ {
-		if byPlace(m.Extents[i-1], m.Extents[i]) == 0 {
+		if byPlace(&m.Extents[i-1], &m.Extents[i]) == 0 {
 			e := m.Extents[i]
 			return nil, fmt.Errorf("port %d run %d partition %d was written twice", e.Port, e.Run, e.Partition)
 		}
