@@ -8,8 +8,8 @@ import (
 	"io"
 )
 
-// Package debug/elf and its neighbours read such files, too. They would add 600 KB to every program:
-// readers of debug information, symbols and relocations.
+// Package debug/elf and its neighbours read such files, too. They would add 600 KB to every
+// program: readers of debug information, symbols and relocations.
 
 // maxLoader is the limit of the path of a loader, in bytes.
 const maxLoader = 4 << 10

@@ -15,7 +15,7 @@ import (
 func TestImports(t *testing.T) {
 	allowed := []string{"cmp", "container/heap", "container/list", "fmt", "iter", "maps", "math/bits", "slices", "strings", "time",
 		"github.com/layshaft/layshaft/internal/job", "github.com/layshaft/layshaft/internal/report",
-		"github.com/layshaft/layshaft/internal/tally"}
+		"github.com/layshaft/layshaft/internal/order", "github.com/layshaft/layshaft/internal/tally"}
 	files, _ := filepath.Glob("*.go")
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
