@@ -149,18 +149,21 @@ func (e *env) failure(err error) error {
 // loadSides loads the small sides of the broadcast joins and probes in a stage. It returns their
 // share of the memory of one attempt.
 func (c *compiled) loadSides(e *env, s *stage) (bytes int64, err error) {
+	small := int64(0) // of broadcast joins
 	for _, n := range c.plan.nodes {
 		if _, ok := s.sides[n.id]; ok {
 			b, err := n.loadSide(e)
 			if err != nil {
 				return 0, fmt.Errorf("%s at %s: small side: %w", n.label(), n.at, err)
 			}
-			bytes += b
+			if bytes += b; n.side != nil {
+				small += b
+			}
 		}
 	}
-	if limit := e.sideLimit(); bytes > limit {
+	if limit := e.sideLimit(); small > limit {
 		return 0, Fatal(fmt.Errorf("the small sides of broadcast joins in one stage take %s together, more than half of the memory, %s; give more (-memory), or use Join or LeftJoin",
-			bytesize.Format(bytes), bytesize.Format(limit)))
+			bytesize.Format(small), bytesize.Format(limit)))
 	}
 	return bytes / int64(max(1, e.run.Slots)), nil
 }

@@ -24,7 +24,7 @@ import (
 // If the results only go to aggregates that accept any order, such as sums of integers, perhaps
 // through Map, Filter and the like, and both sides come from sources, keys may come in any order.
 // Then the tasks that read the right side look its records up in the left side if it takes at most
-// a quarter of the memory, and the right side is not shuffled.
+// a quarter of the memory of one slot, and the right side is not shuffled.
 func Join[L, R, K, U any](left Dataset[L], right Dataset[R], leftKey func(L) K, rightKey func(R) K, f func(L, R) U, opts ...ShuffleOption) Dataset[U] {
 	n := newNode[U](planOf(left.n), "Join", opts, left.n, right.n)
 	n.needs("left key", leftKey)

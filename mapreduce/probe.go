@@ -18,8 +18,9 @@ import (
 // and pass the pairs on to the aggregates. So the right records are not shuffled.
 //
 // The stages of the shuffled join stay. Each right task decides for itself: one that finds the left
-// side too large for its memory writes its records to the shuffle. A record goes one way or the
-// other, so the results are the same.
+// side too large writes its records to the shuffle. A task that runs again because its output was
+// lost must decide the same, since what it wrote before may have been read. So only sizes that are
+// equal on all workers decide; see tableLimit.
 
 // probeRole is an inner join as seen from the tasks that read its right side.
 type probeRole struct {
@@ -113,7 +114,7 @@ func probing[L, R, K, U any](n *node, rightKey func(R) K, pair func(e *env, u *U
 				e.fail(err)
 				return func(*R) {}
 			}
-			if t.isLarge || e.plan.allowsBad() || e.run.Isolated { // a bad record must be found in the join
+			if t.isLarge || e.plan.allowsBad() { // a bad record must be found in the join
 				return shuffle
 			}
 			push, u := next.(func(*U)), new(U)
@@ -135,8 +136,8 @@ func probing[L, R, K, U any](n *node, rightKey func(R) K, pair func(e *env, u *U
 			return func(r *R) {
 				*right.k = right.of(*r)
 				right.buf = kc.Append(right.buf[:0], right.k)
-				if b.add(r, right.buf); b.n == len(b.records) {
-					flush()
+				if b.add(r, right.buf); b.n == len(b.records) || e.run.Isolated {
+					flush() // an isolated attempt finds the record that ends it
 				}
 			}
 		},
@@ -224,6 +225,19 @@ func (t *lefts[L]) prefetch(hashes []uint64) {
 	runtime.KeepAlive(sum) // otherwise the compiler would drop the loads
 }
 
+// tableLimit is the most memory for one table: a quarter of the memory of one attempt, which the
+// job sets, divided by the number of probes in the stage. It does not depend on the slots of the
+// process, which differ between workers.
+func (e *env) tableLimit() int64 {
+	probes := 0
+	for _, n := range e.plan.nodes {
+		if _, ok := e.stage.sides[n.id]; ok && n.side == nil {
+			probes++
+		}
+	}
+	return max(2<<20, e.run.Memory/4) / int64(max(1, probes))
+}
+
 // loadLefts reads the left side of a join.
 func loadLefts[L any](e *env, n *node, codec *record.Codec[L]) (*lefts[L], error) {
 	t := &lefts[L]{}
@@ -238,7 +252,7 @@ func loadLefts[L any](e *env, n *node, codec *record.Codec[L]) (*lefts[L], error
 	}
 	// the values alias the blocks, which also have the keys
 	t.bytes = 2*size + 8*slots + (records+1)*int64(unsafe.Sizeof(left[L]{}))
-	if t.bytes > e.sideLimit()/2 || size > math.MaxUint32 {
+	if t.bytes > e.tableLimit() || size > math.MaxUint32 {
 		return &lefts[L]{isLarge: true}, nil
 	}
 	t.slots, t.mask, t.entries = make([]uint64, slots), uint64(slots-1), make([]left[L], 0, records)

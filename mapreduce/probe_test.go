@@ -166,3 +166,52 @@ func sortedRows(rows []kv[int64, int64]) []string {
 	slices.Sort(all)
 	return all
 }
+
+// A right task that runs again, after its output was lost with a worker, must send each record the
+// same way, or pairs would be lost or count twice. Workers have different numbers of slots.
+func TestProbesDecideTheSame(t *testing.T) {
+	number := func(n int64) int64 { return n }
+	d := mapreduce.Define("slots", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[kv[int64, int64]] {
+		left := mapreduce.Read(p, memio.Generate(100_000, number).Cut(2))
+		right := mapreduce.Read(p, memio.Generate(1000, number).Cut(2))
+		pairs := mapreduce.Join(left, right, number, number, func(l, r int64) int64 { return l + r }, mapreduce.Parallel(2))
+		return mapreduce.AggregateBy(pairs, func(int64) int64 { return 0 }, agg.Sum(number), mapreduce.Parallel(2))
+	})
+	var shuffled []int64
+	for _, slots := range []int{1, 16} {
+		j, err := d.Start(context.Background(), mapreduce.Local{Slots: slots, Memory: int64(slots) * 16 << 20}, none{})
+		if err == nil {
+			err = j.Wait()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		shuffled = append(shuffled, j.Totals().Shuffled)
+	}
+	if shuffled[0] != shuffled[1] {
+		t.Errorf("%d bytes shuffled with 1 slot, %d with 16 of the same size", shuffled[0], shuffled[1])
+	}
+}
+
+// Three left sides that are small together take too much memory to look up in all of them.
+func TestManyProbes(t *testing.T) {
+	number := func(n int64) int64 { return n }
+	rows := run(t, mapreduce.Local{Slots: 1, Memory: 16 << 20}, func(p *mapreduce.Plan) mapreduce.Dataset[kv[int64, int64]] {
+		right := mapreduce.Read(p, memio.Generate(1000, number))
+		var all []mapreduce.Dataset[kv[int64, int64]]
+		for i := range int64(3) {
+			left := mapreduce.Read(p, memio.Generate(40_000, number))
+			pairs := mapreduce.Join(left, right, number, number, func(_, _ int64) int64 { return i })
+			all = append(all, mapreduce.AggregateBy(pairs, number, agg.Count[int64]()))
+		}
+		return mapreduce.Union(all[0], all[1:]...)
+	})
+	for i, row := range rows {
+		if row.Value != 1000 {
+			t.Errorf("row %d counts %d pairs, want 1000", i, row.Value)
+		}
+	}
+	if len(rows) != 3 {
+		t.Errorf("%d rows, want 3", len(rows))
+	}
+}
