@@ -36,6 +36,7 @@ type env struct {
 	err     error
 	// position of the current record; nil in a reduce
 	where      func() (path string, offset, line int64)
+	inputPlace func() inputPlace // of the next record; nil outside of sources
 	bad        int64
 	quarantine *bursts
 	// quarantineJob is the job in lines of the quarantine file.
@@ -246,6 +247,12 @@ func located(q Quarantined, cause error) error {
 	return fmt.Errorf("%s: %s: %w", q.place(), q.Operator, cause)
 }
 
+// inputPlace is where a record begins in the input.
+type inputPlace struct {
+	path         string
+	offset, line int64
+}
+
 // place returns the position of the current record, such as a.jsonl:1042.
 func (q *Quarantined) place() string {
 	if q.Line > 0 {
@@ -272,6 +279,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 		return nil
 	}
 	r := &Reader[T]{Emit: push, progress: e.run.Progress, stopped: &e.stopped}
+	e.inputPlace = func() inputPlace { return inputPlace{r.Path, r.Offset, r.Line} }
 	e.where = func() (string, int64, int64) { return filesys.DisplayText(r.Path), r.Offset, r.Line }
 	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
 	var number, current int64 // of records; current is zero while the source itself runs
@@ -323,7 +331,8 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			if e.plan.allowsBad() {
 				kind = job.Poison // the coordinator finds the record by further attempts
 			}
-			q := Quarantined{Source: filesys.DisplayText(r.Path), Offset: r.Offset, Line: r.Line}
+			q := Quarantined{}
+			q.Source, q.Offset, q.Line = e.where()
 			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("%s%v", panicked, v), Detail: userStack(string(debug.Stack()), "mapreduce.readSplit["), Record: q.place(), Number: current}
 		}
 	}()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
 )
@@ -120,9 +121,17 @@ func probing[L, R, K, U any](n *node, rightKey func(R) K, pair func(e *env, u *U
 			push, u := next.(func(*U)), new(U)
 			right := newKeyed(kc, rightKey)
 			b := &rightBatch[R]{}
+			now := 0 // the record looked up, since the reader is at a later one
+			where := func() (string, int64, int64) {
+				p := &b.places[now]
+				return filesys.DisplayText(p.path), p.offset, p.line
+			}
 			flush := func() {
+				reader := e.where
+				e.where = where
 				t.prefetch(b.hashes[:b.n])
 				for i := range b.n {
+					now = i
 					for n := t.find(b.hashes[i], b.key(i)); n > 0 && !e.stopped.Load(); {
 						l := &t.entries[n-1]
 						if n = l.next; pair(e, u, l.value, &b.records[i]) {
@@ -131,11 +140,15 @@ func probing[L, R, K, U any](n *node, rightKey func(R) K, pair func(e *env, u *U
 					}
 				}
 				b.clear()
+				e.where = reader // not after a panic, whose error has the place of the record
 			}
 			e.ends = append(e.ends, func() error { flush(); return e.err })
 			return func(r *R) {
 				*right.k = right.of(*r)
 				right.buf = kc.Append(right.buf[:0], right.k)
+				if e.inputPlace != nil {
+					b.places[b.n] = e.inputPlace()
+				}
 				if b.add(r, right.buf); b.n == len(b.records) || e.run.Isolated {
 					flush() // an isolated attempt finds the record that ends it
 				}
@@ -151,6 +164,7 @@ type rightBatch[R any] struct {
 	hashes  [32]uint64
 	ends    [32]int // of the keys in keys
 	keys    []byte
+	places  [32]inputPlace
 }
 
 func (b *rightBatch[R]) add(r *R, key []byte) {

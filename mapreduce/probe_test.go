@@ -2,6 +2,7 @@ package mapreduce_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -213,5 +214,33 @@ func TestManyProbes(t *testing.T) {
 	}
 	if len(rows) != 3 {
 		t.Errorf("%d rows, want 3", len(rows))
+	}
+}
+
+// A join that looks up right records in groups must not blame a later record than the bad one.
+func TestPlaceOfProbe(t *testing.T) {
+	number := func(n int64) int64 { return n }
+	for name, bad := range map[string]func() error{
+		"error": func() error { return errors.New("it is bad") },
+		"skip":  func() error { return mapreduce.Skip(errors.New("it is bad")) },
+		"panic": func() error { panic("it is bad") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := mapreduce.Define("place", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[kv[int64, int64]] {
+				left, right := mapreduce.Read(p, memio.Generate(9, number)), mapreduce.Read(p, memio.Generate(70, number))
+				pairs := mapreduce.TryJoin(left, right, number, number, func(_ context.Context, _, r int64) (int64, error) {
+					if r == 5 {
+						return 0, bad()
+					}
+					return r, nil
+				})
+				return mapreduce.AggregateBy(pairs, number, agg.Count[int64](), mapreduce.Retry(1))
+			})
+			for _, err := range d.Run(context.Background(), mapreduce.Local{Slots: 1}, none{}) {
+				if !strings.Contains(fmt.Sprint(err), "int64):6: ") {
+					t.Errorf("the error does not name record 6: %v", err)
+				}
+			}
+		})
 	}
 }
