@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -193,7 +193,7 @@ func (c *Client) Resume(ctx context.Context, function string) error {
 // SetLimits sets all limits of a function, and creates the function if necessary. The limits
 // survive restarts. The error wraps [ErrInvalid] if a limit is negative or not a number.
 func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error {
-	p := wire.LimitsToProto(report.FunctionLimits(l))
+	p := taskwire.LimitsToProto(report.FunctionLimits(l))
 	_, err := ask(ctx, c, c.rpc.SetFunction, &layshaftv1.SetFunctionRequest{Function: function, Limits: p})
 	return err
 }
@@ -251,9 +251,9 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[Overview, error] {
 }
 
 func overviewOf(p *layshaftv1.FunctionsStatus) Overview {
-	o := Overview{Totals: Counts(wire.TaskCountsFromProto(p.GetTotals()))}
+	o := Overview{Totals: Counts(taskwire.TaskCountsFromProto(p.GetTotals()))}
 	for _, m := range p.GetFunctions() {
-		f := wire.FunctionFromProto(m)
+		f := taskwire.FunctionFromProto(m)
 		o.Functions = append(o.Functions, Function{Name: f.Name, Counts: Counts(f.Counts), WaitingHigh: f.WaitingHigh, WaitingNormal: f.WaitingNormal,
 			WaitingLow: f.WaitingLow, Dead: f.Dead, Workers: f.Workers, Limits: Limits(f.Limits), Paused: f.Paused})
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -29,11 +29,11 @@ const (
 )
 
 // String returns last, skip or all.
-func (c CatchUp) String() string { return nameOf(wire.CatchUps, c) }
+func (c CatchUp) String() string { return nameOf(taskwire.CatchUps, c) }
 
 // UnmarshalText parses the output of String. The error wraps [ErrInvalid].
 func (c *CatchUp) UnmarshalText(text []byte) error {
-	return parseName(wire.CatchUps, "catch-up policy", text, c)
+	return parseName(taskwire.CatchUps, "catch-up policy", text, c)
 }
 
 // Overlap decides about a time of a [Schedule] at which its last task has not ended.
@@ -49,11 +49,11 @@ const (
 )
 
 // String returns skip, queue or replace.
-func (o Overlap) String() string { return nameOf(wire.Overlaps, o) }
+func (o Overlap) String() string { return nameOf(taskwire.Overlaps, o) }
 
 // UnmarshalText parses the output of String. The error wraps [ErrInvalid].
 func (o *Overlap) UnmarshalText(text []byte) error {
-	return parseName(wire.Overlaps, "overlap policy", text, o)
+	return parseName(taskwire.Overlaps, "overlap policy", text, o)
 }
 
 func nameOf[T ~uint8](names []string, v T) string {
@@ -169,7 +169,7 @@ func (c *Client) setSchedule(ctx context.Context, s Schedule, onlyNew bool) (Sch
 func scheduleStatus(p *layshaftv1.Schedule, name string, err error) (ScheduleStatus, error) {
 	switch {
 	case err == nil:
-		return wire.ScheduleFromProto(p), nil
+		return taskwire.ScheduleFromProto(p), nil
 	case status.Code(err) == codes.NotFound:
 		err = fmt.Errorf("schedule %s: %w", plain.Text(name), ErrUnknownSchedule)
 	case status.Code(err) == codes.AlreadyExists:
@@ -183,7 +183,7 @@ func (c *Client) Schedules(ctx context.Context) ([]ScheduleStatus, error) {
 	out, err := ask(ctx, c, c.rpc.ListSchedules, &layshaftv1.ListSchedulesRequest{})
 	var all []ScheduleStatus
 	for _, p := range out.GetSchedules() {
-		all = append(all, wire.ScheduleFromProto(p))
+		all = append(all, taskwire.ScheduleFromProto(p))
 	}
 	return all, err
 }

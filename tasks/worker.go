@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/machine"
-	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 )
 
 // Worker runs tasks of the functions added with [Handle]. Set its fields before Run; zero values
@@ -163,7 +163,7 @@ func decodeInput[In any](in input) (In, error) {
 	}
 	switch any((*In)(nil)).(type) {
 	case *[]byte, *string, *json.RawMessage:
-		text, err := wire.GatheredJSON(in.payload)
+		text, err := taskwire.GatheredJSON(in.payload)
 		if err != nil {
 			return *new(In), err
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -175,7 +175,7 @@ func (a *api) schedules(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	all := []report.Schedule{}
 	for _, p := range answer.GetSchedules() {
-		all = append(all, wire.ScheduleFromProto(p))
+		all = append(all, taskwire.ScheduleFromProto(p))
 	}
 	if name == "" {
 		write(w, http.StatusOK, plain.JSON(all))

@@ -20,6 +20,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -326,7 +327,7 @@ func (t *Server) describe(info queue.Info, worker string, bodies bool) *layshaft
 	p := infoToProto(info, worker)
 	if in, err := t.desk.Input(info.ID); err == nil {
 		if p.Unique = in.Unique; bodies && in.Gathered {
-			if in.Data, err = wire.GatheredJSON(in.Data); err != nil {
+			if in.Data, err = taskwire.GatheredJSON(in.Data); err != nil {
 				t.log.Warn("input of a task cannot be shown", "task", info.ID, "err", err)
 			}
 		}
@@ -484,9 +485,9 @@ func (t *Server) functions() *layshaftv1.FunctionsStatus {
 	t.desk.Lock()
 	totals, functions, budgets := t.status()
 	t.desk.Unlock()
-	out := &layshaftv1.FunctionsStatus{Totals: wire.TaskCountsToProto(totals)}
+	out := &layshaftv1.FunctionsStatus{Totals: taskwire.TaskCountsToProto(totals)}
 	for i := range functions {
-		out.Functions = append(out.Functions, wire.FunctionToProto(&functions[i]))
+		out.Functions = append(out.Functions, taskwire.FunctionToProto(&functions[i]))
 	}
 	for _, b := range budgets {
 		out.Budgets = append(out.Budgets, &layshaftv1.BudgetStatus{Budget: b.Name, Size: int64(b.Size), Used: int64(b.Used), Waiting: int64(b.WaitingAcquires)})

@@ -7,7 +7,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/tally"
-	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 )
 
 type (
@@ -116,7 +116,7 @@ func (t *Server) detail(info queue.Info, worker string) TaskDetail {
 	if in, err := t.desk.Input(info.ID); err == nil {
 		d.Unique = in.Unique
 		if in.Gathered {
-			if in.Data, err = wire.GatheredJSON(in.Data); err == nil {
+			if in.Data, err = taskwire.GatheredJSON(in.Data); err == nil {
 				d.Size = len(in.Data)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/schedule"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -141,7 +142,7 @@ func (t *Server) Schedules() []report.Schedule {
 	t.desk.Unlock()
 	all := make([]report.Schedule, len(infos))
 	for i := range infos {
-		all[i] = wire.ScheduleFromProto(scheduleToProto(&infos[i]))
+		all[i] = taskwire.ScheduleFromProto(scheduleToProto(&infos[i]))
 	}
 	return all
 }
@@ -154,5 +155,5 @@ func (t *Server) Schedule(name string) (report.Schedule, bool) {
 	if !ok {
 		return report.Schedule{}, false
 	}
-	return wire.ScheduleFromProto(scheduleToProto(&info)), true
+	return taskwire.ScheduleFromProto(scheduleToProto(&info)), true
 }

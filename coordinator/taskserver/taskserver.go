@@ -25,6 +25,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/coordinator/internal/schedule"
 	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -266,7 +267,7 @@ func (t *Server) broker(opt GearmanOptions) *desk.Broker {
 		attempts[f] = cmp.Or(n, queue.Endless)
 	}
 	return desk.NewBroker(t.desk, desk.BrokerConfig{Memory: opt.Memory, RetryFailed: opt.RetryFailed, Policy: opt.policy(), Attempts: attempts,
-		MaxBody: opt.MaxPayload, Gathered: wire.GatheredJSON})
+		MaxBody: opt.MaxPayload, Gathered: taskwire.GatheredJSON})
 }
 
 // taskError gives an error of the desk its status code.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/gearman"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
-	"github.com/layshaft/layshaft/internal/wire"
+	"github.com/layshaft/layshaft/internal/wire/taskwire"
 )
 
 // open opens a desk and runs it until the test ends.
@@ -337,7 +337,7 @@ func TestChainsAndGroups(t *testing.T) {
 		worker.expect("ack 1", "ack 1")
 		sum := worker.next()
 		in, err := d.Input(sum.Task)
-		got, invalid := wire.GatheredJSON(in.Data)
+		got, invalid := taskwire.GatheredJSON(in.Data)
 		want := fmt.Sprintf(`[{"id":"%s","outcome":"done","encoding":"text","result":"X"},{"id":"%s","outcome":"done","encoding":"text","result":"Y"}]`, x.Task, y.Task)
 		if err != nil || invalid != nil || !in.Gathered || string(got) != want {
 			t.Errorf("gathered %s, %v, %v, %v, want %s", got, in.Gathered, err, invalid, want)
