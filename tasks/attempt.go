@@ -10,11 +10,11 @@ import (
 
 	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/spans"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // handleMessage carries out a message of the coordinator.
-func (s *session) handleMessage(m *layshaftv1.WorkTasksResponse) {
+func (s *session) handleMessage(m *tasksv1.WorkTasksResponse) {
 	state := &s.w.state
 	state.mu.Lock()
 	defer state.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *workerState) signal() {
 }
 
 // start runs a task. mu is held.
-func (w *Worker) start(a *layshaftv1.TaskAssign) {
+func (w *Worker) start(a *tasksv1.TaskAssign) {
 	state := &w.state
 	name := attemptOf(a.GetAttempt())
 	if state.attempts[name] != nil {
@@ -143,14 +143,14 @@ func (s *workerState) runJobs(job func()) {
 }
 
 // runHandler runs the handler of a task.
-func (w *Worker) runHandler(ctx context.Context, a *layshaftv1.TaskAssign) ([]byte, error) {
+func (w *Worker) runHandler(ctx context.Context, a *tasksv1.TaskAssign) ([]byte, error) {
 	h := w.handlers[a.GetFunction()]
 	if h == nil {
 		return nil, fmt.Errorf("this worker has no function %q", a.GetFunction())
 	}
 	in := input{payload: a.GetInput()}
 	if a.GetGathered() {
-		var all layshaftv1.GatheredResults
+		var all tasksv1.GatheredResults
 		if err := proto.Unmarshal(in.payload, &all); err != nil {
 			return nil, Fatal(fmt.Errorf("results of a group: %w", err))
 		}
@@ -182,7 +182,7 @@ func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Durat
 	if err == nil && torn {
 		err = errTorn
 	}
-	p := &layshaftv1.TaskReport{Attempt: c.proto()}
+	p := &tasksv1.TaskReport{Attempt: c.proto()}
 	var text []byte
 	if err != nil {
 		text = []byte(err.Error())
@@ -190,11 +190,11 @@ func (w *Worker) reportEnd(c *attemptRun, out []byte, err error, took time.Durat
 	}
 	switch {
 	case err == nil:
-		p.Content = &layshaftv1.TaskReport_Result{Result: out}
+		p.Content = &tasksv1.TaskReport_Result{Result: out}
 	case isFatal(err):
-		p.Content = &layshaftv1.TaskReport_Fatal{Fatal: text}
+		p.Content = &tasksv1.TaskReport_Fatal{Fatal: text}
 	default:
-		p.Content = &layshaftv1.TaskReport_Failed{Failed: text}
+		p.Content = &tasksv1.TaskReport_Failed{Failed: text}
 	}
 	if err == nil && stopped != nil { // the coordinator ignores the handler's result
 		err = fmt.Errorf("%w: %w", errStopped, stopped)
@@ -255,7 +255,7 @@ func (Hooks) call(hook func(Event), e Event) {
 
 // report sends a partial result, a warning or progress. It blocks while the coordinator cannot take
 // it.
-func (c *attemptRun) report(ctx context.Context, p *layshaftv1.TaskReport) error {
+func (c *attemptRun) report(ctx context.Context, p *tasksv1.TaskReport) error {
 	if err := checkSize("a partial result", bodyOf(p)); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -303,13 +303,13 @@ func (c *attemptRun) report(ctx context.Context, p *layshaftv1.TaskReport) error
 }
 
 func (c *attemptRun) send(ctx context.Context, data []byte) error {
-	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), Content: &layshaftv1.TaskReport_Data{Data: data}})
+	return c.report(ctx, &tasksv1.TaskReport{Attempt: c.proto(), Content: &tasksv1.TaskReport_Data{Data: data}})
 }
 
 func (c *attemptRun) warn(ctx context.Context, text []byte) error {
-	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), Content: &layshaftv1.TaskReport_Warning{Warning: text}})
+	return c.report(ctx, &tasksv1.TaskReport{Attempt: c.proto(), Content: &tasksv1.TaskReport_Warning{Warning: text}})
 }
 
 func (c *attemptRun) progress(ctx context.Context, n, m uint64) error {
-	return c.report(ctx, &layshaftv1.TaskReport{Attempt: c.proto(), Content: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{Done: n, Total: m}}})
+	return c.report(ctx, &tasksv1.TaskReport{Attempt: c.proto(), Content: &tasksv1.TaskReport_Progress{Progress: &tasksv1.TaskProgress{Done: n, Total: m}}})
 }

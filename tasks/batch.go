@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/report"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // ItemErrors is the error of a batch handler in which some tasks failed: one error per input, by
@@ -221,8 +221,8 @@ func (b *batches[In, Out]) announce(items []context.Context) {
 	}
 }
 
-func (c *attemptRun) leaderReport() *layshaftv1.TaskReport {
-	return &layshaftv1.TaskReport{Attempt: c.attempt.proto(), Content: &layshaftv1.TaskReport_Leader{Leader: uint64(c.leader)}}
+func (c *attemptRun) leaderReport() *tasksv1.TaskReport {
+	return &tasksv1.TaskReport{Attempt: c.attempt.proto(), Content: &tasksv1.TaskReport_Leader{Leader: uint64(c.leader)}}
 }
 
 // run calls the handler with the tasks that are still needed.

@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // Client submits tasks, waits for them and manages them. It is safe for concurrent use.
@@ -23,7 +23,7 @@ import (
 type Client struct {
 	cluster Cluster
 	conn    *addresses.Conn
-	rpc     layshaftv1.TasksServiceClient
+	rpc     tasksv1.TasksServiceClient
 	reached atomic.Bool
 	// shared is for foreground tasks, background for others: while the disk is behind, the
 	// coordinator does not read a stream that submits durable tasks.
@@ -49,7 +49,7 @@ func Dial(cluster Cluster) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cluster: cluster, conn: conn, rpc: layshaftv1.NewTasksServiceClient(conn)}
+	c := &Client{cluster: cluster, conn: conn, rpc: tasksv1.NewTasksServiceClient(conn)}
 	for _, s := range []*sharedStreams{&c.shared, &c.background} {
 		s.open = c.openStream
 		s.turn = make(chan struct{}, 1)
@@ -76,8 +76,8 @@ func ask[Q, A any](ctx context.Context, c *Client, method func(context.Context, 
 	return out, err
 }
 
-func (n taskName) proto() *layshaftv1.TaskName {
-	return &layshaftv1.TaskName{Task: uint64(n.id), Function: n.function, Unique: n.unique}
+func (n taskName) proto() *tasksv1.TaskName {
+	return &tasksv1.TaskName{Task: uint64(n.id), Function: n.function, Unique: n.unique}
 }
 
 // wrapUnknown turns err into an ErrUnknown with the name of the task, if it means that.
@@ -89,9 +89,9 @@ func (n taskName) wrapUnknown(err error) error {
 }
 
 // proto returns the message for a submit.
-func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
-	p := &layshaftv1.TaskSpec{
-		Function: function, Input: input, Unique: s.unique, Fresh: s.fresh, Priority: layshaftv1.TaskPriority(s.priority),
+func (s *spec) proto(function string, input []byte) *tasksv1.TaskSpec {
+	p := &tasksv1.TaskSpec{
+		Function: function, Input: input, Unique: s.unique, Fresh: s.fresh, Priority: tasksv1.TaskPriority(s.priority),
 		DelayNanos: int64(s.after), Policy: s.policy.proto(s.keep), Then: protoNext(s.then, s.keep), Group: uint64(s.group),
 	}
 	if !s.due.IsZero() {
@@ -102,7 +102,7 @@ func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 		p.Token, p.Resubmitted = wire.TokenOf(function, s.once), true
 	}
 	if s.lossy {
-		p.Durability = layshaftv1.Durability_DURABILITY_MEMORY
+		p.Durability = tasksv1.Durability_DURABILITY_MEMORY
 	}
 	if s.group != 0 {
 		s.place++
@@ -111,52 +111,52 @@ func (s *spec) proto(function string, input []byte) *layshaftv1.TaskSpec {
 	return p
 }
 
-func (p policy) proto(keep time.Duration) *layshaftv1.TaskPolicy {
+func (p policy) proto(keep time.Duration) *tasksv1.TaskPolicy {
 	if p.keep != nil {
 		keep = *p.keep
 	}
-	return &layshaftv1.TaskPolicy{Attempts: int64(p.attempts), BackoffNanos: int64(p.backoff), MaxBackoffNanos: int64(p.maxBackoff),
+	return &tasksv1.TaskPolicy{Attempts: int64(p.attempts), BackoffNanos: int64(p.backoff), MaxBackoffNanos: int64(p.maxBackoff),
 		SoftNanos: int64(p.soft), HardNanos: int64(p.hard), KeepNanos: int64(keep)}
 }
 
-func protoNext(then []next, keep time.Duration) []*layshaftv1.NextTask {
-	var out []*layshaftv1.NextTask
+func protoNext(then []next, keep time.Duration) []*tasksv1.NextTask {
+	var out []*tasksv1.NextTask
 	for _, n := range then {
-		out = append(out, &layshaftv1.NextTask{Function: n.function, Priority: layshaftv1.TaskPriority(n.priority), Policy: n.policy.proto(keep)})
+		out = append(out, &tasksv1.NextTask{Function: n.function, Priority: tasksv1.TaskPriority(n.priority), Policy: n.policy.proto(keep)})
 	}
 	return out
 }
 
-var reasons = map[layshaftv1.TaskReason]error{
-	layshaftv1.TaskReason_TASK_REASON_UNSPECIFIED: ErrFailed,
-	layshaftv1.TaskReason_TASK_REASON_ERROR:       ErrFailed,
-	layshaftv1.TaskReason_TASK_REASON_TIMEOUT:     ErrTimedOut,
-	layshaftv1.TaskReason_TASK_REASON_LOST:        ErrLost,
-	layshaftv1.TaskReason_TASK_REASON_CANCELLED:   ErrCancelled,
+var reasons = map[tasksv1.TaskReason]error{
+	tasksv1.TaskReason_TASK_REASON_UNSPECIFIED: ErrFailed,
+	tasksv1.TaskReason_TASK_REASON_ERROR:       ErrFailed,
+	tasksv1.TaskReason_TASK_REASON_TIMEOUT:     ErrTimedOut,
+	tasksv1.TaskReason_TASK_REASON_LOST:        ErrLost,
+	tasksv1.TaskReason_TASK_REASON_CANCELLED:   ErrCancelled,
 }
 
 // updateOf converts an update. Its kind is zero if users do not see it.
-func updateOf(u *layshaftv1.TaskUpdate) Update {
+func updateOf(u *tasksv1.TaskUpdate) Update {
 	out := Update{Task: ID(u.GetTask())}
 	switch event := u.GetEvent().(type) {
-	case *layshaftv1.TaskUpdate_Data:
+	case *tasksv1.TaskUpdate_Data:
 		out.Kind, out.Payload = KindData, event.Data
-	case *layshaftv1.TaskUpdate_Warning:
+	case *tasksv1.TaskUpdate_Warning:
 		out.Kind, out.Payload = KindWarning, event.Warning
-	case *layshaftv1.TaskUpdate_Progress:
+	case *tasksv1.TaskUpdate_Progress:
 		out.Kind, out.N, out.M = KindProgress, event.Progress.GetDone(), event.Progress.GetTotal()
-	case *layshaftv1.TaskUpdate_Retrying:
+	case *tasksv1.TaskUpdate_Retrying:
 		out.Kind, out.N, out.Payload = KindRetry, uint64(event.Retrying.GetAttempt()), event.Retrying.GetError()
 		out.Reason = reasons[event.Retrying.GetReason()]
-	case *layshaftv1.TaskUpdate_Waiting:
+	case *tasksv1.TaskUpdate_Waiting:
 		if why := event.Waiting.GetReason(); why != "" {
 			out.Kind, out.Payload = KindWaiting, []byte(why)
 		}
-	case *layshaftv1.TaskUpdate_Next:
+	case *tasksv1.TaskUpdate_Next:
 		out.Kind, out.Next = KindFollowed, ID(event.Next)
-	case *layshaftv1.TaskUpdate_Result:
+	case *tasksv1.TaskUpdate_Result:
 		out.Kind, out.Payload = KindDone, event.Result
-	case *layshaftv1.TaskUpdate_Failed:
+	case *tasksv1.TaskUpdate_Failed:
 		out.Kind, out.Payload = KindFailed, event.Failed.GetError()
 		if out.Reason = reasons[event.Failed.GetReason()]; out.Reason == ErrCancelled {
 			out.Kind, out.Reason = KindCancelled, nil
@@ -177,7 +177,7 @@ func (u *Update) outcome(function string) ([]byte, error) {
 }
 
 // refusal returns the error of a refused task, or nil.
-func refusal(function string, a *layshaftv1.Accepted) error {
+func refusal(function string, a *tasksv1.Accepted) error {
 	switch {
 	case a.GetRefused() == "":
 		return nil
@@ -196,7 +196,7 @@ const (
 )
 
 // sendTasks sends tasks in as many messages as necessary.
-func sendTasks(stream grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse], specs []*layshaftv1.TaskSpec) error {
+func sendTasks(stream grpc.BidiStreamingClient[tasksv1.CallTasksRequest, tasksv1.CallTasksResponse], specs []*tasksv1.TaskSpec) error {
 	for len(specs) > 0 {
 		n, size := 0, 0
 		for n < len(specs) && n < maxBatch && (n == 0 || size+len(specs[n].Input) <= batchBytes) {
@@ -204,12 +204,12 @@ func sendTasks(stream grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, lays
 			n++
 		}
 		for first := specs[0]; len(first.Input) > pieceSize; first.Input = first.Input[pieceSize:] {
-			if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Piece{Piece: first.Input[:pieceSize]}}); err != nil {
+			if err := stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Piece{Piece: first.Input[:pieceSize]}}); err != nil {
 				return err
 			}
 		}
-		batch := &layshaftv1.TaskBatch{Tasks: specs[:n], Abbreviated: true}
-		if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: batch}}); err != nil {
+		batch := &tasksv1.TaskBatch{Tasks: specs[:n], Abbreviated: true}
+		if err := stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Tasks{Tasks: batch}}); err != nil {
 			return err
 		}
 		specs = specs[n:]
@@ -219,12 +219,12 @@ func sendTasks(stream grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, lays
 
 // updates is a message with updates.
 type updates interface {
-	GetUpdates() []*layshaftv1.TaskUpdate
+	GetUpdates() []*tasksv1.TaskUpdate
 	GetPiece() []byte
 }
 
 // receive returns the next updates with complete bodies.
-func receive[M updates](recv func() (M, error)) ([]*layshaftv1.TaskUpdate, error) {
+func receive[M updates](recv func() (M, error)) ([]*tasksv1.TaskUpdate, error) {
 	var body []byte
 	for {
 		m, err := recv()
@@ -243,17 +243,17 @@ func receive[M updates](recv func() (M, error)) ([]*layshaftv1.TaskUpdate, error
 }
 
 // prefix inserts body before the body of u.
-func prefix(u *layshaftv1.TaskUpdate, body []byte) {
+func prefix(u *tasksv1.TaskUpdate, body []byte) {
 	switch event := u.GetEvent().(type) {
-	case *layshaftv1.TaskUpdate_Data:
+	case *tasksv1.TaskUpdate_Data:
 		event.Data = append(body, event.Data...)
-	case *layshaftv1.TaskUpdate_Warning:
+	case *tasksv1.TaskUpdate_Warning:
 		event.Warning = append(body, event.Warning...)
-	case *layshaftv1.TaskUpdate_Retrying:
+	case *tasksv1.TaskUpdate_Retrying:
 		event.Retrying.Error = append(body, event.Retrying.GetError()...)
-	case *layshaftv1.TaskUpdate_Result:
+	case *tasksv1.TaskUpdate_Result:
 		event.Result = append(body, event.Result...)
-	case *layshaftv1.TaskUpdate_Failed:
+	case *tasksv1.TaskUpdate_Failed:
 		event.Failed.Error = append(body, event.Failed.GetError()...)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire/taskwire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // Status returns the status of a task. The error wraps [ErrUnknown] if the task does not exist or
@@ -32,14 +32,14 @@ func (c *Client) Inspect(ctx context.Context, id ID) (Status, error) {
 }
 
 func (c *Client) status(ctx context.Context, name taskName, bodies bool) (Status, error) {
-	out, err := ask(ctx, c, c.rpc.GetTask, &layshaftv1.GetTaskRequest{Name: name.proto(), Bodies: bodies})
+	out, err := ask(ctx, c, c.rpc.GetTask, &tasksv1.GetTaskRequest{Name: name.proto(), Bodies: bodies})
 	if err != nil {
 		return Status{}, name.wrapUnknown(err)
 	}
 	return statusOf(out.GetTask()), nil
 }
 
-func statusOf(p *layshaftv1.TaskInfo) Status {
+func statusOf(p *tasksv1.TaskInfo) Status {
 	s := Status{
 		ID: ID(p.GetTask()), Function: p.GetFunction(), State: State(p.GetState()), Dead: p.GetDead(), Priority: Priority(p.GetPriority()),
 		Durable: p.GetDurable(), Attempts: int(p.GetAttempts()), Lost: int(p.GetLost()), MaxAttempts: int(p.GetPolicy().GetAttempts()), Waiters: int(p.GetWaiters()), Size: int(p.GetSize()),
@@ -60,9 +60,9 @@ func statusOf(p *layshaftv1.TaskInfo) Status {
 // once. After an error, the loop ends.
 func (c *Client) Tasks(ctx context.Context, function string, states ...State) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
-		q := &layshaftv1.ListTasksRequest{Function: function, Limit: 1000}
+		q := &tasksv1.ListTasksRequest{Function: function, Limit: 1000}
 		for _, s := range states {
-			q.States = append(q.States, layshaftv1.TaskState(s))
+			q.States = append(q.States, tasksv1.TaskState(s))
 		}
 		for {
 			out, err := ask(ctx, c, c.rpc.ListTasks, q)
@@ -101,7 +101,7 @@ type DeadLetters struct {
 
 // FindDead is [Client.Dead] for selected dead letters.
 func (c *Client) FindDead(ctx context.Context, which DeadLetters, limit int) ([]Status, error) {
-	out, err := ask(ctx, c, c.rpc.ListDeadTasks, &layshaftv1.ListDeadTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), Limit: int64(limit)})
+	out, err := ask(ctx, c, c.rpc.ListDeadTasks, &tasksv1.ListDeadTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), Limit: int64(limit)})
 	var dead []Status
 	for _, p := range out.GetTasks() {
 		dead = append(dead, statusOf(p))
@@ -112,7 +112,7 @@ func (c *Client) FindDead(ctx context.Context, which DeadLetters, limit int) ([]
 // Cancel ends tasks before their end, including running ones; later reports of their workers are
 // ignored. It returns the IDs of the tasks it ended. The change is on disk when Cancel returns.
 func (c *Client) Cancel(ctx context.Context, ids ...ID) ([]ID, error) {
-	out, err := ask(ctx, c, c.rpc.CancelTasks, &layshaftv1.CancelTasksRequest{Tasks: numbers(ids)})
+	out, err := ask(ctx, c, c.rpc.CancelTasks, &tasksv1.CancelTasksRequest{Tasks: numbers(ids)})
 	return idsOf(out.GetTasks()), err
 }
 
@@ -120,7 +120,7 @@ func (c *Client) Cancel(ctx context.Context, ids ...ID) ([]ID, error) {
 // delay after a failure. It returns the IDs of these tasks. The change is on disk when RunNow
 // returns.
 func (c *Client) RunNow(ctx context.Context, ids ...ID) ([]ID, error) {
-	out, err := ask(ctx, c, c.rpc.RunTasks, &layshaftv1.RunTasksRequest{Tasks: numbers(ids)})
+	out, err := ask(ctx, c, c.rpc.RunTasks, &tasksv1.RunTasksRequest{Tasks: numbers(ids)})
 	return idsOf(out.GetTasks()), err
 }
 
@@ -131,7 +131,7 @@ func (c *Client) Retry(ctx context.Context, ids ...ID) ([]ID, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	out, err := ask(ctx, c, c.rpc.RetryTasks, &layshaftv1.RetryTasksRequest{Tasks: numbers(ids)})
+	out, err := ask(ctx, c, c.rpc.RetryTasks, &tasksv1.RetryTasksRequest{Tasks: numbers(ids)})
 	return idsOf(out.GetTasks()), err
 }
 
@@ -142,13 +142,13 @@ func (c *Client) RetryAll(ctx context.Context, function string) ([]ID, error) {
 
 // RetryDead is Retry for selected dead letters.
 func (c *Client) RetryDead(ctx context.Context, which DeadLetters) ([]ID, error) {
-	out, err := ask(ctx, c, c.rpc.RetryTasks, &layshaftv1.RetryTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), All: true})
+	out, err := ask(ctx, c, c.rpc.RetryTasks, &tasksv1.RetryTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), All: true})
 	return idsOf(out.GetTasks()), err
 }
 
 // DropDead is Drop for selected dead letters.
 func (c *Client) DropDead(ctx context.Context, which DeadLetters) ([]ID, error) {
-	out, err := ask(ctx, c, c.rpc.DropTasks, &layshaftv1.DropTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), All: true})
+	out, err := ask(ctx, c, c.rpc.DropTasks, &tasksv1.DropTasksRequest{Function: which.Function, Error: which.Error, OlderNanos: int64(which.Older), All: true})
 	return idsOf(out.GetTasks()), err
 }
 
@@ -157,7 +157,7 @@ func (c *Client) Drop(ctx context.Context, ids ...ID) ([]ID, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	out, err := ask(ctx, c, c.rpc.DropTasks, &layshaftv1.DropTasksRequest{Tasks: numbers(ids)})
+	out, err := ask(ctx, c, c.rpc.DropTasks, &tasksv1.DropTasksRequest{Tasks: numbers(ids)})
 	return idsOf(out.GetTasks()), err
 }
 
@@ -180,13 +180,13 @@ func idsOf(numbers []uint64) []ID {
 // Pause stops tasks of a function from starting; running tasks continue. The pause survives
 // restarts, until Resume.
 func (c *Client) Pause(ctx context.Context, function string) error {
-	_, err := ask(ctx, c, c.rpc.PauseFunction, &layshaftv1.PauseFunctionRequest{Function: function, Paused: true})
+	_, err := ask(ctx, c, c.rpc.PauseFunction, &tasksv1.PauseFunctionRequest{Function: function, Paused: true})
 	return err
 }
 
 // Resume ends a Pause.
 func (c *Client) Resume(ctx context.Context, function string) error {
-	_, err := ask(ctx, c, c.rpc.PauseFunction, &layshaftv1.PauseFunctionRequest{Function: function})
+	_, err := ask(ctx, c, c.rpc.PauseFunction, &tasksv1.PauseFunctionRequest{Function: function})
 	return err
 }
 
@@ -194,14 +194,14 @@ func (c *Client) Resume(ctx context.Context, function string) error {
 // survive restarts. The error wraps [ErrInvalid] if a limit is negative or not a number.
 func (c *Client) SetLimits(ctx context.Context, function string, l Limits) error {
 	p := taskwire.LimitsToProto(report.FunctionLimits(l))
-	_, err := ask(ctx, c, c.rpc.SetFunction, &layshaftv1.SetFunctionRequest{Function: function, Limits: p})
+	_, err := ask(ctx, c, c.rpc.SetFunction, &tasksv1.SetFunctionRequest{Function: function, Limits: p})
 	return err
 }
 
 // SetBudget sets the size of a budget; the size survives restarts. A budget never set has size
 // zero, and tasks with a need of it wait. The error wraps [ErrInvalid] if size is negative.
 func (c *Client) SetBudget(ctx context.Context, budget string, size int) error {
-	_, err := ask(ctx, c, c.rpc.SetBudget, &layshaftv1.SetBudgetRequest{Budget: budget, Size: int64(size)})
+	_, err := ask(ctx, c, c.rpc.SetBudget, &tasksv1.SetBudgetRequest{Budget: budget, Size: int64(size)})
 	return err
 }
 
@@ -215,7 +215,7 @@ func (f unknownFunction) Is(target error) bool { return target == ErrUnknown }
 // DropFunction removes a function and its limits. It fails while the function has workers or
 // unended tasks. The error wraps [ErrUnknown] if the function does not exist.
 func (c *Client) DropFunction(ctx context.Context, function string) error {
-	_, err := ask(ctx, c, c.rpc.DropFunction, &layshaftv1.DropFunctionRequest{Function: function})
+	_, err := ask(ctx, c, c.rpc.DropFunction, &tasksv1.DropFunctionRequest{Function: function})
 	if status.Code(err) == codes.NotFound {
 		return unknownFunction(function)
 	}
@@ -224,7 +224,7 @@ func (c *Client) DropFunction(ctx context.Context, function string) error {
 
 // Overview returns all functions and budgets, sorted by name.
 func (c *Client) Overview(ctx context.Context) (Overview, error) {
-	out, err := ask(ctx, c, c.rpc.ListFunctions, &layshaftv1.ListFunctionsRequest{})
+	out, err := ask(ctx, c, c.rpc.ListFunctions, &tasksv1.ListFunctionsRequest{})
 	return overviewOf(out.GetStatus()), err
 }
 
@@ -235,9 +235,9 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[Overview, error] {
 		err := c.retry(ctx, func(ctx context.Context) error {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			stream, err := c.rpc.WatchFunctions(ctx, &layshaftv1.WatchFunctionsRequest{})
+			stream, err := c.rpc.WatchFunctions(ctx, &tasksv1.WatchFunctionsRequest{})
 			for err == nil {
-				var m *layshaftv1.WatchFunctionsResponse
+				var m *tasksv1.WatchFunctionsResponse
 				if m, err = stream.Recv(); err == nil && !yield(overviewOf(m.GetStatus()), nil) {
 					err = errStop
 				}
@@ -250,7 +250,7 @@ func (c *Client) Watch(ctx context.Context) iter.Seq2[Overview, error] {
 	}
 }
 
-func overviewOf(p *layshaftv1.FunctionsStatus) Overview {
+func overviewOf(p *tasksv1.FunctionsStatus) Overview {
 	o := Overview{Totals: Counts(taskwire.TaskCountsFromProto(p.GetTotals()))}
 	for _, m := range p.GetFunctions() {
 		f := taskwire.FunctionFromProto(m)
@@ -265,7 +265,7 @@ func overviewOf(p *layshaftv1.FunctionsStatus) Overview {
 
 // Workers returns all task workers, in the order of their arrival.
 func (c *Client) Workers(ctx context.Context) ([]WorkerStatus, error) {
-	out, err := ask(ctx, c, c.rpc.ListTaskWorkers, &layshaftv1.ListTaskWorkersRequest{})
+	out, err := ask(ctx, c, c.rpc.ListTaskWorkers, &tasksv1.ListTaskWorkersRequest{})
 	var all []WorkerStatus
 	for _, w := range out.GetWorkers() {
 		all = append(all, WorkerStatus{Name: w.GetWorker(), Functions: w.GetFunctions(), Running: idsOf(w.GetRunning()),

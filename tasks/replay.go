@@ -12,7 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // "layshaft task replay" starts a program with a worker, and names a file with a task in the
@@ -21,14 +21,14 @@ import (
 // progress to standard error.
 
 // replayed receives what the handler of a replayed task reports.
-func replayed(p *layshaftv1.TaskReport) error {
+func replayed(p *tasksv1.TaskReport) error {
 	switch c := p.GetContent().(type) {
-	case *layshaftv1.TaskReport_Data:
+	case *tasksv1.TaskReport_Data:
 		_, err := os.Stdout.Write(c.Data)
 		return err
-	case *layshaftv1.TaskReport_Warning:
+	case *tasksv1.TaskReport_Warning:
 		fmt.Fprintf(os.Stderr, "warning: %s\n", plain.Lines(string(c.Warning)))
-	case *layshaftv1.TaskReport_Progress:
+	case *tasksv1.TaskReport_Progress:
 		fmt.Fprintf(os.Stderr, "%d/%d\n", c.Progress.GetDone(), c.Progress.GetTotal())
 	}
 	return nil

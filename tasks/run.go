@@ -13,7 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/report"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // attempt identifies an attempt.
@@ -61,7 +61,7 @@ type workerState struct {
 	offered   int
 	started   int
 	attempts  map[attempt]*attemptRun
-	ends      map[attempt]*layshaftv1.TaskReport // ends not acknowledged yet
+	ends      map[attempt]*tasksv1.TaskReport // ends not acknowledged yet
 	idleSince time.Time
 	watched   bool               // a goroutine waits for changed
 	changed   chan struct{}      // capacity 1
@@ -123,7 +123,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		slots = min(slots, w.MaxTasks)
 	}
 	w.slots = slots
-	w.state = workerState{log: cluster.Log, jobs: make(chan func()), ctx: within, offered: slots, attempts: map[attempt]*attemptRun{}, ends: map[attempt]*layshaftv1.TaskReport{}, idleSince: time.Now(),
+	w.state = workerState{log: cluster.Log, jobs: make(chan func()), ctx: within, offered: slots, attempts: map[attempt]*attemptRun{}, ends: map[attempt]*tasksv1.TaskReport{}, idleSince: time.Now(),
 		watched: w.MaxTasks > 0 || w.IdleExit > 0, changed: make(chan struct{}, 1), idle: make(chan struct{}, 1), joined: make(chan struct{})}
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	idling, stopIdling := context.WithCancel(ctx)
@@ -137,7 +137,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		})
 	}
 	family.Go(func() {
-		refused <- w.connect(connected, &link{name: name, cluster: cluster, conn: conn, rpc: layshaftv1.NewTasksServiceClient(conn)})
+		refused <- w.connect(connected, &link{name: name, cluster: cluster, conn: conn, rpc: tasksv1.NewTasksServiceClient(conn)})
 	})
 	family.Go(func() { w.idleLoop(idling) })
 	if certs != nil {
@@ -197,7 +197,7 @@ func (w *Worker) drain(limit time.Duration, stopHandlers context.CancelCauseFunc
 	s.offered = 0
 	// An end without a task is acknowledged like others. Its acknowledgement comes after all tasks
 	// assigned before the coordinator received the offer of zero slots.
-	s.ends[attempt{}] = &layshaftv1.TaskReport{Attempt: &layshaftv1.TaskAttempt{}, Content: &layshaftv1.TaskReport_Failed{}}
+	s.ends[attempt{}] = &tasksv1.TaskReport{Attempt: &tasksv1.TaskAttempt{}, Content: &tasksv1.TaskReport_Failed{}}
 	if s.session != nil {
 		s.session.abilities = true
 		s.session.queue = append(s.session.queue, s.ends[attempt{}])

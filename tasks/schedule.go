@@ -11,7 +11,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire/taskwire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // CatchUp decides about the times of a [Schedule] that were missed: no coordinator was there for a
@@ -123,7 +123,7 @@ type Schedule struct {
 //	History               the last times, the latest first: Time, Started, Ended, Task, Outcome, Count, Manual
 type ScheduleStatus = report.Schedule
 
-func (s *Schedule) proto() (*layshaftv1.ScheduleSpec, error) {
+func (s *Schedule) proto() (*tasksv1.ScheduleSpec, error) {
 	x, err := specOf(0, s.Options)
 	if err == nil && (x.unique != "" || x.once != "" || !x.due.IsZero() || x.after != 0 || x.group != 0 || x.then != nil || x.lossy || x.partial || x.deadline != 0 ||
 		x.update != nil || x.joined != nil || x.parent != 0) {
@@ -139,8 +139,8 @@ func (s *Schedule) proto() (*layshaftv1.ScheduleSpec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("schedule %s: %w", plain.Text(s.Name), err)
 	}
-	return &layshaftv1.ScheduleSpec{Name: s.Name, Cron: s.Cron, Zone: s.Zone, JitterNanos: int64(s.Jitter), CatchUp: layshaftv1.CatchUp(s.CatchUp), Overlap: layshaftv1.Overlap(s.Overlap),
-		Function: s.Function, Input: input, Program: s.Program, Priority: layshaftv1.TaskPriority(x.priority), Policy: x.policy.proto(0)}, nil
+	return &tasksv1.ScheduleSpec{Name: s.Name, Cron: s.Cron, Zone: s.Zone, JitterNanos: int64(s.Jitter), CatchUp: tasksv1.CatchUp(s.CatchUp), Overlap: tasksv1.Overlap(s.Overlap),
+		Function: s.Function, Input: input, Program: s.Program, Priority: tasksv1.TaskPriority(x.priority), Policy: x.policy.proto(0)}, nil
 }
 
 // SetSchedule defines a schedule, or changes its definition. So a program may call it whenever it
@@ -161,12 +161,12 @@ func (c *Client) setSchedule(ctx context.Context, s Schedule, onlyNew bool) (Sch
 	if err != nil {
 		return ScheduleStatus{}, err
 	}
-	out, err := ask(ctx, c, c.rpc.SetSchedule, &layshaftv1.SetScheduleRequest{Spec: p, OnlyNew: onlyNew})
+	out, err := ask(ctx, c, c.rpc.SetSchedule, &tasksv1.SetScheduleRequest{Spec: p, OnlyNew: onlyNew})
 	return scheduleStatus(out.GetSchedule(), s.Name, err)
 }
 
 // scheduleStatus returns the status of a schedule, or the error with its name.
-func scheduleStatus(p *layshaftv1.Schedule, name string, err error) (ScheduleStatus, error) {
+func scheduleStatus(p *tasksv1.Schedule, name string, err error) (ScheduleStatus, error) {
 	switch {
 	case err == nil:
 		return taskwire.ScheduleFromProto(p), nil
@@ -180,7 +180,7 @@ func scheduleStatus(p *layshaftv1.Schedule, name string, err error) (ScheduleSta
 
 // Schedules returns all schedules by name.
 func (c *Client) Schedules(ctx context.Context) ([]ScheduleStatus, error) {
-	out, err := ask(ctx, c, c.rpc.ListSchedules, &layshaftv1.ListSchedulesRequest{})
+	out, err := ask(ctx, c, c.rpc.ListSchedules, &tasksv1.ListSchedulesRequest{})
 	var all []ScheduleStatus
 	for _, p := range out.GetSchedules() {
 		all = append(all, taskwire.ScheduleFromProto(p))
@@ -190,8 +190,8 @@ func (c *Client) Schedules(ctx context.Context) ([]ScheduleStatus, error) {
 
 // Schedule returns one schedule. The error wraps [ErrUnknownSchedule] if it does not exist.
 func (c *Client) Schedule(ctx context.Context, name string) (ScheduleStatus, error) {
-	out, err := ask(ctx, c, c.rpc.ListSchedules, &layshaftv1.ListSchedulesRequest{Name: name})
-	var p *layshaftv1.Schedule
+	out, err := ask(ctx, c, c.rpc.ListSchedules, &tasksv1.ListSchedulesRequest{Name: name})
+	var p *tasksv1.Schedule
 	if all := out.GetSchedules(); len(all) == 1 {
 		p = all[0]
 	}
@@ -201,7 +201,7 @@ func (c *Client) Schedule(ctx context.Context, name string) (ScheduleStatus, err
 // RemoveSchedule removes a schedule. Its task, if one runs, is not affected. The error wraps
 // [ErrUnknownSchedule] if it does not exist.
 func (c *Client) RemoveSchedule(ctx context.Context, name string) error {
-	_, err := ask(ctx, c, c.rpc.RemoveSchedule, &layshaftv1.RemoveScheduleRequest{Name: name})
+	_, err := ask(ctx, c, c.rpc.RemoveSchedule, &tasksv1.RemoveScheduleRequest{Name: name})
 	_, err = scheduleStatus(nil, name, err)
 	return err
 }
@@ -218,13 +218,13 @@ func (c *Client) ResumeSchedule(ctx context.Context, name string) (ScheduleStatu
 }
 
 func (c *Client) pauseSchedule(ctx context.Context, name string, paused bool) (ScheduleStatus, error) {
-	out, err := ask(ctx, c, c.rpc.PauseSchedule, &layshaftv1.PauseScheduleRequest{Name: name, Paused: paused})
+	out, err := ask(ctx, c, c.rpc.PauseSchedule, &tasksv1.PauseScheduleRequest{Name: name, Paused: paused})
 	return scheduleStatus(out.GetSchedule(), name, err)
 }
 
 // RunSchedule submits the task of a schedule now, also in a pause. Overlap decides what happens if
 // the last task has not ended; with OverlapSkip, this is an error.
 func (c *Client) RunSchedule(ctx context.Context, name string) (ScheduleStatus, error) {
-	out, err := ask(ctx, c, c.rpc.RunSchedule, &layshaftv1.RunScheduleRequest{Name: name})
+	out, err := ask(ctx, c, c.rpc.RunSchedule, &tasksv1.RunScheduleRequest{Name: name})
 	return scheduleStatus(out.GetSchedule(), name, err)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/layshaft/layshaft/internal/addresses"
 	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -23,13 +23,13 @@ type link struct {
 	name    string
 	cluster Cluster
 	conn    *addresses.Conn
-	rpc     layshaftv1.TasksServiceClient
+	rpc     tasksv1.TasksServiceClient
 }
 
 // session is one connection of a worker. Worker.state.mu guards its fields except stream and over.
 type session struct {
 	w      *Worker
-	stream grpc.BidiStreamingClient[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
+	stream grpc.BidiStreamingClient[tasksv1.WorkTasksRequest, tasksv1.WorkTasksResponse]
 	over   chan struct{} // closed at the end
 
 	// piece is the first part of the input of the next assignment.
@@ -41,7 +41,7 @@ type session struct {
 	beat bool
 	// leaving: the leave is to be sent, after the queue.
 	leaving bool
-	queue   []*layshaftv1.TaskReport
+	queue   []*tasksv1.TaskReport
 	bytes   int // partial results in queue, in bytes
 	// room is closed when the queue has been taken. It is nil if no handler waits for that.
 	room chan struct{}
@@ -116,7 +116,7 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	s := &session{w: w, stream: stream, over: make(chan struct{})}
 	state := &w.state
 	state.mu.Lock()
-	hello := &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: l.name, SlotsOf: w.SlotsOf, Abilities: w.protoAbilities()}
+	hello := &tasksv1.TaskHello{Protocol: wire.Protocol, Worker: l.name, SlotsOf: w.SlotsOf, Abilities: w.protoAbilities()}
 	for a := range maps.Keys(state.attempts) {
 		hello.Attempts = append(hello.Attempts, a.proto())
 	}
@@ -129,7 +129,7 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 		hello.Cluster = state.cluster
 	}
 	state.mu.Unlock()
-	if err := stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
+	if err := stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	m, err := stream.Recv()
@@ -168,19 +168,19 @@ func (w *Worker) serve(ctx context.Context, l *link, joined func()) error {
 	return err
 }
 
-func (a attempt) proto() *layshaftv1.TaskAttempt {
-	return &layshaftv1.TaskAttempt{Task: uint64(a.task), Attempt: a.number}
+func (a attempt) proto() *tasksv1.TaskAttempt {
+	return &tasksv1.TaskAttempt{Task: uint64(a.task), Attempt: a.number}
 }
 
-func attemptOf(p *layshaftv1.TaskAttempt) attempt {
+func attemptOf(p *tasksv1.TaskAttempt) attempt {
 	return attempt{ID(p.GetTask()), p.GetAttempt()}
 }
 
 // protoAbilities returns the message with the worker's functions and slots. mu is held.
-func (w *Worker) protoAbilities() *layshaftv1.TaskAbilities {
-	p := &layshaftv1.TaskAbilities{Slots: int64(w.state.offered), Reserved: int64(min(w.Reserved, w.state.offered))}
+func (w *Worker) protoAbilities() *tasksv1.TaskAbilities {
+	p := &tasksv1.TaskAbilities{Slots: int64(w.state.offered), Reserved: int64(min(w.Reserved, w.state.offered))}
 	for _, function := range slices.Sorted(maps.Keys(w.handlers)) {
-		p.Functions = append(p.Functions, &layshaftv1.TaskFunction{Function: function, TimeoutNanos: int64(w.handlers[function].timeout)})
+		p.Functions = append(p.Functions, &tasksv1.TaskFunction{Function: function, TimeoutNanos: int64(w.handlers[function].timeout)})
 	}
 	return p
 }
@@ -241,7 +241,7 @@ func (s *session) handleRefusal(err error) {
 	}
 	if size > maxError {
 		text := fmt.Appendf(nil, "the coordinator refused a report of %d bytes: %v", size, wire.FromStatus(err))
-		state.ends[largest] = &layshaftv1.TaskReport{Attempt: largest.proto(), Content: &layshaftv1.TaskReport_Fatal{Fatal: text}}
+		state.ends[largest] = &tasksv1.TaskReport{Attempt: largest.proto(), Content: &tasksv1.TaskReport_Fatal{Fatal: text}}
 	}
 }
 
@@ -283,7 +283,7 @@ func (s *session) send() {
 	s.sending = true
 	mu := &s.w.state.mu
 	for s.abilities || s.beat || s.leaving || len(s.queue) > 0 {
-		var abilities *layshaftv1.TaskAbilities
+		var abilities *tasksv1.TaskAbilities
 		if s.abilities {
 			abilities = s.w.protoAbilities()
 		}
@@ -301,9 +301,9 @@ func (s *session) send() {
 	s.sending = false
 }
 
-func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*layshaftv1.TaskReport, beat, leaving bool) error {
+func (s *session) sendAll(abilities *tasksv1.TaskAbilities, reports []*tasksv1.TaskReport, beat, leaving bool) error {
 	if abilities != nil {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Abilities{Abilities: abilities}}); err != nil {
+		if err := s.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Abilities{Abilities: abilities}}); err != nil {
 			return err
 		}
 	}
@@ -321,18 +321,18 @@ func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*laysha
 				return err
 			}
 		}
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: reports[:n]}}}); err != nil {
+		if err := s.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Reports{Reports: &tasksv1.TaskReports{Reports: reports[:n]}}}); err != nil {
 			return err
 		}
 		reports = reports[n:]
 	}
 	if beat {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}}); err != nil {
+		if err := s.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Heartbeat{Heartbeat: &tasksv1.TaskHeartbeat{}}}); err != nil {
 			return err
 		}
 	}
 	if leaving {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}}); err != nil {
+		if err := s.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Leaving{Leaving: &tasksv1.TaskLeaving{}}}); err != nil {
 			return err
 		}
 		return s.stream.CloseSend()
@@ -341,41 +341,41 @@ func (s *session) sendAll(abilities *layshaftv1.TaskAbilities, reports []*laysha
 }
 
 // sendPieces sends the body of a report in pieces, and returns a copy of the report with the rest.
-func (s *session) sendPieces(r *layshaftv1.TaskReport) (*layshaftv1.TaskReport, error) {
+func (s *session) sendPieces(r *tasksv1.TaskReport) (*tasksv1.TaskReport, error) {
 	body := bodyOf(r)
 	for ; len(body) > pieceSize; body = body[pieceSize:] {
-		if err := s.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Piece{Piece: body[:pieceSize]}}); err != nil {
+		if err := s.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Piece{Piece: body[:pieceSize]}}); err != nil {
 			return nil, err
 		}
 	}
-	rest := &layshaftv1.TaskReport{Attempt: r.GetAttempt()}
+	rest := &tasksv1.TaskReport{Attempt: r.GetAttempt()}
 	switch r.GetContent().(type) {
-	case *layshaftv1.TaskReport_Data:
-		rest.Content = &layshaftv1.TaskReport_Data{Data: body}
-	case *layshaftv1.TaskReport_Warning:
-		rest.Content = &layshaftv1.TaskReport_Warning{Warning: body}
-	case *layshaftv1.TaskReport_Result:
-		rest.Content = &layshaftv1.TaskReport_Result{Result: body}
-	case *layshaftv1.TaskReport_Failed:
-		rest.Content = &layshaftv1.TaskReport_Failed{Failed: body}
-	case *layshaftv1.TaskReport_Fatal:
-		rest.Content = &layshaftv1.TaskReport_Fatal{Fatal: body}
+	case *tasksv1.TaskReport_Data:
+		rest.Content = &tasksv1.TaskReport_Data{Data: body}
+	case *tasksv1.TaskReport_Warning:
+		rest.Content = &tasksv1.TaskReport_Warning{Warning: body}
+	case *tasksv1.TaskReport_Result:
+		rest.Content = &tasksv1.TaskReport_Result{Result: body}
+	case *tasksv1.TaskReport_Failed:
+		rest.Content = &tasksv1.TaskReport_Failed{Failed: body}
+	case *tasksv1.TaskReport_Fatal:
+		rest.Content = &tasksv1.TaskReport_Fatal{Fatal: body}
 	}
 	return rest, nil
 }
 
 // bodyOf returns the body of a report.
-func bodyOf(r *layshaftv1.TaskReport) []byte {
+func bodyOf(r *tasksv1.TaskReport) []byte {
 	switch content := r.GetContent().(type) {
-	case *layshaftv1.TaskReport_Data:
+	case *tasksv1.TaskReport_Data:
 		return content.Data
-	case *layshaftv1.TaskReport_Warning:
+	case *tasksv1.TaskReport_Warning:
 		return content.Warning
-	case *layshaftv1.TaskReport_Result:
+	case *tasksv1.TaskReport_Result:
 		return content.Result
-	case *layshaftv1.TaskReport_Failed:
+	case *tasksv1.TaskReport_Failed:
 		return content.Failed
-	case *layshaftv1.TaskReport_Fatal:
+	case *tasksv1.TaskReport_Fatal:
 		return content.Fatal
 	}
 	return nil

@@ -10,16 +10,16 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/layshaft/layshaft/internal/awake"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
-type taskStream = grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]
+type taskStream = grpc.BidiStreamingClient[tasksv1.CallTasksRequest, tasksv1.CallTasksResponse]
 
 // sharedStreams is a stream shared by all callers of a client that wait for the end of one task and
 // need no other updates, or for the acceptance of one background task. A stream or an RPC per
 // caller would cost more than everything else.
 type sharedStreams struct {
-	open   func(ctx context.Context, options *layshaftv1.CallTasksOptions) (taskStream, error)
+	open   func(ctx context.Context, options *tasksv1.CallTasksOptions) (taskStream, error)
 	turn   chan struct{} // held while opening a stream
 	family sync.WaitGroup
 
@@ -44,7 +44,7 @@ func (s *sharedStreams) get(ctx context.Context) (*sharedStream, error) {
 	}
 	within, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, cancel)
-	stream, err := s.open(within, &layshaftv1.CallTasksOptions{OnlyEnds: true})
+	stream, err := s.open(within, &tasksv1.CallTasksOptions{OnlyEnds: true})
 	if !stop() {
 		err = context.Cause(ctx)
 	}
@@ -84,8 +84,8 @@ type sharedStream struct {
 
 	// mu guards the fields below.
 	mu       sync.Mutex
-	tasks    []*layshaftv1.TaskSpec         // to be sent, in the order of their indexes
-	messages []*layshaftv1.CallTasksRequest // to be sent after tasks
+	tasks    []*tasksv1.TaskSpec         // to be sent, in the order of their indexes
+	messages []*tasksv1.CallTasksRequest // to be sent after tasks
 	next     int64
 	waiting  map[int64]*sharedCall // by index
 	err      error                 // cause of the stream's end
@@ -101,14 +101,14 @@ func (c *sharedStream) hasEnded() bool {
 type sharedCall struct {
 	// end receives the end of the task, or the acceptance of a background task. It is closed if the
 	// stream ends first.
-	end        chan *layshaftv1.TaskUpdate
+	end        chan *tasksv1.TaskUpdate
 	background bool
 	// reason explains why the task did not start. sharedStream.mu guards it.
 	reason string
 }
 
 // submit submits a task and returns its index.
-func (c *sharedStream) submit(spec *layshaftv1.TaskSpec, call *sharedCall) (int64, error) {
+func (c *sharedStream) submit(spec *tasksv1.TaskSpec, call *sharedCall) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -133,7 +133,7 @@ func (c *sharedStream) leave(i int64) (why string) {
 	call := c.waiting[i]
 	delete(c.waiting, i)
 	if !call.background {
-		c.messages = append(c.messages, &layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{i}}}})
+		c.messages = append(c.messages, &tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Leave{Leave: &tasksv1.TaskIndexes{Indexes: []int64{i}}}})
 		c.signal()
 	}
 	return call.reason
@@ -150,8 +150,8 @@ func (c *sharedStream) signal() {
 // send sends everything that waits to be sent, until ctx ends or the stream breaks. Callers do not
 // send themselves, so that a full stream holds up none beyond its deadline.
 func (c *sharedStream) send(ctx context.Context) {
-	var tasks []*layshaftv1.TaskSpec
-	var says []*layshaftv1.CallTasksRequest
+	var tasks []*tasksv1.TaskSpec
+	var says []*tasksv1.CallTasksRequest
 	for {
 		select {
 		case <-c.work:
@@ -209,11 +209,11 @@ func (c *sharedStream) receive() {
 }
 
 // isLastUpdate reports whether no further update follows u.
-func isLastUpdate(u *layshaftv1.TaskUpdate) bool {
+func isLastUpdate(u *tasksv1.TaskUpdate) bool {
 	switch event := u.GetEvent().(type) {
-	case *layshaftv1.TaskUpdate_Result, *layshaftv1.TaskUpdate_Failed:
+	case *tasksv1.TaskUpdate_Result, *tasksv1.TaskUpdate_Failed:
 		return true
-	case *layshaftv1.TaskUpdate_Accepted:
+	case *tasksv1.TaskUpdate_Accepted:
 		return event.Accepted.GetRefused() != ""
 	}
 	return false
@@ -221,7 +221,7 @@ func isLastUpdate(u *layshaftv1.TaskUpdate) bool {
 
 // submitOne submits a background task on the shared stream for such tasks, and returns the answer.
 // Its token lets it repeat a submit without an answer.
-func (c *Client) submitOne(ctx context.Context, spec *layshaftv1.TaskSpec) (accepted *layshaftv1.Accepted, err error) {
+func (c *Client) submitOne(ctx context.Context, spec *tasksv1.TaskSpec) (accepted *tasksv1.Accepted, err error) {
 	spec.Background = true
 	err = c.retry(ctx, func(ctx context.Context) error {
 		if ctx.Err() != nil {
@@ -231,7 +231,7 @@ func (c *Client) submitOne(ctx context.Context, spec *layshaftv1.TaskSpec) (acce
 		if err != nil {
 			return err
 		}
-		call := &sharedCall{end: make(chan *layshaftv1.TaskUpdate, 1), background: true}
+		call := &sharedCall{end: make(chan *tasksv1.TaskUpdate, 1), background: true}
 		i, err := stream.submit(spec, call)
 		if err != nil {
 			return err

@@ -12,16 +12,16 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	"github.com/layshaft/layshaft/tasks"
 )
 
 // deaf is a coordinator that reads nothing from its streams.
 type deaf struct {
-	layshaftv1.UnimplementedTasksServiceServer
+	tasksv1.UnimplementedTasksServiceServer
 }
 
-func (deaf) CallTasks(s grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
+func (deaf) CallTasks(s grpc.BidiStreamingServer[tasksv1.CallTasksRequest, tasksv1.CallTasksResponse]) error {
 	<-s.Context().Done()
 	return nil
 }
@@ -31,7 +31,7 @@ func TestFullStreamKeepsDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := bufconn.Listen(64 << 10)
 		s := grpc.NewServer()
-		layshaftv1.RegisterTasksServiceServer(s, deaf{})
+		tasksv1.RegisterTasksServiceServer(s, deaf{})
 		var family sync.WaitGroup
 		family.Go(func() { _ = s.Serve(l) })
 		c, err := tasks.Dial(tasks.Cluster{Dial: func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }})

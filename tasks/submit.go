@@ -16,15 +16,15 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/spans"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // openStream opens a stream for tasks and the waits for their ends.
-func (c *Client) openStream(ctx context.Context, options *layshaftv1.CallTasksOptions) (taskStream, error) {
+func (c *Client) openStream(ctx context.Context, options *tasksv1.CallTasksOptions) (taskStream, error) {
 	options.Protocol = wire.Protocol
 	stream, err := c.rpc.CallTasks(ctx)
 	if err == nil {
-		err = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: options}})
+		err = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Options{Options: options}})
 	}
 	if errors.Is(err, io.EOF) { // the cause is in the stream
 		_, err = stream.Recv()
@@ -62,7 +62,7 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 		if err != nil {
 			return err
 		}
-		call := &sharedCall{end: make(chan *layshaftv1.TaskUpdate, 1)}
+		call := &sharedCall{end: make(chan *tasksv1.TaskUpdate, 1)}
 		i, err := stream.submit(s.proto(function, input), call)
 		if err != nil {
 			return err
@@ -175,7 +175,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer cancel()
-	stream, err := c.openStream(ctx, &layshaftv1.CallTasksOptions{OnlyEnds: s.update == nil})
+	stream, err := c.openStream(ctx, &tasksv1.CallTasksOptions{OnlyEnds: s.update == nil})
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 // send sends the inputs of order while there are places; nil places mean no limit. The receiver
 // notices a broken stream.
 func (s *spec) send(ctx context.Context, stream taskStream, function string, inputs [][]byte, order []int, places chan struct{}) {
-	var specs []*layshaftv1.TaskSpec
+	var specs []*tasksv1.TaskSpec
 	size := 0
 	flush := func() bool {
 		err := sendTasks(stream, specs)
@@ -262,7 +262,7 @@ func (s *spec) send(ctx context.Context, stream taskStream, function string, inp
 		if len(specs) == 0 { // the other tasks of a message have the same properties
 			specs = append(specs, s.proto(function, inputs[i]))
 		} else {
-			specs = append(specs, &layshaftv1.TaskSpec{Input: inputs[i]})
+			specs = append(specs, &tasksv1.TaskSpec{Input: inputs[i]})
 		}
 		if size += len(inputs[i]); len(specs) == maxBatch || n == len(order)-1 {
 			if !flush() {
@@ -288,7 +288,7 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 	err = c.retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stream, err := c.rpc.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: to.proto(), OnlyEnds: s.update == nil, Parent: uint64(s.parent)})
+		stream, err := c.rpc.WaitTask(ctx, &tasksv1.WaitTaskRequest{Name: to.proto(), OnlyEnds: s.update == nil, Parent: uint64(s.parent)})
 		if err != nil {
 			return err
 		}
@@ -335,7 +335,7 @@ type follower struct {
 // forward passes an update to the caller. If a new connection finds another attempt after partial
 // results were received, these will be repeated. hear then reports a retry, unless the coordinator
 // does.
-func (f *follower) forward(p *layshaftv1.TaskUpdate, u Update, to func(Update)) {
+func (f *follower) forward(p *tasksv1.TaskUpdate, u Update, to func(Update)) {
 	if a := p.GetAccepted(); a != nil {
 		if f.gotPartial && (a.GetEpoch() != f.epoch || a.GetAttempt() != f.attempt) {
 			f.gotPartial, f.retryReported = false, true
@@ -363,10 +363,10 @@ func (f *follower) forward(p *layshaftv1.TaskUpdate, u Update, to func(Update)) 
 
 // submit submits background tasks and returns their IDs, zero for refused tasks. It reports in
 // joined, unless it is nil, whether the last task joined another.
-func (c *Client) submit(ctx context.Context, joined *bool, specs iter.Seq[*layshaftv1.TaskSpec]) ([]ID, error) {
+func (c *Client) submit(ctx context.Context, joined *bool, specs iter.Seq[*tasksv1.TaskSpec]) ([]ID, error) {
 	var ids []ID
 	var refused error
-	var batch []*layshaftv1.TaskSpec
+	var batch []*tasksv1.TaskSpec
 	size := 0
 	flush := func() error {
 		accepted, err := c.submitBatch(ctx, batch, size)
@@ -406,7 +406,7 @@ const maxBackground = 5000
 
 // submitBatch submits one message of tasks. A body too large for the message is sent in pieces.
 // Tokens let it repeat a submit without an answer.
-func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, size int) ([]*layshaftv1.Accepted, error) {
+func (c *Client) submitBatch(ctx context.Context, specs []*tasksv1.TaskSpec, size int) ([]*tasksv1.Accepted, error) {
 	for _, s := range specs {
 		if s.Token == 0 { // see Once
 			s.Token = rand.Uint64()
@@ -414,7 +414,7 @@ func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, 
 	}
 	if len(specs) == 1 && size <= batchBytes {
 		accepted, err := c.submitOne(ctx, specs[0])
-		return []*layshaftv1.Accepted{accepted}, err
+		return []*tasksv1.Accepted{accepted}, err
 	}
 	markRepeated := func() {
 		for _, s := range specs {
@@ -422,16 +422,16 @@ func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, 
 		}
 	}
 	if size <= pieceSize {
-		submit := func(ctx context.Context, r *layshaftv1.SubmitTasksRequest, options ...grpc.CallOption) (*layshaftv1.SubmitTasksResponse, error) {
+		submit := func(ctx context.Context, r *tasksv1.SubmitTasksRequest, options ...grpc.CallOption) (*tasksv1.SubmitTasksResponse, error) {
 			defer markRepeated()
 			return c.rpc.SubmitTasks(ctx, r, options...)
 		}
-		out, err := ask(ctx, c, submit, &layshaftv1.SubmitTasksRequest{Tasks: specs})
+		out, err := ask(ctx, c, submit, &tasksv1.SubmitTasksRequest{Tasks: specs})
 		return out.GetAccepted(), err
 	}
 	spec, input := specs[0], specs[0].Input // a large body has its own batch
 	spec.Background = true
-	var accepted *layshaftv1.Accepted
+	var accepted *tasksv1.Accepted
 	err := c.retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -455,7 +455,7 @@ func (c *Client) submitBatch(ctx context.Context, specs []*layshaftv1.TaskSpec, 
 		}
 		return nil
 	})
-	return []*layshaftv1.Accepted{accepted}, err
+	return []*tasksv1.Accepted{accepted}, err
 }
 
 // enqueue submits one task.
@@ -476,7 +476,7 @@ func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs 
 	}
 	var wrong error
 	var left []int // inputs that are too large
-	ids, err = c.submit(ctx, s.joined, func(yield func(*layshaftv1.TaskSpec) bool) {
+	ids, err = c.submit(ctx, s.joined, func(yield func(*tasksv1.TaskSpec) bool) {
 		for i, in := range inputs {
 			input, err := encode(in)
 			if err != nil {
@@ -501,19 +501,19 @@ func enqueueAll[In any](ctx context.Context, c *Client, function string, inputs 
 }
 
 func (c *Client) openGroup(ctx context.Context, s *spec) (ID, error) {
-	group := &layshaftv1.TaskGroup{Then: protoNext(s.then, s.keep), Partial: s.partial}
+	group := &tasksv1.TaskGroup{Then: protoNext(s.then, s.keep), Partial: s.partial}
 	if s.lossy {
-		group.Durability = layshaftv1.Durability_DURABILITY_MEMORY
+		group.Durability = tasksv1.Durability_DURABILITY_MEMORY
 	}
-	open := func(ctx context.Context, r *layshaftv1.OpenGroupRequest, options ...grpc.CallOption) (*layshaftv1.OpenGroupResponse, error) {
+	open := func(ctx context.Context, r *tasksv1.OpenGroupRequest, options ...grpc.CallOption) (*tasksv1.OpenGroupResponse, error) {
 		defer func() { r.Resubmitted = true }()
 		return c.rpc.OpenGroup(ctx, r, options...)
 	}
-	out, err := ask(ctx, c, open, &layshaftv1.OpenGroupRequest{Group: group, Token: rand.Uint64()})
+	out, err := ask(ctx, c, open, &tasksv1.OpenGroupRequest{Group: group, Token: rand.Uint64()})
 	return ID(out.GetGroup()), err
 }
 
 func (c *Client) closeGroup(ctx context.Context, id ID) error {
-	_, err := ask(ctx, c, c.rpc.CloseGroup, &layshaftv1.CloseGroupRequest{Group: uint64(id)})
+	_, err := ask(ctx, c, c.rpc.CloseGroup, &tasksv1.CloseGroupRequest{Group: uint64(id)})
 	return err
 }

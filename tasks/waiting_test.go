@@ -19,7 +19,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/taskserver"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -228,7 +228,7 @@ func TestLostAnswerOfGroup(t *testing.T) {
 	var opened []uint64
 	lose := grpc.ChainUnaryInterceptor(func(ctx context.Context, r any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		out, err := handle(ctx, r)
-		if g, ok := out.(*layshaftv1.OpenGroupResponse); ok {
+		if g, ok := out.(*tasksv1.OpenGroupResponse); ok {
 			if opened = append(opened, g.GetGroup()); len(opened) == 1 {
 				return nil, status.Error(codes.Unavailable, "the connection broke")
 			}

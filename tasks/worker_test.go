@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/tasks/internal/tasktest"
 )
@@ -366,19 +366,19 @@ func TestTooLargeResult(t *testing.T) {
 
 // lowLimit is a coordinator that ends a worker's session after a report of more than limit bytes.
 type lowLimit struct {
-	layshaftv1.UnimplementedTasksServiceServer
+	tasksv1.UnimplementedTasksServiceServer
 	limit int
-	ends  chan *layshaftv1.TaskReport
+	ends  chan *tasksv1.TaskReport
 }
 
-func (l *lowLimit) WorkTasks(stream grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]) error {
+func (l *lowLimit) WorkTasks(stream grpc.BidiStreamingServer[tasksv1.WorkTasksRequest, tasksv1.WorkTasksResponse]) error {
 	m, err := stream.Recv()
 	if err != nil {
 		return err
 	}
-	first := &layshaftv1.WorkTasksResponse{Welcome: &layshaftv1.TaskWelcome{LeaseNanos: int64(time.Minute)}}
+	first := &tasksv1.WorkTasksResponse{Welcome: &tasksv1.TaskWelcome{LeaseNanos: int64(time.Minute)}}
 	if len(m.GetHello().GetAttempts()) == 0 {
-		first.Assigns = []*layshaftv1.TaskAssign{{Attempt: &layshaftv1.TaskAttempt{Task: 1, Attempt: 1}, Function: "f", Input: []byte("1")}}
+		first.Assigns = []*tasksv1.TaskAssign{{Attempt: &tasksv1.TaskAttempt{Task: 1, Attempt: 1}, Function: "f", Input: []byte("1")}}
 	}
 	for err = stream.Send(first); err == nil; {
 		if m, err = stream.Recv(); err != nil {
@@ -391,7 +391,7 @@ func (l *lowLimit) WorkTasks(stream grpc.BidiStreamingServer[layshaftv1.WorkTask
 			if r.GetAttempt().GetTask() != 0 {
 				l.ends <- r
 			}
-			err = stream.Send(&layshaftv1.WorkTasksResponse{Acks: []*layshaftv1.TaskAttempt{r.GetAttempt()}})
+			err = stream.Send(&tasksv1.WorkTasksResponse{Acks: []*tasksv1.TaskAttempt{r.GetAttempt()}})
 		}
 	}
 	return err
@@ -403,9 +403,9 @@ func TestRefusedResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	low := &lowLimit{limit: 100_000, ends: make(chan *layshaftv1.TaskReport, 1)}
+	low := &lowLimit{limit: 100_000, ends: make(chan *tasksv1.TaskReport, 1)}
 	server := grpc.NewServer(wire.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
-	layshaftv1.RegisterTasksServiceServer(server, low)
+	tasksv1.RegisterTasksServiceServer(server, low)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() { server.Stop(); <-served })

@@ -13,7 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/dashboard"
 	"github.com/layshaft/layshaft/internal/report"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // While tasks come and are cancelled, the page, /api/status, the command line and the metrics have
@@ -21,7 +21,7 @@ import (
 // looks before and after.
 func TestTotalsAgreeUnderLoad(t *testing.T) {
 	x := startCluster(t)
-	rpc := layshaftv1.NewTasksServiceClient(x.client.Conn())
+	rpc := tasksv1.NewTasksServiceClient(x.client.Conn())
 	stop := make(chan struct{})
 	var load sync.WaitGroup
 	for k := range 2 {
@@ -32,13 +32,13 @@ func TestTotalsAgreeUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				a, err := rpc.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{
-					{Function: fmt.Sprint("load", k), Background: true, Durability: layshaftv1.Durability_DURABILITY_MEMORY}, {Function: "resize", Background: true, Durability: layshaftv1.Durability_DURABILITY_MEMORY}}})
+				a, err := rpc.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{
+					{Function: fmt.Sprint("load", k), Background: true, Durability: tasksv1.Durability_DURABILITY_MEMORY}, {Function: "resize", Background: true, Durability: tasksv1.Durability_DURABILITY_MEMORY}}})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if _, err := rpc.CancelTasks(t.Context(), &layshaftv1.CancelTasksRequest{Tasks: []uint64{a.GetAccepted()[0].GetTask()}}); err != nil {
+				if _, err := rpc.CancelTasks(t.Context(), &tasksv1.CancelTasksRequest{Tasks: []uint64{a.GetAccepted()[0].GetTask()}}); err != nil {
 					t.Error(err)
 					return
 				}

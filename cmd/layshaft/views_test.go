@@ -30,6 +30,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 	"github.com/layshaft/layshaft/tasks"
 )
@@ -156,20 +157,20 @@ func (x *cluster) join(t *testing.T, hello *layshaftv1.Hello) (leave func()) {
 // a fourth waits.
 func (x *cluster) runTasks(t *testing.T) {
 	t.Helper()
-	rpc := layshaftv1.NewTasksServiceClient(x.client.Conn())
+	rpc := tasksv1.NewTasksServiceClient(x.client.Conn())
 	stream, err := rpc.WorkTasks(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "tasks of here", SlotsOf: "here",
-		Abilities: &layshaftv1.TaskAbilities{Slots: 2, Functions: []*layshaftv1.TaskFunction{{Function: "resize"}}}}}})
-	submit := func(specs ...*layshaftv1.TaskSpec) {
+	_ = stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: &tasksv1.TaskHello{Protocol: wire.Protocol, Worker: "tasks of here", SlotsOf: "here",
+		Abilities: &tasksv1.TaskAbilities{Slots: 2, Functions: []*tasksv1.TaskFunction{{Function: "resize"}}}}}})
+	submit := func(specs ...*tasksv1.TaskSpec) {
 		t.Helper()
-		if _, err := rpc.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: specs}); err != nil {
+		if _, err := rpc.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: specs}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	receive := func(n int) (all []*layshaftv1.TaskAssign) {
+	receive := func(n int) (all []*tasksv1.TaskAssign) {
 		t.Helper()
 		for len(all) < n {
 			m, err := stream.Recv()
@@ -180,14 +181,14 @@ func (x *cluster) runTasks(t *testing.T) {
 		}
 		return all
 	}
-	submit(&layshaftv1.TaskSpec{Function: "resize", Background: true})
-	failed := &layshaftv1.TaskReport{Attempt: receive(1)[0].GetAttempt(), Content: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no image")}}
-	_ = stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{failed}}}})
+	submit(&tasksv1.TaskSpec{Function: "resize", Background: true})
+	failed := &tasksv1.TaskReport{Attempt: receive(1)[0].GetAttempt(), Content: &tasksv1.TaskReport_Fatal{Fatal: []byte("no image")}}
+	_ = stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Reports{Reports: &tasksv1.TaskReports{Reports: []*tasksv1.TaskReport{failed}}}})
 	x.wait(t, "the dead letter", func() bool {
 		o, err := x.tasks.Overview(t.Context())
 		return err == nil && o.Functions[0].Dead == 1
 	})
-	submit(&layshaftv1.TaskSpec{Function: "resize"}, &layshaftv1.TaskSpec{Function: "resize"}, &layshaftv1.TaskSpec{Function: "resize"})
+	submit(&tasksv1.TaskSpec{Function: "resize"}, &tasksv1.TaskSpec{Function: "resize"}, &tasksv1.TaskSpec{Function: "resize"})
 	receive(2)
 	x.wait(t, "two busy slots", func() bool {
 		ws, err := x.client.Workers(t.Context())

@@ -20,7 +20,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // post sends the form of an action. headers are pairs.
@@ -102,15 +102,15 @@ func (d *Dashboard) failTasks(t *testing.T, function string, n int) (ids []uint6
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	rpc := layshaftv1.NewTasksServiceClient(conn)
+	rpc := tasksv1.NewTasksServiceClient(conn)
 	stream, err := rpc.WorkTasks(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "w",
-		Abilities: &layshaftv1.TaskAbilities{Slots: 1, Functions: []*layshaftv1.TaskFunction{{Function: function}}}}}})
+	_ = stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: &tasksv1.TaskHello{Protocol: wire.Protocol, Worker: "w",
+		Abilities: &tasksv1.TaskAbilities{Slots: 1, Functions: []*tasksv1.TaskFunction{{Function: function}}}}}})
 	for range n {
-		a, err := rpc.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: function, Background: true, Input: []byte(`{"sku": "<b>7</b>"}`)}}})
+		a, err := rpc.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: function, Background: true, Input: []byte(`{"sku": "<b>7</b>"}`)}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,8 +122,8 @@ func (d *Dashboard) failTasks(t *testing.T, function string, n int) (ids []uint6
 				t.Fatal(err)
 			}
 			for _, x := range m.GetAssigns() {
-				_ = stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{
-					{Attempt: x.GetAttempt(), Content: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no image")}}}}}})
+				_ = stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Reports{Reports: &tasksv1.TaskReports{Reports: []*tasksv1.TaskReport{
+					{Attempt: x.GetAttempt(), Content: &tasksv1.TaskReport_Fatal{Fatal: []byte("no image")}}}}}})
 				done = true
 			}
 		}

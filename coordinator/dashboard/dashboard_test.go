@@ -25,7 +25,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // open returns a dashboard of a coordinator that runs until the test ends.
@@ -91,11 +91,11 @@ func (d *Dashboard) submitJob(t *testing.T, id, name string) {
 
 func (d *Dashboard) submitTasks(t *testing.T, function string, n int) (ids []uint64) {
 	t.Helper()
-	all := make([]*layshaftv1.TaskSpec, n)
+	all := make([]*tasksv1.TaskSpec, n)
 	for i := range all {
-		all[i] = &layshaftv1.TaskSpec{Function: function, Unique: fmt.Sprint(function, i), Durability: layshaftv1.Durability_DURABILITY_MEMORY}
+		all[i] = &tasksv1.TaskSpec{Function: function, Unique: fmt.Sprint(function, i), Durability: tasksv1.Durability_DURABILITY_MEMORY}
 	}
-	out, err := d.cfg.Tasks.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: all})
+	out, err := d.cfg.Tasks.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: all})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestMetrics(t *testing.T) {
 		d.submitTasks(t, fmt.Sprintf("f%03d", i), 2)
 	}
 	d.submitTasks(t, "a\xff", 1)
-	if _, err := d.cfg.Tasks.SetSchedule(t.Context(), &layshaftv1.SetScheduleRequest{Spec: &layshaftv1.ScheduleSpec{Name: "s", Cron: "@daily", Function: "f"}}); err != nil {
+	if _, err := d.cfg.Tasks.SetSchedule(t.Context(), &tasksv1.SetScheduleRequest{Spec: &tasksv1.ScheduleSpec{Name: "s", Cron: "@daily", Function: "f"}}); err != nil {
 		t.Fatal(err)
 	}
 	reg := prometheus.NewPedanticRegistry()

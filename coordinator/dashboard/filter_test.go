@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // A search, a state and an order are in the URL, and all links of the page keep them.
@@ -26,7 +26,7 @@ func TestFilters(t *testing.T) {
 	d.submitTasks(t, "resize", 2)
 	d.submitTasks(t, "mail", 5)
 	d.submitTasks(t, "caf\xe9", 1)
-	if _, err := d.cfg.Tasks.PauseFunction(t.Context(), &layshaftv1.PauseFunctionRequest{Function: "mail", Paused: true}); err != nil {
+	if _, err := d.cfg.Tasks.PauseFunction(t.Context(), &tasksv1.PauseFunctionRequest{Function: "mail", Paused: true}); err != nil {
 		t.Fatal(err)
 	}
 	h := d.Handler()

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // TestSchedules looks at schedules on the pages, in the JSON and in the metrics, and presses the
@@ -19,11 +19,11 @@ func TestSchedules(t *testing.T) {
 	if body := get(t, h, "/schedules", browser).Body.String(); !strings.Contains(body, "No schedules yet.") {
 		t.Errorf("without schedules: %s", body)
 	}
-	for _, x := range []*layshaftv1.ScheduleSpec{
+	for _, x := range []*tasksv1.ScheduleSpec{
 		{Name: "shop/nightly", Cron: "30 2 * * *", Zone: "Europe/Berlin", Program: []string{"/opt/catalog", "-in", "<b>"}},
 		{Name: "digest", Cron: "@daily", Function: "digest"},
 	} {
-		if _, err := d.cfg.Tasks.SetSchedule(t.Context(), &layshaftv1.SetScheduleRequest{Spec: x}); err != nil {
+		if _, err := d.cfg.Tasks.SetSchedule(t.Context(), &tasksv1.SetScheduleRequest{Spec: x}); err != nil {
 			t.Fatal(err)
 		}
 	}

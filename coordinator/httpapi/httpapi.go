@@ -23,16 +23,16 @@ import (
 
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // Service is the part of TasksService that the API calls.
 type Service interface {
-	SubmitTasks(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error)
-	GetTask(context.Context, *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error)
-	CancelTasks(context.Context, *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error)
-	ListSchedules(context.Context, *layshaftv1.ListSchedulesRequest) (*layshaftv1.ListSchedulesResponse, error)
-	WaitTask(*layshaftv1.WaitTaskRequest, grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error
+	SubmitTasks(context.Context, *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error)
+	GetTask(context.Context, *tasksv1.GetTaskRequest) (*tasksv1.GetTaskResponse, error)
+	CancelTasks(context.Context, *tasksv1.CancelTasksRequest) (*tasksv1.CancelTasksResponse, error)
+	ListSchedules(context.Context, *tasksv1.ListSchedulesRequest) (*tasksv1.ListSchedulesResponse, error)
+	WaitTask(*tasksv1.WaitTaskRequest, grpc.ServerStreamingServer[tasksv1.WaitTaskResponse]) error
 }
 
 // Config has the parts of the API.
@@ -149,7 +149,7 @@ func (a *api) method(name string, serve func(context.Context, http.ResponseWrite
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx := a.Caller(r)
 		if a.Authorize != nil {
-			if err := a.Authorize(ctx, "/"+layshaftv1.TasksService_ServiceDesc.ServiceName+"/"+name); err != nil {
+			if err := a.Authorize(ctx, "/"+tasksv1.TasksService_ServiceDesc.ServiceName+"/"+name); err != nil {
 				fail(w, err)
 				return
 			}
@@ -169,7 +169,7 @@ func (a *api) submit(ctx context.Context, w http.ResponseWriter, r *http.Request
 		return err
 	}
 	_ = control.SetReadDeadline(time.Time{})
-	answer, err := a.Tasks.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{spec}})
+	answer, err := a.Tasks.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{spec}})
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (a *api) cancel(ctx context.Context, w http.ResponseWriter, r *http.Request
 	if err != nil {
 		return err
 	}
-	answer, err := a.Tasks.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: []uint64{id}})
+	answer, err := a.Tasks.CancelTasks(ctx, &tasksv1.CancelTasksRequest{Tasks: []uint64{id}})
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/security"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -357,15 +357,15 @@ type gone struct {
 	err error
 }
 
-func (g gone) SubmitTasks(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+func (g gone) SubmitTasks(context.Context, *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error) {
 	return nil, g.err
 }
 
-func (g gone) GetTask(context.Context, *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
+func (g gone) GetTask(context.Context, *tasksv1.GetTaskRequest) (*tasksv1.GetTaskResponse, error) {
 	return nil, g.err
 }
 
-func (g gone) CancelTasks(context.Context, *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error) {
+func (g gone) CancelTasks(context.Context, *tasksv1.CancelTasksRequest) (*tasksv1.CancelTasksResponse, error) {
 	return nil, g.err
 }
 
@@ -394,8 +394,8 @@ func TestSchedules(t *testing.T) {
 	if status, answer, _ := s.do(t, "GET /api/v1/schedules", "", ""); status != 200 || strings.TrimSpace(answer) != "[]" {
 		t.Errorf("without schedules: %d %s", status, answer)
 	}
-	spec := &layshaftv1.ScheduleSpec{Name: "shop/nightly", Cron: "30 2 * * *", Zone: "Europe/Berlin", Function: "nobody"}
-	if _, err := server.SetSchedule(t.Context(), &layshaftv1.SetScheduleRequest{Spec: spec}); err != nil {
+	spec := &tasksv1.ScheduleSpec{Name: "shop/nightly", Cron: "30 2 * * *", Zone: "Europe/Berlin", Function: "nobody"}
+	if _, err := server.SetSchedule(t.Context(), &tasksv1.SetScheduleRequest{Spec: spec}); err != nil {
 		t.Fatal(err)
 	}
 	var all []report.Schedule

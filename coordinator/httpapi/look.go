@@ -16,7 +16,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire/taskwire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // created answers a submit.
@@ -84,7 +84,7 @@ func taskID(id uint64) string { return queue.ID(id).String() }
 
 // state returns the state of a task, without its result.
 func (a *api) state(ctx context.Context, id uint64) (*Task, error) {
-	answer, err := a.Tasks.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Task: id}})
+	answer, err := a.Tasks.GetTask(ctx, &tasksv1.GetTaskRequest{Name: &tasksv1.TaskName{Task: id}})
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (a *api) look(ctx context.Context, control *http.ResponseController, id uin
 	within, stop := context.WithTimeout(ctx, wait.limit)
 	defer stop()
 	f := &follower{ctx: within}
-	err = a.Tasks.WaitTask(&layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: id}, OnlyEnds: true, Parent: wait.parent}, f)
+	err = a.Tasks.WaitTask(&tasksv1.WaitTaskRequest{Name: &tasksv1.TaskName{Task: id}, OnlyEnds: true, Parent: wait.parent}, f)
 	switch {
 	case f.done:
 		if again, err := a.state(ctx, id); err == nil {
@@ -127,7 +127,7 @@ func (a *api) look(ctx context.Context, control *http.ResponseController, id uin
 		again, err := a.state(ctx, id)
 		if status.Code(err) == codes.NotFound {
 			t.State, t.Reason, t.Worker = queue.WasFailed.String(), "", ""
-			if f.failed.GetReason() == layshaftv1.TaskReason_TASK_REASON_CANCELLED {
+			if f.failed.GetReason() == tasksv1.TaskReason_TASK_REASON_CANCELLED {
 				t.State = queue.WasCancelled.String()
 			}
 			t.Error = plain.Bytes(string(f.failed.GetError()))
@@ -146,20 +146,20 @@ type follower struct {
 	ctx    context.Context
 	body   []byte
 	done   bool
-	failed *layshaftv1.TaskFailed
+	failed *tasksv1.TaskFailed
 }
 
 // Context returns the context of the request.
 func (f *follower) Context() context.Context { return f.ctx }
 
 // Send receives updates.
-func (f *follower) Send(m *layshaftv1.WaitTaskResponse) error {
+func (f *follower) Send(m *tasksv1.WaitTaskResponse) error {
 	f.body = append(f.body, m.GetPiece()...)
 	for _, u := range m.GetUpdates() {
 		switch event := u.GetEvent().(type) {
-		case *layshaftv1.TaskUpdate_Result:
+		case *tasksv1.TaskUpdate_Result:
 			f.body, f.done = append(f.body, event.Result...), true
-		case *layshaftv1.TaskUpdate_Failed:
+		case *tasksv1.TaskUpdate_Failed:
 			f.failed = event.Failed
 		}
 	}
@@ -169,7 +169,7 @@ func (f *follower) Send(m *layshaftv1.WaitTaskResponse) error {
 // schedules answers with all schedules, or with the schedule of the given name.
 func (a *api) schedules(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
-	answer, err := a.Tasks.ListSchedules(ctx, &layshaftv1.ListSchedulesRequest{Name: name})
+	answer, err := a.Tasks.ListSchedules(ctx, &tasksv1.ListSchedulesRequest{Name: name})
 	if err != nil {
 		return err
 	}

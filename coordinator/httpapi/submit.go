@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // request is the JSON of a submit. With ?function= in the address, the body is the input, and the
@@ -46,14 +46,14 @@ type request struct {
 const defaultKeep = 10 * time.Minute
 
 // priorities has the names of priorities.
-var priorities = map[layshaftv1.TaskPriority]string{
-	layshaftv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED: "normal",
-	layshaftv1.TaskPriority_TASK_PRIORITY_HIGH:        "high",
-	layshaftv1.TaskPriority_TASK_PRIORITY_LOW:         "low",
+var priorities = map[tasksv1.TaskPriority]string{
+	tasksv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED: "normal",
+	tasksv1.TaskPriority_TASK_PRIORITY_HIGH:        "high",
+	tasksv1.TaskPriority_TASK_PRIORITY_LOW:         "low",
 }
 
 // readTask reads the task of a submit, and how the client waits.
-func readTask(w http.ResponseWriter, r *http.Request) (spec *layshaftv1.TaskSpec, wait waiting, err error) {
+func readTask(w http.ResponseWriter, r *http.Request) (spec *tasksv1.TaskSpec, wait waiting, err error) {
 	q := &request{}
 	var input []byte
 	if query := r.URL.Query(); query.Has("function") {
@@ -142,11 +142,11 @@ func ofQuery(query url.Values) (*request, error) {
 }
 
 // spec returns the task without its input.
-func (q *request) spec(header string) (*layshaftv1.TaskSpec, error) {
+func (q *request) spec(header string) (*tasksv1.TaskSpec, error) {
 	if q.Function == "" {
 		return nil, badRequest("no function is named")
 	}
-	s := &layshaftv1.TaskSpec{Function: q.Function, Unique: q.Unique, Policy: &layshaftv1.TaskPolicy{Attempts: q.Attempts}}
+	s := &tasksv1.TaskSpec{Function: q.Function, Unique: q.Unique, Policy: &tasksv1.TaskPolicy{Attempts: q.Attempts}}
 	if q.Coalesce != "" {
 		if q.Unique != "" {
 			return nil, badRequest("unique and coalesce exclude each other")
@@ -168,7 +168,7 @@ func (q *request) spec(header string) (*layshaftv1.TaskSpec, error) {
 	switch q.Durability {
 	case "", "disk":
 	case "memory":
-		s.Durability = layshaftv1.Durability_DURABILITY_MEMORY
+		s.Durability = tasksv1.Durability_DURABILITY_MEMORY
 	default:
 		return nil, badRequest("durability %q is neither disk nor memory", cut(q.Durability))
 	}

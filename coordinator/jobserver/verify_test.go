@@ -14,19 +14,19 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // forgetful knows no task.
 type forgetful struct {
-	layshaftv1.UnimplementedTasksServiceServer
+	tasksv1.UnimplementedTasksServiceServer
 }
 
-func (forgetful) GetTask(context.Context, *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
+func (forgetful) GetTask(context.Context, *tasksv1.GetTaskRequest) (*tasksv1.GetTaskResponse, error) {
 	return nil, status.Error(codes.NotFound, "unknown task")
 }
 
-func (forgetful) WaitTask(*layshaftv1.WaitTaskRequest, grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error {
+func (forgetful) WaitTask(*tasksv1.WaitTaskRequest, grpc.ServerStreamingServer[tasksv1.WaitTaskResponse]) error {
 	return fmt.Errorf("task 1: %w", wire.ErrUnknownJob)
 }
 
@@ -40,7 +40,7 @@ func TestVerifyUnknown(t *testing.T) {
 			return wire.ErrNoLeader
 		}
 		s := grpc.NewServer(append(wire.ServerOptions(slog.New(slog.DiscardHandler), nil), verifyUnknown(verify)...)...)
-		layshaftv1.RegisterTasksServiceServer(s, forgetful{})
+		tasksv1.RegisterTasksServiceServer(s, forgetful{})
 		l := bufconn.Listen(1 << 16)
 		ended := make(chan error, 1)
 		go func() { ended <- s.Serve(l) }()
@@ -49,9 +49,9 @@ func TestVerifyUnknown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rpc := layshaftv1.NewTasksServiceClient(c)
-		_, unary := rpc.GetTask(t.Context(), &layshaftv1.GetTaskRequest{})
-		stream, err := rpc.WaitTask(t.Context(), &layshaftv1.WaitTaskRequest{})
+		rpc := tasksv1.NewTasksServiceClient(c)
+		_, unary := rpc.GetTask(t.Context(), &tasksv1.GetTaskRequest{})
+		stream, err := rpc.WaitTask(t.Context(), &tasksv1.WaitTaskRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}

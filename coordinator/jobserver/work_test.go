@@ -22,6 +22,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
@@ -344,7 +345,7 @@ func TestSubmitOfImpossibleNeed(t *testing.T) {
 		n := &network{}
 		_, stop := n.serve(t, coordinator.Config{}, Config{Tasks: tasks})
 		c := n.client(t)
-		if _, err := layshaftv1.NewTasksServiceClient(c.Conn()).SetBudget(t.Context(), &layshaftv1.SetBudgetRequest{Budget: "pg", Size: 8}); err != nil {
+		if _, err := tasksv1.NewTasksServiceClient(c.Conn()).SetBudget(t.Context(), &tasksv1.SetBudgetRequest{Budget: "pg", Size: 8}); err != nil {
 			t.Fatal(err)
 		}
 		spec := job.Spec{ID: "j", Stages: []job.Stage{{Name: "load", Tasks: 1, Needs: []job.Need{{Budget: "pg", N: 9}}}}}

@@ -21,7 +21,7 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/internal/wire/taskwire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 const (
@@ -93,11 +93,11 @@ func (t *Server) submitAll(ctx context.Context, s *desk.Session, all []desk.Subm
 }
 
 // SubmitTasks submits background tasks.
-func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+func (t *Server) SubmitTasks(ctx context.Context, r *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error) {
 	if len(r.GetTasks()) > maxSubmit {
 		return nil, fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(r.GetTasks()), maxSubmit)
 	}
-	out := &layshaftv1.SubmitTasksResponse{Accepted: make([]*layshaftv1.Accepted, len(r.GetTasks()))}
+	out := &tasksv1.SubmitTasksResponse{Accepted: make([]*tasksv1.Accepted, len(r.GetTasks()))}
 	commit := uint64(0)
 	if g := r.GetNewGroup(); g != nil {
 		// A repeated request finds the group by the token of its first task.
@@ -149,20 +149,20 @@ func (t *Server) SubmitTasks(ctx context.Context, r *layshaftv1.SubmitTasksReque
 	return out, t.awaitDurable(ctx, commit)
 }
 
-func acceptedToProto(n *desk.Note, err error) *layshaftv1.Accepted {
+func acceptedToProto(n *desk.Note, err error) *tasksv1.Accepted {
 	if err != nil {
-		return &layshaftv1.Accepted{Refused: err.Error(), Full: status.Code(taskError(err)) == codes.ResourceExhausted}
+		return &tasksv1.Accepted{Refused: err.Error(), Full: status.Code(taskError(err)) == codes.ResourceExhausted}
 	}
-	return &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}
+	return &tasksv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}
 }
 
-func (t *Server) openGroup(g *layshaftv1.TaskGroup, token uint64, repeated bool) (desk.Note, error) {
+func (t *Server) openGroup(g *tasksv1.TaskGroup, token uint64, repeated bool) (desk.Note, error) {
 	return t.desk.OpenGroup(nextFromProto(g.GetThen()), g.GetPartial(), isDurable(g.GetDurability(), true), token, repeated)
 }
 
 // OpenGroup opens a group.
-func (t *Server) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) (*layshaftv1.OpenGroupResponse, error) {
-	out := &layshaftv1.OpenGroupResponse{}
+func (t *Server) OpenGroup(ctx context.Context, r *tasksv1.OpenGroupRequest) (*tasksv1.OpenGroupResponse, error) {
+	out := &tasksv1.OpenGroupResponse{}
 	return out, t.durably(ctx, func(*desk.Desk) error {
 		n, err := t.openGroup(r.GetGroup(), r.GetToken(), r.GetResubmitted())
 		out.Group = uint64(n.Task)
@@ -171,44 +171,44 @@ func (t *Server) OpenGroup(ctx context.Context, r *layshaftv1.OpenGroupRequest) 
 }
 
 // CloseGroup closes a group: it has all its tasks.
-func (t *Server) CloseGroup(ctx context.Context, r *layshaftv1.CloseGroupRequest) (*layshaftv1.CloseGroupResponse, error) {
-	return &layshaftv1.CloseGroupResponse{}, t.durably(ctx, func(d *desk.Desk) error {
+func (t *Server) CloseGroup(ctx context.Context, r *tasksv1.CloseGroupRequest) (*tasksv1.CloseGroupResponse, error) {
+	return &tasksv1.CloseGroupResponse{}, t.durably(ctx, func(d *desk.Desk) error {
 		d.CloseGroup(queue.ID(r.GetGroup()))
 		return nil
 	})
 }
 
 // CancelTasks ends tasks.
-func (t *Server) CancelTasks(ctx context.Context, r *layshaftv1.CancelTasksRequest) (*layshaftv1.CancelTasksResponse, error) {
+func (t *Server) CancelTasks(ctx context.Context, r *tasksv1.CancelTasksRequest) (*tasksv1.CancelTasksResponse, error) {
 	t.audit(ctx, "cancel tasks", "tasks", len(r.GetTasks()))
-	out := &layshaftv1.CancelTasksResponse{}
+	out := &tasksv1.CancelTasksResponse{}
 	var err error
 	out.Tasks, err = t.forEach(ctx, r.GetTasks(), t.desk.Cancel)
 	return out, err
 }
 
 // RunTasks makes delayed tasks ready.
-func (t *Server) RunTasks(ctx context.Context, r *layshaftv1.RunTasksRequest) (*layshaftv1.RunTasksResponse, error) {
+func (t *Server) RunTasks(ctx context.Context, r *tasksv1.RunTasksRequest) (*tasksv1.RunTasksResponse, error) {
 	t.audit(ctx, "run tasks", "tasks", len(r.GetTasks()))
-	out := &layshaftv1.RunTasksResponse{}
+	out := &tasksv1.RunTasksResponse{}
 	var err error
 	out.Tasks, err = t.forEach(ctx, r.GetTasks(), t.desk.RunNow)
 	return out, err
 }
 
 // RetryTasks runs dead letters again.
-func (t *Server) RetryTasks(ctx context.Context, r *layshaftv1.RetryTasksRequest) (*layshaftv1.RetryTasksResponse, error) {
+func (t *Server) RetryTasks(ctx context.Context, r *tasksv1.RetryTasksRequest) (*tasksv1.RetryTasksResponse, error) {
 	t.audit(ctx, "retry tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction(), "error", r.GetError())
-	out := &layshaftv1.RetryTasksResponse{}
+	out := &tasksv1.RetryTasksResponse{}
 	var err error
 	out.Tasks, err = t.forEach(ctx, t.selected(r), t.desk.Retry)
 	return out, err
 }
 
 // DropTasks deletes tasks that have ended.
-func (t *Server) DropTasks(ctx context.Context, r *layshaftv1.DropTasksRequest) (*layshaftv1.DropTasksResponse, error) {
+func (t *Server) DropTasks(ctx context.Context, r *tasksv1.DropTasksRequest) (*tasksv1.DropTasksResponse, error) {
 	t.audit(ctx, "drop tasks", "tasks", len(r.GetTasks()), "function", r.GetFunction(), "error", r.GetError())
-	out := &layshaftv1.DropTasksResponse{}
+	out := &tasksv1.DropTasksResponse{}
 	var err error
 	out.Tasks, err = t.forEach(ctx, t.selected(r), t.desk.Forget)
 	return out, err
@@ -300,7 +300,7 @@ func (t *Server) forEach(ctx context.Context, tasks []uint64, change func(queue.
 }
 
 // GetTask returns the state of a task.
-func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*layshaftv1.GetTaskResponse, error) {
+func (t *Server) GetTask(ctx context.Context, r *tasksv1.GetTaskRequest) (*tasksv1.GetTaskResponse, error) {
 	n := r.GetName()
 	t.desk.Lock()
 	info, ok := t.desk.Status(queue.ID(n.GetTask()))
@@ -319,11 +319,11 @@ func (t *Server) GetTask(ctx context.Context, r *layshaftv1.GetTaskRequest) (*la
 	}
 	p := t.describe(info, worker, r.GetBodies())
 	p.WaitingReason = why
-	return &layshaftv1.GetTaskResponse{Task: p}, nil
+	return &tasksv1.GetTaskResponse{Task: p}, nil
 }
 
 // describe returns the state of a task with its texts from the store.
-func (t *Server) describe(info queue.Info, worker string, bodies bool) *layshaftv1.TaskInfo {
+func (t *Server) describe(info queue.Info, worker string, bodies bool) *tasksv1.TaskInfo {
 	p := infoToProto(info, worker)
 	if in, err := t.desk.Input(info.ID); err == nil {
 		if p.Unique = in.Unique; bodies && in.Gathered {
@@ -354,14 +354,14 @@ func page(limit int64) int {
 }
 
 // ListTasks lists tasks.
-func (t *Server) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*layshaftv1.ListTasksResponse, error) {
-	out := &layshaftv1.ListTasksResponse{}
+func (t *Server) ListTasks(_ context.Context, r *tasksv1.ListTasksRequest) (*tasksv1.ListTasksResponse, error) {
+	out := &tasksv1.ListTasksResponse{}
 	limit, next := page(r.GetLimit()), int(min(r.GetFrom(), 1<<32))
 	for looked := 0; looked < 50*maxPage; looked += underLock { // then an empty page, rather than a long wait
 		t.desk.Lock()
 		next = t.desk.Tasks(next, min(underLock, limit-len(out.GetTasks())), func(i queue.Info) {
 			if (r.GetFunction() == "" || r.GetFunction() == i.Function) &&
-				(len(r.GetStates()) == 0 || slices.Contains(r.GetStates(), layshaftv1.TaskState(i.State))) {
+				(len(r.GetStates()) == 0 || slices.Contains(r.GetStates(), tasksv1.TaskState(i.State))) {
 				out.Tasks = append(out.Tasks, infoToProto(i, t.desk.PeerName(i.Worker)))
 			}
 		})
@@ -371,7 +371,7 @@ func (t *Server) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*
 		}
 	}
 	for _, p := range out.GetTasks() {
-		if p.GetState() == layshaftv1.TaskState_TASK_STATE_FAILED {
+		if p.GetState() == tasksv1.TaskState_TASK_STATE_FAILED {
 			text, _ := t.desk.Result(queue.ID(p.GetTask())) // which may have been forgotten meanwhile
 			p.Error = text[:min(len(text), maxListedError)]
 		}
@@ -381,8 +381,8 @@ func (t *Server) ListTasks(_ context.Context, r *layshaftv1.ListTasksRequest) (*
 }
 
 // ListDeadTasks lists dead letters.
-func (t *Server) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksRequest) (*layshaftv1.ListDeadTasksResponse, error) {
-	out := &layshaftv1.ListDeadTasksResponse{}
+func (t *Server) ListDeadTasks(_ context.Context, r *tasksv1.ListDeadTasksRequest) (*tasksv1.ListDeadTasksResponse, error) {
+	out := &tasksv1.ListDeadTasksResponse{}
 	size := 0
 	t.eachDead(r, page(r.GetLimit()), false, func(i queue.Info) bool {
 		p := t.describe(i, "", false)
@@ -396,7 +396,7 @@ func (t *Server) ListDeadTasks(_ context.Context, r *layshaftv1.ListDeadTasksReq
 }
 
 // SetFunction sets the limits of a function.
-func (t *Server) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionRequest) (*layshaftv1.SetFunctionResponse, error) {
+func (t *Server) SetFunction(ctx context.Context, r *tasksv1.SetFunctionRequest) (*tasksv1.SetFunctionResponse, error) {
 	t.audit(ctx, "set function", "function", r.GetFunction(), "limits", r.GetLimits().String())
 	limits, err := limitsFromProto(r.GetLimits())
 	if err != nil {
@@ -405,16 +405,16 @@ func (t *Server) SetFunction(ctx context.Context, r *layshaftv1.SetFunctionReque
 	if err := t.checkNeeds("function "+plain.Text(r.GetFunction()), limits.Needs); err != nil {
 		return nil, err
 	}
-	return &layshaftv1.SetFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
+	return &tasksv1.SetFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
 		limits.Paused = l.Paused
 		return limits
 	})
 }
 
 // PauseFunction pauses a function, or resumes it.
-func (t *Server) PauseFunction(ctx context.Context, r *layshaftv1.PauseFunctionRequest) (*layshaftv1.PauseFunctionResponse, error) {
+func (t *Server) PauseFunction(ctx context.Context, r *tasksv1.PauseFunctionRequest) (*tasksv1.PauseFunctionResponse, error) {
 	t.audit(ctx, "pause function", "function", r.GetFunction(), "paused", r.GetPaused())
-	return &layshaftv1.PauseFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
+	return &tasksv1.PauseFunctionResponse{}, t.setFunction(ctx, r.GetFunction(), func(l queue.Limits) queue.Limits {
 		l.Paused = r.GetPaused()
 		return l
 	})
@@ -435,9 +435,9 @@ func (t *Server) setFunction(ctx context.Context, name string, change func(queue
 }
 
 // DropFunction deletes a function.
-func (t *Server) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionRequest) (*layshaftv1.DropFunctionResponse, error) {
+func (t *Server) DropFunction(ctx context.Context, r *tasksv1.DropFunctionRequest) (*tasksv1.DropFunctionResponse, error) {
 	t.audit(ctx, "drop function", "function", r.GetFunction())
-	return &layshaftv1.DropFunctionResponse{}, t.durably(ctx, func(d *desk.Desk) error {
+	return &tasksv1.DropFunctionResponse{}, t.durably(ctx, func(d *desk.Desk) error {
 		if err := d.DropFunction(r.GetFunction()); err != nil {
 			return fmt.Errorf("function %q: %w", r.GetFunction(), err)
 		}
@@ -446,7 +446,7 @@ func (t *Server) DropFunction(ctx context.Context, r *layshaftv1.DropFunctionReq
 }
 
 // SetBudget sets the size of a budget.
-func (t *Server) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) (*layshaftv1.SetBudgetResponse, error) {
+func (t *Server) SetBudget(ctx context.Context, r *tasksv1.SetBudgetRequest) (*tasksv1.SetBudgetResponse, error) {
 	t.audit(ctx, "set budget", "budget", r.GetBudget(), "size", r.GetSize())
 	if len(r.GetBudget()) == 0 || len(r.GetBudget()) > 512 {
 		return nil, fmt.Errorf("%w: a budget has a name of 1 to 512 bytes, not %d", wire.ErrInvalid, len(r.GetBudget()))
@@ -454,7 +454,7 @@ func (t *Server) SetBudget(ctx context.Context, r *layshaftv1.SetBudgetRequest) 
 	if err := checkAmount("size of a budget:", r.GetSize()); err != nil {
 		return nil, err
 	}
-	return &layshaftv1.SetBudgetResponse{}, t.durably(ctx, func(d *desk.Desk) error {
+	return &tasksv1.SetBudgetResponse{}, t.durably(ctx, func(d *desk.Desk) error {
 		d.SetBudget(r.GetBudget(), int(r.GetSize()))
 		return nil
 	})
@@ -481,33 +481,33 @@ func (t *Server) checkNeeds(what string, needs []queue.Need) error {
 }
 
 // functions returns the state of all functions and budgets.
-func (t *Server) functions() *layshaftv1.FunctionsStatus {
+func (t *Server) functions() *tasksv1.FunctionsStatus {
 	t.desk.Lock()
 	totals, functions, budgets := t.status()
 	t.desk.Unlock()
-	out := &layshaftv1.FunctionsStatus{Totals: taskwire.TaskCountsToProto(totals)}
+	out := &tasksv1.FunctionsStatus{Totals: taskwire.TaskCountsToProto(totals)}
 	for i := range functions {
 		out.Functions = append(out.Functions, taskwire.FunctionToProto(&functions[i]))
 	}
 	for _, b := range budgets {
-		out.Budgets = append(out.Budgets, &layshaftv1.BudgetStatus{Budget: b.Name, Size: int64(b.Size), Used: int64(b.Used), Waiting: int64(b.WaitingAcquires)})
+		out.Budgets = append(out.Budgets, &tasksv1.BudgetStatus{Budget: b.Name, Size: int64(b.Size), Used: int64(b.Used), Waiting: int64(b.WaitingAcquires)})
 	}
 	return out
 }
 
 // ListFunctions returns the state of functions and budgets.
-func (t *Server) ListFunctions(context.Context, *layshaftv1.ListFunctionsRequest) (*layshaftv1.ListFunctionsResponse, error) {
-	return &layshaftv1.ListFunctionsResponse{Status: t.functions()}, nil
+func (t *Server) ListFunctions(context.Context, *tasksv1.ListFunctionsRequest) (*tasksv1.ListFunctionsResponse, error) {
+	return &tasksv1.ListFunctionsResponse{Status: t.functions()}, nil
 }
 
 // WatchFunctions sends the state of functions and budgets at each change.
-func (t *Server) WatchFunctions(_ *layshaftv1.WatchFunctionsRequest, stream grpc.ServerStreamingServer[layshaftv1.WatchFunctionsResponse]) error {
+func (t *Server) WatchFunctions(_ *tasksv1.WatchFunctionsRequest, stream grpc.ServerStreamingServer[tasksv1.WatchFunctionsResponse]) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	var last *layshaftv1.FunctionsStatus
+	var last *tasksv1.FunctionsStatus
 	for {
 		if now := t.functions(); !proto.Equal(now, last) {
-			if err := stream.Send(&layshaftv1.WatchFunctionsResponse{Status: now}); err != nil {
+			if err := stream.Send(&tasksv1.WatchFunctionsResponse{Status: now}); err != nil {
 				return err
 			}
 			last = now
@@ -523,13 +523,13 @@ func (t *Server) WatchFunctions(_ *layshaftv1.WatchFunctionsRequest, stream grpc
 }
 
 // ListTaskWorkers lists workers.
-func (t *Server) ListTaskWorkers(context.Context, *layshaftv1.ListTaskWorkersRequest) (*layshaftv1.ListTaskWorkersResponse, error) {
+func (t *Server) ListTaskWorkers(context.Context, *tasksv1.ListTaskWorkersRequest) (*tasksv1.ListTaskWorkersResponse, error) {
 	t.desk.Lock()
 	workers := t.desk.Workers()
 	t.desk.Unlock()
-	out := &layshaftv1.ListTaskWorkersResponse{}
+	out := &tasksv1.ListTaskWorkersResponse{}
 	for _, w := range workers {
-		p := &layshaftv1.TaskWorkerStatus{Worker: w.Name, Functions: w.Functions, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Gearman: w.Gearman, SlotsOf: w.Share}
+		p := &tasksv1.TaskWorkerStatus{Worker: w.Name, Functions: w.Functions, Slots: int64(w.Slots), Reserved: int64(w.Reserved), Gearman: w.Gearman, SlotsOf: w.Share}
 		for _, id := range w.Running {
 			p.Running = append(p.Running, uint64(id))
 		}

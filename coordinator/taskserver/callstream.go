@@ -15,7 +15,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/desk"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 const (
@@ -32,13 +32,13 @@ const (
 type clientStream struct {
 	t    *Server
 	s    *desk.Session
-	emit func(updates []*layshaftv1.TaskUpdate, piece []byte) error
+	emit func(updates []*tasksv1.TaskUpdate, piece []byte) error
 	// last is closed after the last message of the client.
 	last chan struct{}
 
 	// mu guards the fields below. It is taken before the lock of the desk.
 	mu      sync.Mutex
-	options *layshaftv1.CallTasksOptions
+	options *tasksv1.CallTasksOptions
 	// next is the index of the next task.
 	next int64
 	// tasks has the running tasks by index.
@@ -51,7 +51,7 @@ type clientStream struct {
 	inFlight int
 }
 
-func (t *Server) newClientStream(name string, emit func([]*layshaftv1.TaskUpdate, []byte) error) *clientStream {
+func (t *Server) newClientStream(name string, emit func([]*tasksv1.TaskUpdate, []byte) error) *clientStream {
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return &clientStream{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
@@ -66,40 +66,40 @@ func (c *clientStream) leave() {
 }
 
 // CallTasks runs tasks and sends their updates.
-func (t *Server) CallTasks(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
-	c := t.newClientStream(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
-		return stream.Send(&layshaftv1.CallTasksResponse{Updates: updates, Piece: piece})
+func (t *Server) CallTasks(stream grpc.BidiStreamingServer[tasksv1.CallTasksRequest, tasksv1.CallTasksResponse]) error {
+	c := t.newClientStream(t.cfg.Identity(stream.Context()), func(updates []*tasksv1.TaskUpdate, piece []byte) error {
+		return stream.Send(&tasksv1.CallTasksResponse{Updates: updates, Piece: piece})
 	})
 	defer c.leave()
 	return t.runBothSides(stream.Context(), func() error { return c.receive(stream) }, func() error { return c.send(stream.Context().Done()) })
 }
 
 // WaitTask sends the updates of a task.
-func (t *Server) WaitTask(r *layshaftv1.WaitTaskRequest, stream grpc.ServerStreamingServer[layshaftv1.WaitTaskResponse]) error {
-	c := t.newClientStream(t.cfg.Identity(stream.Context()), func(updates []*layshaftv1.TaskUpdate, piece []byte) error {
-		return stream.Send(&layshaftv1.WaitTaskResponse{Updates: updates, Piece: piece})
+func (t *Server) WaitTask(r *tasksv1.WaitTaskRequest, stream grpc.ServerStreamingServer[tasksv1.WaitTaskResponse]) error {
+	c := t.newClientStream(t.cfg.Identity(stream.Context()), func(updates []*tasksv1.TaskUpdate, piece []byte) error {
+		return stream.Send(&tasksv1.WaitTaskResponse{Updates: updates, Piece: piece})
 	})
 	defer c.leave()
 	close(c.last)
-	c.options = &layshaftv1.CallTasksOptions{OnlyEnds: r.GetOnlyEnds()}
+	c.options = &tasksv1.CallTasksOptions{OnlyEnds: r.GetOnlyEnds()}
 	c.mu.Lock()
 	t.desk.Lock()
 	n, err := c.s.Attach(desk.NoRef, queue.ID(r.GetName().GetTask()), r.GetName().GetFunction(), r.GetName().GetUnique(), queue.ID(r.GetParent()))
-	accepted := &layshaftv1.Accepted{Task: uint64(n.Task), Epoch: t.epoch, Attempt: int64(t.desk.AttemptNumber(n.Task))}
+	accepted := &tasksv1.Accepted{Task: uint64(n.Task), Epoch: t.epoch, Attempt: int64(t.desk.AttemptNumber(n.Task))}
 	t.desk.Unlock()
 	c.tasks[0], c.waiting[n.Task], c.inFlight = n.Task, []int64{0}, 1
 	c.mu.Unlock()
 	if err != nil {
 		return taskError(err)
 	}
-	if err := c.emit([]*layshaftv1.TaskUpdate{{Event: &layshaftv1.TaskUpdate_Accepted{Accepted: accepted}}}, nil); err != nil {
+	if err := c.emit([]*tasksv1.TaskUpdate{{Event: &tasksv1.TaskUpdate_Accepted{Accepted: accepted}}}, nil); err != nil {
 		return err
 	}
 	return t.runBothSides(stream.Context(), func() error { return nil }, func() error { return c.send(stream.Context().Done()) })
 }
 
 // receive processes messages of the client until the stream ends.
-func (c *clientStream) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse]) error {
+func (c *clientStream) receive(stream grpc.BidiStreamingServer[tasksv1.CallTasksRequest, tasksv1.CallTasksResponse]) error {
 	var piece []byte
 	for {
 		m, err := stream.Recv()
@@ -111,9 +111,9 @@ func (c *clientStream) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTa
 			return err
 		}
 		switch msg := m.GetBody().(type) {
-		case *layshaftv1.CallTasksRequest_Piece:
+		case *tasksv1.CallTasksRequest_Piece:
 			piece, err = addPiece(piece, msg.Piece)
-		case *layshaftv1.CallTasksRequest_Tasks:
+		case *tasksv1.CallTasksRequest_Tasks:
 			specs := msg.Tasks.GetTasks()
 			if len(specs) > 0 && len(piece) > 0 {
 				specs[0].Input, piece = append(piece, specs[0].GetInput()...), nil
@@ -124,11 +124,11 @@ func (c *clientStream) receive(stream grpc.BidiStreamingServer[layshaftv1.CallTa
 			if err = c.submit(stream, specs); err == nil {
 				c.s.WaitForRoom()
 			}
-		case *layshaftv1.CallTasksRequest_Cancel:
+		case *tasksv1.CallTasksRequest_Cancel:
 			c.cancel(msg.Cancel.GetIndexes())
-		case *layshaftv1.CallTasksRequest_Leave:
+		case *tasksv1.CallTasksRequest_Leave:
 			c.forget(msg.Leave.GetIndexes())
-		case *layshaftv1.CallTasksRequest_Options:
+		case *tasksv1.CallTasksRequest_Options:
 			err = wire.CheckProtocol("the client", msg.Options.GetProtocol())
 			c.mu.Lock()
 			c.options = msg.Options
@@ -149,14 +149,14 @@ func addPiece(body, piece []byte) ([]byte, error) {
 }
 
 // filled completes tasks without a function from the last task with one.
-func filled(specs []*layshaftv1.TaskSpec) []*layshaftv1.TaskSpec {
-	var like *layshaftv1.TaskSpec
+func filled(specs []*tasksv1.TaskSpec) []*tasksv1.TaskSpec {
+	var like *tasksv1.TaskSpec
 	for i, p := range specs {
 		if p.GetFunction() != "" || like == nil {
 			like = p
 			continue
 		}
-		specs[i] = &layshaftv1.TaskSpec{Function: like.GetFunction(), Input: p.GetInput(), Unique: p.GetUnique(), Fresh: p.GetFresh(), Priority: like.GetPriority(),
+		specs[i] = &tasksv1.TaskSpec{Function: like.GetFunction(), Input: p.GetInput(), Unique: p.GetUnique(), Fresh: p.GetFresh(), Priority: like.GetPriority(),
 			DueNanos: like.GetDueNanos(), DelayNanos: like.GetDelayNanos(), Policy: like.GetPolicy(), Durability: like.GetDurability(),
 			Then: like.GetThen(), Group: like.GetGroup(), Place: p.GetPlace(), Background: like.GetBackground(), Parent: like.GetParent(), Trace: like.GetTrace()}
 	}
@@ -173,7 +173,7 @@ func refOf(index int64, background bool) uint64 {
 }
 
 // submit submits tasks.
-func (c *clientStream) submit(stream grpc.ServerStream, specs []*layshaftv1.TaskSpec) error {
+func (c *clientStream) submit(stream grpc.ServerStream, specs []*tasksv1.TaskSpec) error {
 	if len(specs) > maxTaskBatch {
 		return fmt.Errorf("%w: %d tasks in a message; %d is the most", wire.ErrInvalid, len(specs), maxTaskBatch)
 	}
@@ -299,11 +299,11 @@ const (
 // reason means that the task has started.
 func (c *clientStream) sendReasons() error {
 	c.mu.Lock()
-	var updates []*layshaftv1.TaskUpdate
+	var updates []*tasksv1.TaskUpdate
 	send := func(id queue.ID, why string) {
 		c.reasons[id] = why
 		for _, i := range c.waiting[id] {
-			updates = append(updates, &layshaftv1.TaskUpdate{Index: i, Task: uint64(id), Event: &layshaftv1.TaskUpdate_Waiting{Waiting: &layshaftv1.TaskWaiting{Reason: why}}})
+			updates = append(updates, &tasksv1.TaskUpdate{Index: i, Task: uint64(id), Event: &tasksv1.TaskUpdate_Waiting{Waiting: &tasksv1.TaskWaiting{Reason: why}}})
 		}
 	}
 	var ids []queue.ID
@@ -353,7 +353,7 @@ func (c *clientStream) allEnded() bool {
 
 // sendNotes sends notes.
 func (c *clientStream) sendNotes(notes []desk.Note) error {
-	var updates []*layshaftv1.TaskUpdate
+	var updates []*tasksv1.TaskUpdate
 	size := 0
 	flush := func() error {
 		if len(updates) == 0 {
@@ -433,33 +433,33 @@ func (c *clientStream) indexes(n *desk.Note) []int64 {
 }
 
 // updateOf returns the message of an update, or nil for none.
-func updateOf(n *desk.Note, index int64, body []byte) *layshaftv1.TaskUpdate {
-	u := &layshaftv1.TaskUpdate{Index: index, Task: uint64(n.Task)}
+func updateOf(n *desk.Note, index int64, body []byte) *tasksv1.TaskUpdate {
+	u := &tasksv1.TaskUpdate{Index: index, Task: uint64(n.Task)}
 	if n.Op == queue.Accepted {
-		u.Event = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}}
+		u.Event = &tasksv1.TaskUpdate_Accepted{Accepted: &tasksv1.Accepted{Task: uint64(n.Task), Joined: n.N == 1}}
 		return u
 	}
 	if n.Op == queue.Rejected {
-		u.Event = &layshaftv1.TaskUpdate_Accepted{Accepted: &layshaftv1.Accepted{Refused: string(body), Full: n.N == 1}}
+		u.Event = &tasksv1.TaskUpdate_Accepted{Accepted: &tasksv1.Accepted{Refused: string(body), Full: n.N == 1}}
 		return u
 	}
 	switch n.Notice {
 	case queue.Data:
-		u.Event = &layshaftv1.TaskUpdate_Data{Data: body}
+		u.Event = &tasksv1.TaskUpdate_Data{Data: body}
 	case queue.Warning:
-		u.Event = &layshaftv1.TaskUpdate_Warning{Warning: body}
+		u.Event = &tasksv1.TaskUpdate_Warning{Warning: body}
 	case queue.Progress:
-		u.Event = &layshaftv1.TaskUpdate_Progress{Progress: &layshaftv1.TaskProgress{Done: n.N, Total: n.M}}
+		u.Event = &tasksv1.TaskUpdate_Progress{Progress: &tasksv1.TaskProgress{Done: n.N, Total: n.M}}
 	case queue.Retrying:
-		u.Event = &layshaftv1.TaskUpdate_Retrying{Retrying: &layshaftv1.TaskRetrying{Attempt: int64(n.N), Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
+		u.Event = &tasksv1.TaskUpdate_Retrying{Retrying: &tasksv1.TaskRetrying{Attempt: int64(n.N), Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
 	case queue.Followed:
-		u.Event = &layshaftv1.TaskUpdate_Next{Next: n.N}
+		u.Event = &tasksv1.TaskUpdate_Next{Next: n.N}
 	case queue.Done:
-		u.Event = &layshaftv1.TaskUpdate_Result{Result: body}
+		u.Event = &tasksv1.TaskUpdate_Result{Result: body}
 	case queue.Failed:
-		u.Event = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
+		u.Event = &tasksv1.TaskUpdate_Failed{Failed: &tasksv1.TaskFailed{Reason: reasonToProto(queue.Notice(n.M)), Error: body}}
 	case queue.Cancelled:
-		u.Event = &layshaftv1.TaskUpdate_Failed{Failed: &layshaftv1.TaskFailed{Reason: layshaftv1.TaskReason_TASK_REASON_CANCELLED}}
+		u.Event = &tasksv1.TaskUpdate_Failed{Failed: &tasksv1.TaskFailed{Reason: tasksv1.TaskReason_TASK_REASON_CANCELLED}}
 	default:
 		return nil
 	}

@@ -9,33 +9,33 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 var taskPriorities = [...]queue.Priority{
-	layshaftv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED: queue.Normal,
-	layshaftv1.TaskPriority_TASK_PRIORITY_HIGH:        queue.High,
-	layshaftv1.TaskPriority_TASK_PRIORITY_LOW:         queue.Low,
+	tasksv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED: queue.Normal,
+	tasksv1.TaskPriority_TASK_PRIORITY_HIGH:        queue.High,
+	tasksv1.TaskPriority_TASK_PRIORITY_LOW:         queue.Low,
 }
 
 // priorityFromProto converts a priority. For an unknown p it returns one that the core refuses.
-func priorityFromProto(p layshaftv1.TaskPriority) queue.Priority {
+func priorityFromProto(p tasksv1.TaskPriority) queue.Priority {
 	if p < 0 || int(p) >= len(taskPriorities) {
 		return math.MaxUint8
 	}
 	return taskPriorities[p]
 }
 
-func priorityToProto(p queue.Priority) layshaftv1.TaskPriority {
+func priorityToProto(p queue.Priority) tasksv1.TaskPriority {
 	for i, q := range taskPriorities {
 		if q == p {
-			return layshaftv1.TaskPriority(i)
+			return tasksv1.TaskPriority(i)
 		}
 	}
 	return 0
 }
 
-func taskPolicyFromProto(p *layshaftv1.TaskPolicy) queue.Policy {
+func taskPolicyFromProto(p *tasksv1.TaskPolicy) queue.Policy {
 	attempts := p.GetAttempts()
 	if attempts > math.MaxInt32 {
 		attempts = -1 // which the core refuses
@@ -44,12 +44,12 @@ func taskPolicyFromProto(p *layshaftv1.TaskPolicy) queue.Policy {
 		Soft: time.Duration(p.GetSoftNanos()), Hard: time.Duration(p.GetHardNanos()), Keep: time.Duration(p.GetKeepNanos())}
 }
 
-func taskPolicyToProto(p queue.Policy) *layshaftv1.TaskPolicy {
-	return &layshaftv1.TaskPolicy{Attempts: int64(p.Attempts), BackoffNanos: int64(p.Backoff), MaxBackoffNanos: int64(p.MaxBackoff),
+func taskPolicyToProto(p queue.Policy) *tasksv1.TaskPolicy {
+	return &tasksv1.TaskPolicy{Attempts: int64(p.Attempts), BackoffNanos: int64(p.Backoff), MaxBackoffNanos: int64(p.MaxBackoff),
 		SoftNanos: int64(p.Soft), HardNanos: int64(p.Hard), KeepNanos: int64(p.Keep)}
 }
 
-func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
+func nextFromProto(then []*tasksv1.NextTask) []queue.Next {
 	var out []queue.Next
 	for _, n := range then {
 		out = append(out, queue.Next{Function: n.GetFunction(), Priority: priorityFromProto(n.GetPriority()), Policy: taskPolicyFromProto(n.GetPolicy())})
@@ -59,7 +59,7 @@ func nextFromProto(then []*layshaftv1.NextTask) []queue.Next {
 
 // submissionFromProto converts a task to a submission. It checks only the input; the core
 // checks the rest.
-func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time) desk.Submission {
+func submissionFromProto(p *tasksv1.TaskSpec, background bool, now time.Time) desk.Submission {
 	s := desk.Submission{Function: p.GetFunction(), Unique: p.GetUnique(), Input: p.GetInput(), Priority: priorityFromProto(p.GetPriority()),
 		Policy: taskPolicyFromProto(p.GetPolicy()), Group: queue.ID(p.GetGroup()), Place: int(min(max(p.GetPlace(), 0), math.MaxInt32)), Then: nextFromProto(p.GetThen()), Background: background,
 		Token: p.GetToken(), Repeated: p.GetResubmitted(), Fresh: p.GetFresh(), Trace: p.GetTrace()}
@@ -74,17 +74,17 @@ func submissionFromProto(p *layshaftv1.TaskSpec, background bool, now time.Time)
 	return s
 }
 
-func isDurable(d layshaftv1.Durability, otherwise bool) bool {
+func isDurable(d tasksv1.Durability, otherwise bool) bool {
 	switch d {
-	case layshaftv1.Durability_DURABILITY_DISK:
+	case tasksv1.Durability_DURABILITY_DISK:
 		return true
-	case layshaftv1.Durability_DURABILITY_MEMORY:
+	case tasksv1.Durability_DURABILITY_MEMORY:
 		return false
 	}
 	return otherwise
 }
 
-func limitsFromProto(p *layshaftv1.FunctionLimits) (l queue.Limits, err error) {
+func limitsFromProto(p *tasksv1.FunctionLimits) (l queue.Limits, err error) {
 	number := func(what string, n int64) int {
 		if err == nil {
 			err = checkAmount(what, n)
@@ -136,8 +136,8 @@ func countsOf(c queue.Counts) report.TaskCounts {
 }
 
 // infoToProto converts the state of a task; worker is the name of its worker.
-func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
-	p := &layshaftv1.TaskInfo{Task: uint64(i.ID), Function: i.Function, State: layshaftv1.TaskState(i.State), Dead: i.DeadLetter,
+func infoToProto(i queue.Info, worker string) *tasksv1.TaskInfo {
+	p := &tasksv1.TaskInfo{Task: uint64(i.ID), Function: i.Function, State: tasksv1.TaskState(i.State), Dead: i.DeadLetter,
 		Priority: priorityToProto(i.Priority), Background: i.Background, Durable: i.Durable, Attempts: int64(i.Attempts), Lost: int64(i.Lost), Waiters: int64(i.Waiters),
 		Size: int64(i.Size), Worker: worker, Policy: taskPolicyToProto(i.Policy)}
 	if !i.Due.IsZero() {
@@ -147,19 +147,19 @@ func infoToProto(i queue.Info, worker string) *layshaftv1.TaskInfo {
 		p.EndedNanos = i.Died.UnixNano()
 	}
 	if i.M > 0 || i.N > 0 {
-		p.Progress = &layshaftv1.TaskProgress{Done: i.N, Total: i.M}
+		p.Progress = &tasksv1.TaskProgress{Done: i.N, Total: i.M}
 	}
 	return p
 }
 
-func reasonToProto(w queue.Notice) layshaftv1.TaskReason {
+func reasonToProto(w queue.Notice) tasksv1.TaskReason {
 	switch w {
 	case queue.TimedOut:
-		return layshaftv1.TaskReason_TASK_REASON_TIMEOUT
+		return tasksv1.TaskReason_TASK_REASON_TIMEOUT
 	case queue.Lost:
-		return layshaftv1.TaskReason_TASK_REASON_LOST
+		return tasksv1.TaskReason_TASK_REASON_LOST
 	case queue.Cancelled:
-		return layshaftv1.TaskReason_TASK_REASON_CANCELLED
+		return tasksv1.TaskReason_TASK_REASON_CANCELLED
 	}
-	return layshaftv1.TaskReason_TASK_REASON_ERROR
+	return tasksv1.TaskReason_TASK_REASON_ERROR
 }

@@ -16,11 +16,11 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // serveTasks runs tasks and a server of theirs. The returned function ends both.
-func serveTasks(t testing.TB, cfg Config) (layshaftv1.TasksServiceClient, *Server, func()) {
+func serveTasks(t testing.TB, cfg Config) (tasksv1.TasksServiceClient, *Server, func()) {
 	t.Helper()
 	tasks, err := Open(cfg)
 	if err != nil {
@@ -38,7 +38,7 @@ func serveTasks(t testing.TB, cfg Config) (layshaftv1.TasksServiceClient, *Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	return layshaftv1.NewTasksServiceClient(conn), tasks, func() {
+	return tasksv1.NewTasksServiceClient(conn), tasks, func() {
 		cancel()
 		err := <-ran
 		_ = conn.Close()
@@ -53,39 +53,39 @@ func serveTasks(t testing.TB, cfg Config) (layshaftv1.TasksServiceClient, *Serve
 // taskWorker is a worker that a test plays.
 type taskWorker struct {
 	t      testing.TB
-	stream grpc.BidiStreamingClient[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
+	stream grpc.BidiStreamingClient[tasksv1.WorkTasksRequest, tasksv1.WorkTasksResponse]
 }
 
-func startWork(t testing.TB, ctx context.Context, c layshaftv1.TasksServiceClient, hello *layshaftv1.TaskHello) *taskWorker {
+func startWork(t testing.TB, ctx context.Context, c tasksv1.TasksServiceClient, hello *tasksv1.TaskHello) *taskWorker {
 	t.Helper()
 	stream, err := c.WorkTasks(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &taskWorker{t: t, stream: stream}
-	w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
+	w.say(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: hello}})
 	if m := w.next(); m.GetWelcome().GetLeaseNanos() == 0 {
 		t.Fatalf("welcomed with %v", m)
 	}
 	return w
 }
 
-func helloOf(name string, slots int64, functions ...string) *layshaftv1.TaskHello {
-	h := &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: name, Abilities: &layshaftv1.TaskAbilities{Slots: slots}}
+func helloOf(name string, slots int64, functions ...string) *tasksv1.TaskHello {
+	h := &tasksv1.TaskHello{Protocol: wire.Protocol, Worker: name, Abilities: &tasksv1.TaskAbilities{Slots: slots}}
 	for _, f := range functions {
-		h.Abilities.Functions = append(h.Abilities.Functions, &layshaftv1.TaskFunction{Function: f})
+		h.Abilities.Functions = append(h.Abilities.Functions, &tasksv1.TaskFunction{Function: f})
 	}
 	return h
 }
 
-func (w *taskWorker) say(m *layshaftv1.WorkTasksRequest) {
+func (w *taskWorker) say(m *tasksv1.WorkTasksRequest) {
 	w.t.Helper()
 	if err := w.stream.Send(m); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *taskWorker) next() *layshaftv1.WorkTasksResponse {
+func (w *taskWorker) next() *tasksv1.WorkTasksResponse {
 	w.t.Helper()
 	m, err := w.stream.Recv()
 	if err != nil {
@@ -95,7 +95,7 @@ func (w *taskWorker) next() *layshaftv1.WorkTasksResponse {
 }
 
 // assigned returns the next task.
-func (w *taskWorker) assigned() *layshaftv1.TaskAssign {
+func (w *taskWorker) assigned() *tasksv1.TaskAssign {
 	w.t.Helper()
 	var input []byte
 	for {
@@ -108,15 +108,15 @@ func (w *taskWorker) assigned() *layshaftv1.TaskAssign {
 	}
 }
 
-func (w *taskWorker) report(r *layshaftv1.TaskReport) {
-	w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{r}}}})
+func (w *taskWorker) report(r *tasksv1.TaskReport) {
+	w.say(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Reports{Reports: &tasksv1.TaskReports{Reports: []*tasksv1.TaskReport{r}}}})
 }
 
-func (w *taskWorker) done(a *layshaftv1.TaskAssign, result []byte) {
+func (w *taskWorker) done(a *tasksv1.TaskAssign, result []byte) {
 	for ; len(result) > 1<<20; result = result[1<<20:] {
-		w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Piece{Piece: result[:1<<20]}})
+		w.say(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Piece{Piece: result[:1<<20]}})
 	}
-	w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Result{Result: result}})
+	w.report(&tasksv1.TaskReport{Attempt: a.GetAttempt(), Content: &tasksv1.TaskReport_Result{Result: result}})
 }
 
 // acked waits for an acknowledgement.
@@ -128,7 +128,7 @@ func (w *taskWorker) acked() {
 
 // updatesOf collects what is told until the end, bodies whole, in words.
 func updatesOf[M interface {
-	GetUpdates() []*layshaftv1.TaskUpdate
+	GetUpdates() []*tasksv1.TaskUpdate
 	GetPiece() []byte
 }](t *testing.T, recv func() (M, error)) (said []string) {
 	t.Helper()
@@ -145,23 +145,23 @@ func updatesOf[M interface {
 		for _, u := range m.GetUpdates() {
 			word := ""
 			switch event := u.GetEvent().(type) {
-			case *layshaftv1.TaskUpdate_Accepted:
+			case *tasksv1.TaskUpdate_Accepted:
 				word = "accepted" + event.Accepted.GetRefused()
 				if event.Accepted.GetJoined() {
 					word = "joined"
 				}
-			case *layshaftv1.TaskUpdate_Data:
+			case *tasksv1.TaskUpdate_Data:
 				word = "data " + string(event.Data)
-			case *layshaftv1.TaskUpdate_Progress:
+			case *tasksv1.TaskUpdate_Progress:
 				word = fmt.Sprintf("%d/%d", event.Progress.GetDone(), event.Progress.GetTotal())
-			case *layshaftv1.TaskUpdate_Retrying:
+			case *tasksv1.TaskUpdate_Retrying:
 				word = fmt.Sprintf("retrying %d %s", event.Retrying.GetAttempt(), event.Retrying.GetError())
-			case *layshaftv1.TaskUpdate_Result:
+			case *tasksv1.TaskUpdate_Result:
 				if size += len(event.Result); size > 1000 {
 					event.Result = fmt.Appendf(nil, "%d bytes", size)
 				}
 				word = "result " + string(event.Result)
-			case *layshaftv1.TaskUpdate_Failed:
+			case *tasksv1.TaskUpdate_Failed:
 				word = fmt.Sprintf("failed %v %s", event.Failed.GetReason(), event.Failed.GetError())
 			default:
 				word = fmt.Sprint(u)
@@ -171,19 +171,19 @@ func updatesOf[M interface {
 	}
 }
 
-func callTasks(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, specs ...*layshaftv1.TaskSpec) grpc.BidiStreamingClient[layshaftv1.CallTasksRequest, layshaftv1.CallTasksResponse] {
+func callTasks(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, specs ...*tasksv1.TaskSpec) grpc.BidiStreamingClient[tasksv1.CallTasksRequest, tasksv1.CallTasksResponse] {
 	t.Helper()
 	stream, err := c.CallTasks(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for len(specs[0].Input) > 1<<20 {
-		if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Piece{Piece: specs[0].Input[:1<<20]}}); err != nil {
+		if err := stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Piece{Piece: specs[0].Input[:1<<20]}}); err != nil {
 			t.Fatal(err)
 		}
 		specs[0].Input = specs[0].Input[1<<20:]
 	}
-	if err := stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: specs, Abbreviated: true}}}); err != nil {
+	if err := stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Tasks{Tasks: &tasksv1.TaskBatch{Tasks: specs, Abbreviated: true}}}); err != nil {
 		t.Fatal(err)
 	}
 	return stream
@@ -191,7 +191,7 @@ func callTasks(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClien
 
 // told compares what is told until the end.
 func told[M interface {
-	GetUpdates() []*layshaftv1.TaskUpdate
+	GetUpdates() []*tasksv1.TaskUpdate
 	GetPiece() []byte
 }](t *testing.T, recv func() (M, error), want ...string) {
 	t.Helper()
@@ -201,7 +201,7 @@ func told[M interface {
 }
 
 // tasksBubble runs a test with tasks in memory, under a fake clock.
-func tasksBubble(t *testing.T, test func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server)) {
+func tasksBubble(t *testing.T, test func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, tasks *Server)) {
 	synctest.Test(t, func(t *testing.T) {
 		c, tasks, stop := serveTasks(t, Config{})
 		ctx, cancel := context.WithCancel(context.Background())

@@ -14,7 +14,7 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/internal/wire/taskwire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // keepScheduled is how long the result of a scheduled task is kept, unless the schedule sets it.
@@ -23,7 +23,7 @@ const keepScheduled = 24 * time.Hour
 // programPrefix begins the function of the tasks that run a program.
 const programPrefix = "program/"
 
-func scheduleFromProto(p *layshaftv1.ScheduleSpec) (schedule.Spec, error) {
+func scheduleFromProto(p *tasksv1.ScheduleSpec) (schedule.Spec, error) {
 	x := schedule.Spec{Name: p.GetName(), Cron: p.GetCron(), Zone: p.GetZone(), Jitter: time.Duration(p.GetJitterNanos()), CatchUp: schedule.CatchUp(min(uint32(p.GetCatchUp()), 255)),
 		Overlap: schedule.Overlap(min(uint32(p.GetOverlap()), 255)), Function: p.GetFunction(), Program: p.GetProgram(), Input: p.GetInput(),
 		Priority: priorityFromProto(p.GetPriority()), Policy: taskPolicyFromProto(p.GetPolicy())}
@@ -45,28 +45,28 @@ func scheduleFromProto(p *layshaftv1.ScheduleSpec) (schedule.Spec, error) {
 }
 
 // scheduleToProto converts the state of a schedule, without its input, which may be large.
-func scheduleToProto(i *schedule.Info) *layshaftv1.Schedule {
+func scheduleToProto(i *schedule.Info) *tasksv1.Schedule {
 	nanos := func(t time.Time) int64 {
 		if t.IsZero() {
 			return 0
 		}
 		return t.UnixNano()
 	}
-	p := &layshaftv1.Schedule{
-		Spec: &layshaftv1.ScheduleSpec{Name: i.Name, Cron: i.Cron, Zone: i.Zone, JitterNanos: int64(i.Jitter), CatchUp: layshaftv1.CatchUp(i.CatchUp), Overlap: layshaftv1.Overlap(i.Overlap),
+	p := &tasksv1.Schedule{
+		Spec: &tasksv1.ScheduleSpec{Name: i.Name, Cron: i.Cron, Zone: i.Zone, JitterNanos: int64(i.Jitter), CatchUp: tasksv1.CatchUp(i.CatchUp), Overlap: tasksv1.Overlap(i.Overlap),
 			Function: i.Function, Program: i.Program, Priority: priorityToProto(i.Priority), Policy: taskPolicyToProto(i.Policy)},
 		Paused: i.Paused, CreatedNanos: nanos(i.Created), NextNanos: nanos(i.Next), DueNanos: nanos(i.Due), Task: i.Task, Waiting: int64(i.Waiting), Problem: i.Problem,
 		SuccessNanos: nanos(i.Success), Due: int64(i.Counts.Due), Fired: int64(i.Counts.Fired), Skipped: int64(i.Counts.Skipped), Missed: int64(i.Counts.Missed), Failed: int64(i.Counts.Failed),
 	}
 	for _, h := range i.History {
-		p.History = append(p.History, &layshaftv1.ScheduleFire{TimeNanos: nanos(h.Time), StartedNanos: nanos(h.Started), EndedNanos: nanos(h.Ended), Task: h.Task,
+		p.History = append(p.History, &tasksv1.ScheduleFire{TimeNanos: nanos(h.Time), StartedNanos: nanos(h.Started), EndedNanos: nanos(h.Ended), Task: h.Task,
 			Outcome: h.Outcome.String(), Count: int64(h.Count), Manual: h.Manual})
 	}
 	return p
 }
 
 // changeSchedule changes a schedule, and returns its state when the change is durable.
-func (t *Server) changeSchedule(ctx context.Context, name string, change func(d *desk.Desk) error) (p *layshaftv1.Schedule, err error) {
+func (t *Server) changeSchedule(ctx context.Context, name string, change func(d *desk.Desk) error) (p *tasksv1.Schedule, err error) {
 	return p, t.durably(ctx, func(d *desk.Desk) error {
 		err := change(d)
 		if err != nil {
@@ -80,39 +80,39 @@ func (t *Server) changeSchedule(ctx context.Context, name string, change func(d 
 }
 
 // SetSchedule defines a schedule.
-func (t *Server) SetSchedule(ctx context.Context, r *layshaftv1.SetScheduleRequest) (*layshaftv1.SetScheduleResponse, error) {
+func (t *Server) SetSchedule(ctx context.Context, r *tasksv1.SetScheduleRequest) (*tasksv1.SetScheduleResponse, error) {
 	x, err := scheduleFromProto(r.GetSpec())
 	if err != nil {
 		return nil, err
 	}
 	t.audit(ctx, "set schedule", "schedule", x.Name, "cron", x.Cron, "function", x.Function)
 	p, err := t.changeSchedule(ctx, x.Name, func(d *desk.Desk) error { return d.SetSchedule(x, r.GetOnlyNew()) })
-	return &layshaftv1.SetScheduleResponse{Schedule: p}, err
+	return &tasksv1.SetScheduleResponse{Schedule: p}, err
 }
 
 // RemoveSchedule removes a schedule.
-func (t *Server) RemoveSchedule(ctx context.Context, r *layshaftv1.RemoveScheduleRequest) (*layshaftv1.RemoveScheduleResponse, error) {
+func (t *Server) RemoveSchedule(ctx context.Context, r *tasksv1.RemoveScheduleRequest) (*tasksv1.RemoveScheduleResponse, error) {
 	t.audit(ctx, "remove schedule", "schedule", r.GetName())
 	_, err := t.changeSchedule(ctx, r.GetName(), func(d *desk.Desk) error { return d.RemoveSchedule(r.GetName()) })
-	return &layshaftv1.RemoveScheduleResponse{}, err
+	return &tasksv1.RemoveScheduleResponse{}, err
 }
 
 // PauseSchedule pauses a schedule, or ends the pause.
-func (t *Server) PauseSchedule(ctx context.Context, r *layshaftv1.PauseScheduleRequest) (*layshaftv1.PauseScheduleResponse, error) {
+func (t *Server) PauseSchedule(ctx context.Context, r *tasksv1.PauseScheduleRequest) (*tasksv1.PauseScheduleResponse, error) {
 	t.audit(ctx, "pause schedule", "schedule", r.GetName(), "paused", r.GetPaused())
 	p, err := t.changeSchedule(ctx, r.GetName(), func(d *desk.Desk) error { return d.PauseSchedule(r.GetName(), r.GetPaused()) })
-	return &layshaftv1.PauseScheduleResponse{Schedule: p}, err
+	return &tasksv1.PauseScheduleResponse{Schedule: p}, err
 }
 
 // RunSchedule submits the task of a schedule now.
-func (t *Server) RunSchedule(ctx context.Context, r *layshaftv1.RunScheduleRequest) (*layshaftv1.RunScheduleResponse, error) {
+func (t *Server) RunSchedule(ctx context.Context, r *tasksv1.RunScheduleRequest) (*tasksv1.RunScheduleResponse, error) {
 	t.audit(ctx, "run schedule", "schedule", r.GetName())
 	p, err := t.changeSchedule(ctx, r.GetName(), func(d *desk.Desk) error { return d.RunSchedule(r.GetName()) })
-	return &layshaftv1.RunScheduleResponse{Schedule: p}, err
+	return &tasksv1.RunScheduleResponse{Schedule: p}, err
 }
 
 // ListSchedules returns schedules.
-func (t *Server) ListSchedules(ctx context.Context, r *layshaftv1.ListSchedulesRequest) (*layshaftv1.ListSchedulesResponse, error) {
+func (t *Server) ListSchedules(ctx context.Context, r *tasksv1.ListSchedulesRequest) (*tasksv1.ListSchedulesResponse, error) {
 	t.desk.Lock()
 	infos, batch := t.desk.Schedules(), t.desk.LastBatch()
 	if r.GetName() != "" {
@@ -128,7 +128,7 @@ func (t *Server) ListSchedules(ctx context.Context, r *layshaftv1.ListSchedulesR
 	if r.GetName() != "" && len(infos) == 0 {
 		return nil, status.Errorf(codes.NotFound, "schedule %q: %v", r.GetName(), schedule.ErrUnknown)
 	}
-	out := &layshaftv1.ListSchedulesResponse{}
+	out := &tasksv1.ListSchedulesResponse{}
 	for i := range infos {
 		out.Schedules = append(out.Schedules, scheduleToProto(&infos[i]))
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // sharing is a worker of tasks that uses the slots of m. A task takes as long as its input says.
@@ -28,12 +28,12 @@ type sharing struct {
 
 	// mu guards the fields below, and is held to send.
 	mu   sync.Mutex
-	runs []string                              // functions, in the order in which their tasks began
-	held map[*layshaftv1.TaskAttempt]time.Time // what runs, and until when
+	runs []string                           // functions, in the order in which their tasks began
+	held map[*tasksv1.TaskAttempt]time.Time // what runs, and until when
 }
 
-func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*layshaftv1.TaskAttempt, functions ...string) *sharing {
-	s := &sharing{held: map[*layshaftv1.TaskAttempt]time.Time{}}
+func share(t *testing.T, c tasksv1.TasksServiceClient, name string, held []*tasksv1.TaskAttempt, functions ...string) *sharing {
+	s := &sharing{held: map[*tasksv1.TaskAttempt]time.Time{}}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	hello := helloOf(name, 8, functions...)
 	hello.SlotsOf, hello.Attempts = "m", held
@@ -64,7 +64,7 @@ func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*l
 			select {
 			case <-beat.C:
 				s.mu.Lock()
-				_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}})
+				_ = s.w.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Heartbeat{Heartbeat: &tasksv1.TaskHeartbeat{}}})
 				s.mu.Unlock()
 			case <-s.ctx.Done():
 				return
@@ -74,12 +74,12 @@ func share(t *testing.T, c layshaftv1.TasksServiceClient, name string, held []*l
 	return s
 }
 
-func (s *sharing) end(a *layshaftv1.TaskAttempt) {
+func (s *sharing) end(a *tasksv1.TaskAttempt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.held, a)
-	_ = s.w.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{
-		Reports: []*layshaftv1.TaskReport{{Attempt: a, Content: &layshaftv1.TaskReport_Result{}}}}}})
+	_ = s.w.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Reports{Reports: &tasksv1.TaskReports{
+		Reports: []*tasksv1.TaskReport{{Attempt: a, Content: &tasksv1.TaskReport_Result{}}}}}})
 }
 
 func (s *sharing) ran() string {
@@ -88,11 +88,11 @@ func (s *sharing) ran() string {
 	return strings.Join(s.runs, " ")
 }
 
-func background(t *testing.T, c layshaftv1.TasksServiceClient, function, takes string, p layshaftv1.TaskPriority, n int) {
+func background(t *testing.T, c tasksv1.TasksServiceClient, function, takes string, p tasksv1.TaskPriority, n int) {
 	t.Helper()
-	r := &layshaftv1.SubmitTasksRequest{}
+	r := &tasksv1.SubmitTasksRequest{}
 	for range n {
-		r.Tasks = append(r.Tasks, &layshaftv1.TaskSpec{Function: function, Input: []byte(takes), Priority: p})
+		r.Tasks = append(r.Tasks, &tasksv1.TaskSpec{Function: function, Input: []byte(takes), Priority: p})
 	}
 	if _, err := c.SubmitTasks(t.Context(), r); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func background(t *testing.T, c layshaftv1.TasksServiceClient, function, takes s
 }
 
 // shared runs a coordinator and tasks that share slots.
-func shared(t *testing.T, j coordinator.Journal, dir string) (*coordinator.Coordinator, *Server, layshaftv1.TasksServiceClient, func()) {
+func shared(t *testing.T, j coordinator.Journal, dir string) (*coordinator.Coordinator, *Server, tasksv1.TasksServiceClient, func()) {
 	c, err := coordinator.New(coordinator.Config{Journal: j, Policy: coordinator.Policy{SpeculateAfter: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
@@ -154,9 +154,9 @@ func sharedSpec(id string, tasks int) job.Spec {
 }
 
 const (
-	high   = layshaftv1.TaskPriority_TASK_PRIORITY_HIGH
-	normal = layshaftv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED
-	low    = layshaftv1.TaskPriority_TASK_PRIORITY_LOW
+	high   = tasksv1.TaskPriority_TASK_PRIORITY_HIGH
+	normal = tasksv1.TaskPriority_TASK_PRIORITY_UNSPECIFIED
+	low    = tasksv1.TaskPriority_TASK_PRIORITY_LOW
 )
 
 // Tasks and attempts share the slots of one worker, in one order.
@@ -249,7 +249,7 @@ func TestSharedSlotsSurvive(t *testing.T) {
 
 		// A restarted coordinator takes up what runs.
 		s.mu.Lock()
-		var held []*layshaftv1.TaskAttempt
+		var held []*tasksv1.TaskAttempt
 		for a := range s.held {
 			held = append(held, a)
 		}
@@ -299,7 +299,7 @@ func TestNoSharedSlots(t *testing.T) {
 	}
 	hello := helloOf("w", 1, "f")
 	hello.SlotsOf = "m"
-	if err := stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil {
+	if err := stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: hello}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err == nil || !strings.Contains(err.Error(), "no slots are shared") {
@@ -325,10 +325,10 @@ func TestSharedBudgets(t *testing.T) {
 	coordtest.Bubble(t, func(t *testing.T) {
 		j, dir := &coordtest.Journal{}, t.TempDir()
 		c, tasks, client, stop := shared(t, j, dir)
-		if _, err := client.SetBudget(t.Context(), &layshaftv1.SetBudgetRequest{Budget: "pg", Size: 1}); err != nil {
+		if _, err := client.SetBudget(t.Context(), &tasksv1.SetBudgetRequest{Budget: "pg", Size: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := client.SetFunction(t.Context(), &layshaftv1.SetFunctionRequest{Function: "f", Limits: &layshaftv1.FunctionLimits{Needs: map[string]int64{"pg": 1}}}); err != nil {
+		if _, err := client.SetFunction(t.Context(), &tasksv1.SetFunctionRequest{Function: "f", Limits: &tasksv1.FunctionLimits{Needs: map[string]int64{"pg": 1}}}); err != nil {
 			t.Fatal(err)
 		}
 		s := share(t, client, "tasks", nil, "f")
@@ -415,8 +415,8 @@ func TestLentSlotOfCluster(t *testing.T) {
 		joinShared(t, c, w, 1, 0)
 		background(t, client, "outer", "10s", normal, 1)
 		outer := uint64(tasks.desk.Workers()[0].Running[0])
-		callTasks(t, s.ctx, client, &layshaftv1.TaskSpec{Function: "inner", Input: []byte("5s"), Parent: outer, Priority: high},
-			&layshaftv1.TaskSpec{Function: "inner", Input: []byte("15s"), Parent: outer})
+		callTasks(t, s.ctx, client, &tasksv1.TaskSpec{Function: "inner", Input: []byte("5s"), Parent: outer, Priority: high},
+			&tasksv1.TaskSpec{Function: "inner", Input: []byte("15s"), Parent: outer})
 		time.Sleep(time.Second)
 		if got := busy(c); got != "0+1" || s.ran() != "outer inner" {
 			t.Errorf("%s slots busy, ran %s", got, s.ran())
@@ -445,7 +445,7 @@ func TestImpossibleBudgets(t *testing.T) {
 		defer stop()
 		size := func(n int64) {
 			t.Helper()
-			if _, err := client.SetBudget(t.Context(), &layshaftv1.SetBudgetRequest{Budget: "pg", Size: n}); err != nil {
+			if _, err := client.SetBudget(t.Context(), &tasksv1.SetBudgetRequest{Budget: "pg", Size: n}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -474,7 +474,7 @@ func TestImpossibleBudgets(t *testing.T) {
 		if err := tasks.CheckNeeds("map", large.Stages[0].Needs); !errors.Is(err, wire.ErrInvalid) || !strings.Contains(err.Error(), "each attempt of stage map "+want) {
 			t.Errorf("a submit: %v", err)
 		}
-		_, err := client.SetFunction(t.Context(), &layshaftv1.SetFunctionRequest{Function: "f", Limits: &layshaftv1.FunctionLimits{Needs: map[string]int64{"pg": 9}}})
+		_, err := client.SetFunction(t.Context(), &tasksv1.SetFunctionRequest{Function: "f", Limits: &tasksv1.FunctionLimits{Needs: map[string]int64{"pg": 9}}})
 		if err == nil || !strings.Contains(err.Error(), "function f "+want) {
 			t.Errorf("a limit: %v", err)
 		}
@@ -527,8 +527,8 @@ func BenchmarkSharedSlots(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				begun := time.Now()
-				if err := calls.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{
-					Tasks: []*layshaftv1.TaskSpec{{Function: "echo"}}}}}); err != nil {
+				if err := calls.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Tasks{Tasks: &tasksv1.TaskBatch{
+					Tasks: []*tasksv1.TaskSpec{{Function: "echo"}}}}}); err != nil {
 					b.Fatal(err)
 				}
 				for ended := false; !ended; {

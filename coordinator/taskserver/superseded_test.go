@@ -22,7 +22,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // lostReplica is the database of a coordinator that loses the lead.
@@ -45,7 +45,7 @@ func (r lostReplica) Propose(iter.Seq2[[]byte, []byte]) (wait func() error) {
 }
 
 // openLost serves the tasks of a coordinator that has lost the lead, and has noticed that.
-func openLost(t *testing.T) (layshaftv1.TasksServiceClient, *Server) {
+func openLost(t *testing.T) (tasksv1.TasksServiceClient, *Server) {
 	t.Helper()
 	db, err := state.OpenMemory(state.Options{}, func() error { return nil })
 	if err != nil {
@@ -71,14 +71,14 @@ func openLost(t *testing.T) (layshaftv1.TasksServiceClient, *Server) {
 		_ = tasks.Close()
 		_ = db.Close()
 	})
-	c := layshaftv1.NewTasksServiceClient(conn)
+	c := tasksv1.NewTasksServiceClient(conn)
 	ran := make(chan error, 1)
 	go func() { ran <- tasks.desk.Run(context.Background()) }() // streams may begin still
-	if _, err := c.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f"}}}); err != nil {
+	if _, err := c.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f"}}}); err != nil {
 		t.Fatal(err)
 	}
 	lost.Store(true)
-	_, err = c.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f"}}})
+	_, err = c.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f"}}})
 	if got := status.Code(err); got != codes.Unavailable {
 		t.Errorf("the submit during which the lead is lost: %v, %v", got, err)
 	}
@@ -92,46 +92,46 @@ func openLost(t *testing.T) (layshaftv1.TasksServiceClient, *Server) {
 // end. Clients repeat UNAVAILABLE alone.
 func TestSupersededIsUnavailable(t *testing.T) {
 	c, tasks := openLost(t)
-	spec := func() []*layshaftv1.TaskSpec { return []*layshaftv1.TaskSpec{{Function: "f", Unique: "u"}} }
+	spec := func() []*tasksv1.TaskSpec { return []*tasksv1.TaskSpec{{Function: "f", Unique: "u"}} }
 	calls := map[string]func(ctx context.Context) error{
 		"SubmitTasks": func(ctx context.Context) error {
-			out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: spec()})
+			out, err := c.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{Tasks: spec()})
 			if err == nil {
 				err = errors.New(out.String())
 			}
 			return err
 		},
 		"SubmitTasks of a group": func(ctx context.Context) error {
-			_, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: spec(), NewGroup: &layshaftv1.TaskGroup{}})
+			_, err := c.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{Tasks: spec(), NewGroup: &tasksv1.TaskGroup{}})
 			return err
 		},
 		"CallTasks":                   func(ctx context.Context) error { return callLost(ctx, c, false) },
 		"CallTasks in the background": func(ctx context.Context) error { return callLost(ctx, c, true) },
 		"WaitTask": func(ctx context.Context) error {
-			stream, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: 1 << 60}})
+			stream, err := c.WaitTask(ctx, &tasksv1.WaitTaskRequest{Name: &tasksv1.TaskName{Task: 1 << 60}})
 			if err == nil {
 				_, err = stream.Recv()
 			}
 			return err
 		},
 		"OpenGroup": func(ctx context.Context) error {
-			_, err := c.OpenGroup(ctx, &layshaftv1.OpenGroupRequest{Group: &layshaftv1.TaskGroup{}})
+			_, err := c.OpenGroup(ctx, &tasksv1.OpenGroupRequest{Group: &tasksv1.TaskGroup{}})
 			return err
 		},
 		"CancelTasks": func(ctx context.Context) error {
-			list, err := c.ListTasks(ctx, &layshaftv1.ListTasksRequest{Function: "f"})
+			list, err := c.ListTasks(ctx, &tasksv1.ListTasksRequest{Function: "f"})
 			if err != nil || len(list.GetTasks()) == 0 {
 				return fmt.Errorf("there are no tasks: %w", err)
 			}
-			_, err = c.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: []uint64{list.GetTasks()[0].GetTask()}})
+			_, err = c.CancelTasks(ctx, &tasksv1.CancelTasksRequest{Tasks: []uint64{list.GetTasks()[0].GetTask()}})
 			return err
 		},
 		"SetFunction": func(ctx context.Context) error {
-			_, err := c.SetFunction(ctx, &layshaftv1.SetFunctionRequest{Function: "g", Limits: &layshaftv1.FunctionLimits{Concurrency: 3}})
+			_, err := c.SetFunction(ctx, &tasksv1.SetFunctionRequest{Function: "g", Limits: &tasksv1.FunctionLimits{Concurrency: 3}})
 			return err
 		},
 		"SetBudget": func(ctx context.Context) error {
-			_, err := c.SetBudget(ctx, &layshaftv1.SetBudgetRequest{Budget: "b", Size: 3})
+			_, err := c.SetBudget(ctx, &tasksv1.SetBudgetRequest{Budget: "b", Size: 3})
 			return err
 		},
 	}
@@ -172,13 +172,13 @@ func TestSupersededIsUnavailable(t *testing.T) {
 }
 
 // callLost runs a task on a stream, and returns the error of the stream.
-func callLost(ctx context.Context, c layshaftv1.TasksServiceClient, background bool) error {
+func callLost(ctx context.Context, c tasksv1.TasksServiceClient, background bool) error {
 	stream, err := c.CallTasks(ctx)
 	if err != nil {
 		return err
 	}
-	_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: wire.Protocol}}})
-	_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Background: background}}}}})
+	_ = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Options{Options: &tasksv1.CallTasksOptions{Protocol: wire.Protocol}}})
+	_ = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Tasks{Tasks: &tasksv1.TaskBatch{Tasks: []*tasksv1.TaskSpec{{Function: "f", Background: background}}}}})
 	m, err := stream.Recv()
 	if err == nil {
 		err = errors.New(m.String())

@@ -26,7 +26,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/schedule"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/internal/wire/taskwire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // Config configures a server of queued tasks. The zero value is good, but keeps everything in
@@ -73,7 +73,7 @@ type Replica = bodies.Replica
 
 // Server serves queued tasks over gRPC, as TasksService, and over Gearman's protocol.
 type Server struct {
-	layshaftv1.UnimplementedTasksServiceServer
+	tasksv1.UnimplementedTasksServiceServer
 	cfg Config
 	// epoch differs after each start.
 	epoch uint64
@@ -126,7 +126,7 @@ func Open(cfg Config) (*Server, error) {
 }
 
 // Register adds TasksService to a gRPC server. A jobserver.Server with Config.Tasks does so.
-func (t *Server) Register(r grpc.ServiceRegistrar) { layshaftv1.RegisterTasksServiceServer(r, t) }
+func (t *Server) Register(r grpc.ServiceRegistrar) { tasksv1.RegisterTasksServiceServer(r, t) }
 
 // Run works until ctx ends, and then returns nil; or it returns the error of the store, after
 // which nothing can be stored. It must run while calls are served, and ends calls that follow

@@ -21,23 +21,23 @@ import (
 
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 func TestCallTasks(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, tasks *Server) {
 		stream := callTasks(t, ctx, c,
-			&layshaftv1.TaskSpec{Function: "f", Input: []byte("a"), Unique: "k"}, &layshaftv1.TaskSpec{Input: []byte("b"), Unique: "k"},
-			&layshaftv1.TaskSpec{Input: bytes.Repeat([]byte("c"), 3), Policy: nil}, &layshaftv1.TaskSpec{Function: "f", Background: true}, &layshaftv1.TaskSpec{Function: strings.Repeat("x", 600)})
+			&tasksv1.TaskSpec{Function: "f", Input: []byte("a"), Unique: "k"}, &tasksv1.TaskSpec{Input: []byte("b"), Unique: "k"},
+			&tasksv1.TaskSpec{Input: bytes.Repeat([]byte("c"), 3), Policy: nil}, &tasksv1.TaskSpec{Function: "f", Background: true}, &tasksv1.TaskSpec{Function: strings.Repeat("x", 600)})
 		synctest.Wait()
 		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
 		a := w.assigned()
 		if string(a.GetInput()) != "a" || a.GetUnique() != "k" || a.GetAttempt().GetAttempt() != 1 {
 			t.Errorf("assigned %v", a)
 		}
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Data{Data: []byte("half")}})
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Progress{Progress: &layshaftv1.TaskProgress{Done: 1, Total: 2}}})
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Failed{Failed: []byte("oops")}})
+		w.report(&tasksv1.TaskReport{Attempt: a.GetAttempt(), Content: &tasksv1.TaskReport_Data{Data: []byte("half")}})
+		w.report(&tasksv1.TaskReport{Attempt: a.GetAttempt(), Content: &tasksv1.TaskReport_Progress{Progress: &tasksv1.TaskProgress{Done: 1, Total: 2}}})
+		w.report(&tasksv1.TaskReport{Attempt: a.GetAttempt(), Content: &tasksv1.TaskReport_Failed{Failed: []byte("oops")}})
 		w.done(w.assigned(), []byte("C"))
 		w.done(w.assigned(), nil)
 		w.done(w.assigned(), []byte("A"))
@@ -56,9 +56,9 @@ func TestCallTasks(t *testing.T) {
 
 // TestLargeBodies sends 9 MiB there and back.
 func TestLargeBodies(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, _ *Server) {
 		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
-		stream := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f", Input: make([]byte, 9<<20+3)})
+		stream := callTasks(t, ctx, c, &tasksv1.TaskSpec{Function: "f", Input: make([]byte, 9<<20+3)})
 		_ = stream.CloseSend()
 		a := w.assigned()
 		if len(a.GetInput()) != 9<<20+3 {
@@ -74,12 +74,12 @@ func TestTooLargeReport(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends 64 MiB, which takes long with the race detector")
 	}
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, _ *Server) {
 		w := startWork(t, ctx, c, helloOf("w", 2, "f"))
-		other := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f"})
+		other := callTasks(t, ctx, c, &tasksv1.TaskSpec{Function: "f"})
 		_ = other.CloseSend()
 		a := w.assigned()
-		stream := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f"})
+		stream := callTasks(t, ctx, c, &tasksv1.TaskSpec{Function: "f"})
 		_ = stream.CloseSend()
 		w.done(w.assigned(), make([]byte, maxBody+1))
 		w.acked()
@@ -92,21 +92,21 @@ func TestTooLargeReport(t *testing.T) {
 
 // TestLeftCalls drops what was called when the stream breaks, or cancels it.
 func TestLeftCalls(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, tasks *Server) {
 		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
 		calling, hangUp := context.WithCancel(ctx)
 		stream, err := c.CallTasks(calling)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: wire.Protocol}}})
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{
+		_ = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Options{Options: &tasksv1.CallTasksOptions{Protocol: wire.Protocol}}})
+		_ = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Tasks{Tasks: &tasksv1.TaskBatch{Tasks: []*tasksv1.TaskSpec{
 			{Function: "f"}, {Function: "f"}, {Function: "f"}, {Function: "f"}}}}})
 		a := w.assigned()
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Leave{Leave: &layshaftv1.TaskIndexes{Indexes: []int64{1, 77}}}})
-		_ = stream.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Cancel{Cancel: &layshaftv1.TaskIndexes{Indexes: []int64{2, -1}}}})
+		_ = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Leave{Leave: &tasksv1.TaskIndexes{Indexes: []int64{1, 77}}}})
+		_ = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Cancel{Cancel: &tasksv1.TaskIndexes{Indexes: []int64{2, -1}}}})
 		m, err := stream.Recv()
-		if err != nil || m.GetUpdates()[0].GetIndex() != 2 || m.GetUpdates()[0].GetFailed().GetReason() != layshaftv1.TaskReason_TASK_REASON_CANCELLED {
+		if err != nil || m.GetUpdates()[0].GetIndex() != 2 || m.GetUpdates()[0].GetFailed().GetReason() != tasksv1.TaskReason_TASK_REASON_CANCELLED {
 			t.Errorf("told %v, %v", m, err)
 		}
 		hangUp()
@@ -123,9 +123,9 @@ func TestLeftCalls(t *testing.T) {
 
 // TestTaskWorkerLost gives the task of a worker that says nothing, and of one whose connection breaks, to others.
 func TestTaskWorkerLost(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, tasks *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, tasks *Server) {
 		silent := startWork(t, ctx, c, helloOf("silent", 1, "f"))
-		stream := callTasks(t, ctx, c, &layshaftv1.TaskSpec{Function: "f", Policy: &layshaftv1.TaskPolicy{BackoffNanos: 1}})
+		stream := callTasks(t, ctx, c, &tasksv1.TaskSpec{Function: "f", Policy: &tasksv1.TaskPolicy{BackoffNanos: 1}})
 		_ = stream.CloseSend()
 		silent.assigned()
 		begin := time.Now()
@@ -134,7 +134,7 @@ func TestTaskWorkerLost(t *testing.T) {
 		go func() { // lives
 			for range 3 {
 				time.Sleep(3 * time.Second)
-				_ = broken.stream.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{}})
+				_ = broken.stream.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Heartbeat{}})
 			}
 		}()
 		broken.assigned()
@@ -148,7 +148,7 @@ func TestTaskWorkerLost(t *testing.T) {
 		w := startWork(t, ctx, c, helloOf("w", 1, "f"))
 		w.done(w.assigned(), []byte("end"))
 		told(t, stream.Recv, "0: retrying 2 ", "0: retrying 3 ", "0: result end")
-		w.say(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Leaving{Leaving: &layshaftv1.TaskLeaving{}}})
+		w.say(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Leaving{Leaving: &tasksv1.TaskLeaving{}}})
 		if _, err := w.stream.Recv(); err == nil {
 			_, err = w.stream.Recv()
 			if !errors.Is(err, io.EOF) {
@@ -160,29 +160,29 @@ func TestTaskWorkerLost(t *testing.T) {
 
 // TestLimitsAreChecked sends limits that make no sense.
 func TestLimitsAreChecked(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, _ *Server) {
 		for _, tt := range []struct {
 			want   string
-			limits *layshaftv1.FunctionLimits
+			limits *tasksv1.FunctionLimits
 		}{
-			{"queue limit -1 must be 0", &layshaftv1.FunctionLimits{QueueLow: -1}},
-			{"concurrency -2 must be 0", &layshaftv1.FunctionLimits{Concurrency: -2}},
-			{"burst 4294967296 must be 0 to 2147483647", &layshaftv1.FunctionLimits{Burst: 1 << 32}},
-			{"rate -3 must be", &layshaftv1.FunctionLimits{Rate: -3}},
-			{"rate NaN must be", &layshaftv1.FunctionLimits{Rate: math.NaN()}},
-			{"rate +Inf must be", &layshaftv1.FunctionLimits{Rate: math.Inf(1)}},
-			{`need of budget "pg": -1 must be 0`, &layshaftv1.FunctionLimits{Needs: map[string]int64{"pg": -1}}},
+			{"queue limit -1 must be 0", &tasksv1.FunctionLimits{QueueLow: -1}},
+			{"concurrency -2 must be 0", &tasksv1.FunctionLimits{Concurrency: -2}},
+			{"burst 4294967296 must be 0 to 2147483647", &tasksv1.FunctionLimits{Burst: 1 << 32}},
+			{"rate -3 must be", &tasksv1.FunctionLimits{Rate: -3}},
+			{"rate NaN must be", &tasksv1.FunctionLimits{Rate: math.NaN()}},
+			{"rate +Inf must be", &tasksv1.FunctionLimits{Rate: math.Inf(1)}},
+			{`need of budget "pg": -1 must be 0`, &tasksv1.FunctionLimits{Needs: map[string]int64{"pg": -1}}},
 		} {
-			_, err := c.SetFunction(ctx, &layshaftv1.SetFunctionRequest{Function: "f", Limits: tt.limits})
+			_, err := c.SetFunction(ctx, &tasksv1.SetFunctionRequest{Function: "f", Limits: tt.limits})
 			if !errors.Is(wire.FromStatus(err), wire.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want ErrInvalid that says %s", err, tt.want)
 			}
 		}
-		_, err := c.SetBudget(ctx, &layshaftv1.SetBudgetRequest{Budget: "pg", Size: -5})
+		_, err := c.SetBudget(ctx, &tasksv1.SetBudgetRequest{Budget: "pg", Size: -5})
 		if !errors.Is(wire.FromStatus(err), wire.ErrInvalid) || !strings.Contains(err.Error(), "size of a budget: -5 must be 0") {
 			t.Errorf("%v, want ErrInvalid", err)
 		}
-		if out, err := c.ListFunctions(ctx, &layshaftv1.ListFunctionsRequest{}); err != nil || len(out.GetStatus().GetFunctions())+len(out.GetStatus().GetBudgets()) > 0 {
+		if out, err := c.ListFunctions(ctx, &tasksv1.ListFunctionsRequest{}); err != nil || len(out.GetStatus().GetFunctions())+len(out.GetStatus().GetBudgets()) > 0 {
 			t.Errorf("something was set: %v, %v", out, err)
 		}
 	})
@@ -190,59 +190,59 @@ func TestLimitsAreChecked(t *testing.T) {
 
 // TestTaskAdministration uses what is not about one call.
 func TestTaskAdministration(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, _ *Server) {
 		must := func(_ any, err error) {
 			t.Helper()
 			if err != nil {
 				t.Error(err)
 			}
 		}
-		must(c.SetFunction(ctx, &layshaftv1.SetFunctionRequest{Function: "f", Limits: &layshaftv1.FunctionLimits{QueueNormal: 2, Needs: map[string]int64{"pg": 1}}}))
-		must(c.SetBudget(ctx, &layshaftv1.SetBudgetRequest{Budget: "pg", Size: 1}))
-		must(c.PauseFunction(ctx, &layshaftv1.PauseFunctionRequest{Function: "f", Paused: true}))
-		out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("x"), Unique: "u"}, {Function: "f"}, {Function: "f"}}})
+		must(c.SetFunction(ctx, &tasksv1.SetFunctionRequest{Function: "f", Limits: &tasksv1.FunctionLimits{QueueNormal: 2, Needs: map[string]int64{"pg": 1}}}))
+		must(c.SetBudget(ctx, &tasksv1.SetBudgetRequest{Budget: "pg", Size: 1}))
+		must(c.PauseFunction(ctx, &tasksv1.PauseFunctionRequest{Function: "f", Paused: true}))
+		out, err := c.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f", Input: []byte("x"), Unique: "u"}, {Function: "f"}, {Function: "f"}}})
 		if err != nil || out.GetAccepted()[1].GetTask() == 0 || !out.GetAccepted()[2].GetFull() {
 			t.Errorf("%v, %v", out, err)
 		}
 		w := startWork(t, ctx, c, helloOf("w", 2, "f"))
-		must(c.PauseFunction(ctx, &layshaftv1.PauseFunctionRequest{Function: "f"}))
+		must(c.PauseFunction(ctx, &tasksv1.PauseFunctionRequest{Function: "f"}))
 		a := w.assigned()
-		w.report(&layshaftv1.TaskReport{Attempt: a.GetAttempt(), Content: &layshaftv1.TaskReport_Fatal{Fatal: []byte("no good")}})
+		w.report(&tasksv1.TaskReport{Attempt: a.GetAttempt(), Content: &tasksv1.TaskReport_Fatal{Fatal: []byte("no good")}})
 		b := w.assigned()
 		w.done(b, nil)
 		w.acked()
-		dead, err := c.ListDeadTasks(ctx, &layshaftv1.ListDeadTasksRequest{})
+		dead, err := c.ListDeadTasks(ctx, &tasksv1.ListDeadTasksRequest{})
 		if err != nil || len(dead.GetTasks()) != 1 || string(dead.GetTasks()[0].GetError()) != "no good" || dead.GetTasks()[0].GetUnique() != "u" {
 			t.Errorf("%v, %v", dead, err)
 		}
-		again, err := c.RetryTasks(ctx, &layshaftv1.RetryTasksRequest{Function: "f"})
+		again, err := c.RetryTasks(ctx, &tasksv1.RetryTasksRequest{Function: "f"})
 		if err != nil || len(again.GetTasks()) != 1 {
 			t.Errorf("%v, %v", again, err)
 		}
 		r := w.assigned()
-		got, err := c.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Function: "f", Unique: "u"}, Bodies: true})
-		if err != nil || got.GetTask().GetWorker() != "w" || string(got.GetTask().GetInput()) != "x" || got.GetTask().GetState() != layshaftv1.TaskState_TASK_STATE_RUNNING {
+		got, err := c.GetTask(ctx, &tasksv1.GetTaskRequest{Name: &tasksv1.TaskName{Function: "f", Unique: "u"}, Bodies: true})
+		if err != nil || got.GetTask().GetWorker() != "w" || string(got.GetTask().GetInput()) != "x" || got.GetTask().GetState() != tasksv1.TaskState_TASK_STATE_RUNNING {
 			t.Errorf("%v, %v", got, err)
 		}
-		list, err := c.ListTasks(ctx, &layshaftv1.ListTasksRequest{States: []layshaftv1.TaskState{layshaftv1.TaskState_TASK_STATE_RUNNING}})
+		list, err := c.ListTasks(ctx, &tasksv1.ListTasksRequest{States: []tasksv1.TaskState{tasksv1.TaskState_TASK_STATE_RUNNING}})
 		if err != nil || len(list.GetTasks()) != 1 || list.GetNext() != 0 {
 			t.Errorf("%v, %v", list, err)
 		}
-		if _, err := c.DropFunction(ctx, &layshaftv1.DropFunctionRequest{Function: "f"}); status.Code(err) != codes.FailedPrecondition {
+		if _, err := c.DropFunction(ctx, &tasksv1.DropFunctionRequest{Function: "f"}); status.Code(err) != codes.FailedPrecondition {
 			t.Errorf("a function in use was dropped: %v", err)
 		}
-		stopped, err := c.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: []uint64{r.GetAttempt().GetTask(), 1 << 40}})
+		stopped, err := c.CancelTasks(ctx, &tasksv1.CancelTasksRequest{Tasks: []uint64{r.GetAttempt().GetTask(), 1 << 40}})
 		if err != nil || len(stopped.GetTasks()) != 1 {
 			t.Errorf("%v, %v", stopped, err)
 		}
-		wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: 1 << 40}})
+		wait, err := c.WaitTask(ctx, &tasksv1.WaitTaskRequest{Name: &tasksv1.TaskName{Task: 1 << 40}})
 		if err == nil {
 			_, err = wait.Recv()
 		}
 		if status.Code(err) != codes.NotFound {
 			t.Errorf("waited for a task that never was: %v", err)
 		}
-		watch, err := c.WatchFunctions(ctx, &layshaftv1.WatchFunctionsRequest{})
+		watch, err := c.WatchFunctions(ctx, &tasksv1.WatchFunctionsRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,14 +255,14 @@ func TestTaskAdministration(t *testing.T) {
 
 // A worker or a client of another protocol version is refused before anything else.
 func TestOtherProtocol(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, _ *Server) {
 		work, err := c.WorkTasks(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
 		hello := helloOf("w", 1, "f")
 		hello.Protocol = 0
-		_ = work.Send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}})
+		_ = work.Send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: hello}})
 		_, err = work.Recv()
 		want := "worker w speaks version 0, this coordinator speaks version 1; install the release of the other side for worker w"
 		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), want) {
@@ -272,7 +272,7 @@ func TestOtherProtocol(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = call.Send(&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{Protocol: 9}}})
+		_ = call.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Options{Options: &tasksv1.CallTasksOptions{Protocol: 9}}})
 		_, err = call.Recv()
 		want = "the client speaks version 9, this coordinator speaks version 1; install the release of the other side for the coordinator"
 		if err = wire.FromStatus(err); !errors.Is(err, wire.ErrOtherProtocol) || !strings.Contains(err.Error(), want) {
@@ -294,7 +294,7 @@ func TestSubmitWhileStopping(t *testing.T) {
 	if err := s.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f"}}})
+	_, err = s.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f"}}})
 	if code := status.Code(wire.ToStatus(err)); code != codes.Unavailable {
 		t.Errorf("submit after the end: %v, %v; want Unavailable", code, err)
 	}
@@ -327,7 +327,7 @@ func TestSubmitAfterLostLead(t *testing.T) {
 	if err := s.Run(t.Context()); err == nil {
 		t.Fatal("the server runs on without its lead")
 	}
-	out, err := s.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f"}}})
+	out, err := s.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f"}}})
 	if code := status.Code(wire.ToStatus(err)); code != codes.Unavailable {
 		t.Errorf("answer %v, %v, %v; want Unavailable", out, code, err)
 	}
@@ -335,13 +335,13 @@ func TestSubmitAfterLostLead(t *testing.T) {
 
 // TestGroupOverTheWire submits a group in one call, and waits for what follows it.
 func TestGroupOverTheWire(t *testing.T) {
-	tasksBubble(t, func(t *testing.T, ctx context.Context, c layshaftv1.TasksServiceClient, _ *Server) {
-		out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{Then: []*layshaftv1.NextTask{{Function: "sum"}}},
-			Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("1")}, {Function: "f", Input: []byte("2")}}})
+	tasksBubble(t, func(t *testing.T, ctx context.Context, c tasksv1.TasksServiceClient, _ *Server) {
+		out, err := c.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{NewGroup: &tasksv1.TaskGroup{Then: []*tasksv1.NextTask{{Function: "sum"}}},
+			Tasks: []*tasksv1.TaskSpec{{Function: "f", Input: []byte("1")}, {Function: "f", Input: []byte("2")}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: out.GetGroup()}})
+		wait, err := c.WaitTask(ctx, &tasksv1.WaitTaskRequest{Name: &tasksv1.TaskName{Task: out.GetGroup()}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +352,7 @@ func TestGroupOverTheWire(t *testing.T) {
 			w.done(a, append(a.GetInput(), '!'))
 		}
 		sum := w.assigned()
-		var in layshaftv1.GatheredResults
+		var in tasksv1.GatheredResults
 		if err := proto.Unmarshal(sum.GetInput(), &in); err != nil || !sum.GetGathered() || len(in.GetResults()) != 2 || string(in.GetResults()[1].GetResult()) != "2!" {
 			t.Errorf("gathered %v, %v", &in, err)
 		}
@@ -362,11 +362,11 @@ func TestGroupOverTheWire(t *testing.T) {
 			t.Errorf("told %q", said)
 		}
 
-		refused, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{}, Tasks: []*layshaftv1.TaskSpec{{Function: "g"}, {}}})
+		refused, err := c.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{NewGroup: &tasksv1.TaskGroup{}, Tasks: []*tasksv1.TaskSpec{{Function: "g"}, {}}})
 		if status.Code(err) != codes.InvalidArgument {
 			t.Errorf("half a group: %v, %v", refused, err)
 		}
-		refused, err = c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{}, Tasks: []*layshaftv1.TaskSpec{{Function: "g", Unique: "u"}}})
+		refused, err = c.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{NewGroup: &tasksv1.TaskGroup{}, Tasks: []*tasksv1.TaskSpec{{Function: "g", Unique: "u"}}})
 		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "unique key") {
 			t.Errorf("a unique key in a group: %v, %v", refused, err)
 		}
@@ -377,12 +377,12 @@ func TestGroupOverTheWire(t *testing.T) {
 // the group and its tasks, also when both have ended.
 func TestRepeatedGroup(t *testing.T) {
 	dir := t.TempDir()
-	for _, then := range [][]*layshaftv1.NextTask{nil, {{Function: "sum", Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(time.Hour)}}}} {
+	for _, then := range [][]*tasksv1.NextTask{nil, {{Function: "sum", Policy: &tasksv1.TaskPolicy{KeepNanos: int64(time.Hour)}}}} {
 		ctx := t.Context()
-		request := func(repeated bool) *layshaftv1.SubmitTasksRequest {
-			r := &layshaftv1.SubmitTasksRequest{NewGroup: &layshaftv1.TaskGroup{Then: then}}
+		request := func(repeated bool) *tasksv1.SubmitTasksRequest {
+			r := &tasksv1.SubmitTasksRequest{NewGroup: &tasksv1.TaskGroup{Then: then}}
 			for i := range 3 {
-				r.Tasks = append(r.Tasks, &layshaftv1.TaskSpec{Function: "f", Input: []byte("x"), Token: uint64(100*len(then) + i + 1), Resubmitted: repeated, Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(time.Hour)}})
+				r.Tasks = append(r.Tasks, &tasksv1.TaskSpec{Function: "f", Input: []byte("x"), Token: uint64(100*len(then) + i + 1), Resubmitted: repeated, Policy: &tasksv1.TaskPolicy{KeepNanos: int64(time.Hour)}})
 			}
 			return r
 		}
@@ -411,7 +411,7 @@ func TestRepeatedGroup(t *testing.T) {
 		for range 3 + len(then) {
 			w.done(w.assigned(), []byte("1"))
 		}
-		wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: first.GetGroup()}})
+		wait, err := c.WaitTask(ctx, &tasksv1.WaitTaskRequest{Name: &tasksv1.TaskName{Task: first.GetGroup()}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -430,8 +430,8 @@ func TestTasksSurvive(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c, _, stop := serveTasks(t, Config{Dir: dir, Reserve: -1})
-	out, err := c.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte("x"), Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(time.Hour)}},
-		{Function: "f", Durability: layshaftv1.Durability_DURABILITY_MEMORY}}})
+	out, err := c.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f", Input: []byte("x"), Policy: &tasksv1.TaskPolicy{KeepNanos: int64(time.Hour)}},
+		{Function: "f", Durability: tasksv1.Durability_DURABILITY_MEMORY}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,11 +442,11 @@ func TestTasksSurvive(t *testing.T) {
 	c, tasks, stop := serveTasks(t, Config{Dir: dir, Reserve: -1})
 	defer stop()
 	hello := helloOf("w2", 1, "f")
-	hello.Attempts = []*layshaftv1.TaskAttempt{a.GetAttempt()}
+	hello.Attempts = []*tasksv1.TaskAttempt{a.GetAttempt()}
 	w = startWork(t, ctx, c, hello)
 	w.done(a, []byte("end"))
 	w.acked()
-	wait, err := c.WaitTask(ctx, &layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: out.GetAccepted()[0].GetTask()}})
+	wait, err := c.WaitTask(ctx, &tasksv1.WaitTaskRequest{Name: &tasksv1.TaskName{Task: out.GetAccepted()[0].GetTask()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,12 +460,12 @@ func TestTasksSurvive(t *testing.T) {
 type workScript struct {
 	grpc.ServerStream
 	ctx context.Context
-	say []*layshaftv1.WorkTasksRequest
+	say []*tasksv1.WorkTasksRequest
 }
 
-func (s *workScript) Context() context.Context                 { return s.ctx }
-func (s *workScript) Send(*layshaftv1.WorkTasksResponse) error { return nil }
-func (s *workScript) Recv() (*layshaftv1.WorkTasksRequest, error) {
+func (s *workScript) Context() context.Context              { return s.ctx }
+func (s *workScript) Send(*tasksv1.WorkTasksResponse) error { return nil }
+func (s *workScript) Recv() (*tasksv1.WorkTasksRequest, error) {
 	if len(s.say) == 0 {
 		return nil, io.EOF
 	}
@@ -475,7 +475,7 @@ func (s *workScript) Recv() (*layshaftv1.WorkTasksRequest, error) {
 }
 
 // workScriptOf frames messages as the fuzzer sees them: each after its length.
-func workScriptOf(ms ...*layshaftv1.WorkTasksRequest) []byte {
+func workScriptOf(ms ...*tasksv1.WorkTasksRequest) []byte {
 	var out []byte
 	for _, m := range ms {
 		b, _ := proto.Marshal(m)
@@ -486,33 +486,33 @@ func workScriptOf(ms ...*layshaftv1.WorkTasksRequest) []byte {
 
 // FuzzWorkTasks plays hostile workers to a desk with tasks: errors for them, no panic, and nothing of them is left.
 func FuzzWorkTasks(f *testing.F) {
-	hello := &layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: helloOf("w", 3, "f", "g")}}
-	one := &layshaftv1.TaskAttempt{Task: 1 << 26, Attempt: 1}
-	f.Add(workScriptOf(hello, &layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Piece{Piece: []byte("x")}},
-		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{
-			{Attempt: one, Content: &layshaftv1.TaskReport_Data{Data: []byte("d")}}, {Attempt: one, Content: &layshaftv1.TaskReport_Failed{}}, {Attempt: one, Content: &layshaftv1.TaskReport_Result{}}, {}}}}},
-		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{}},
-		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Abilities{Abilities: &layshaftv1.TaskAbilities{Slots: 1, Reserved: 5}}},
-		&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Leaving{}}))
-	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: &layshaftv1.TaskHello{Protocol: wire.Protocol, Worker: "w", Attempts: []*layshaftv1.TaskAttempt{one, one, {}}, Abilities: &layshaftv1.TaskAbilities{Slots: -1}}}}))
+	hello := &tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: helloOf("w", 3, "f", "g")}}
+	one := &tasksv1.TaskAttempt{Task: 1 << 26, Attempt: 1}
+	f.Add(workScriptOf(hello, &tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Piece{Piece: []byte("x")}},
+		&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Reports{Reports: &tasksv1.TaskReports{Reports: []*tasksv1.TaskReport{
+			{Attempt: one, Content: &tasksv1.TaskReport_Data{Data: []byte("d")}}, {Attempt: one, Content: &tasksv1.TaskReport_Failed{}}, {Attempt: one, Content: &tasksv1.TaskReport_Result{}}, {}}}}},
+		&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Heartbeat{}},
+		&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Abilities{Abilities: &tasksv1.TaskAbilities{Slots: 1, Reserved: 5}}},
+		&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Leaving{}}))
+	f.Add(workScriptOf(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: &tasksv1.TaskHello{Protocol: wire.Protocol, Worker: "w", Attempts: []*tasksv1.TaskAttempt{one, one, {}}, Abilities: &tasksv1.TaskAbilities{Slots: -1}}}}))
 	f.Add(workScriptOf(hello, hello))
-	f.Add(workScriptOf(&layshaftv1.WorkTasksRequest{}))
+	f.Add(workScriptOf(&tasksv1.WorkTasksRequest{}))
 	c, tasks, stop := serveTasks(f, Config{})
 	f.Cleanup(stop)
 	f.Fuzz(func(t *testing.T, script []byte) {
-		var say []*layshaftv1.WorkTasksRequest
+		var say []*tasksv1.WorkTasksRequest
 		for len(script) > 0 {
 			n, k := binary.Uvarint(script)
 			if k <= 0 || n > uint64(len(script)-k) {
 				break
 			}
-			m := &layshaftv1.WorkTasksRequest{}
+			m := &tasksv1.WorkTasksRequest{}
 			if proto.Unmarshal(script[k:k+int(n)], m) == nil {
 				say = append(say, m)
 			}
 			script = script[k+int(n):]
 		}
-		if _, err := c.SubmitTasks(t.Context(), &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Unique: "u", Policy: &layshaftv1.TaskPolicy{Attempts: 3}}}}); err != nil {
+		if _, err := c.SubmitTasks(t.Context(), &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f", Unique: "u", Policy: &tasksv1.TaskPolicy{Attempts: 3}}}}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -12,7 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/coordinator/internal/coordtest"
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // A request with "Prefer: wait" is answered after that time with the reason why its job waits. One
@@ -97,7 +97,7 @@ func TestStuckFunctionsAreLogged(t *testing.T) {
 		background(t, client, "nobody", "1s", normal, 2)
 		logged(`msg="tasks wait" function=nobody waiting=2 why="no worker can run function nobody; start one, such as: layshaft task work -function nobody -- COMMAND"`)
 		logged()
-		if _, err := client.PauseFunction(t.Context(), &layshaftv1.PauseFunctionRequest{Function: "nobody", Paused: true}); err != nil {
+		if _, err := client.PauseFunction(t.Context(), &tasksv1.PauseFunctionRequest{Function: "nobody", Paused: true}); err != nil {
 			t.Fatal(err)
 		}
 		logged("function nobody is paused: layshaft task resume nobody")

@@ -15,10 +15,10 @@ import (
 	"github.com/layshaft/layshaft/coordinator/internal/queue"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
-type workServer = grpc.BidiStreamingServer[layshaftv1.WorkTasksRequest, layshaftv1.WorkTasksResponse]
+type workServer = grpc.BidiStreamingServer[tasksv1.WorkTasksRequest, tasksv1.WorkTasksResponse]
 
 const (
 	// maxHeld is the limit of a worker's held tasks, and of its slots.
@@ -147,17 +147,17 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 		}
 		w.lastMessage.Store(0)
 		switch msg := m.GetBody().(type) {
-		case *layshaftv1.WorkTasksRequest_Piece:
+		case *tasksv1.WorkTasksRequest_Piece:
 			first.add(msg.Piece)
-		case *layshaftv1.WorkTasksRequest_Reports:
+		case *tasksv1.WorkTasksRequest_Reports:
 			w.reports(msg.Reports.GetReports(), first)
 			first = head{}
-		case *layshaftv1.WorkTasksRequest_Heartbeat:
-		case *layshaftv1.WorkTasksRequest_Abilities:
+		case *tasksv1.WorkTasksRequest_Heartbeat:
+		case *tasksv1.WorkTasksRequest_Abilities:
 			w.t.desk.Lock()
 			err = w.setAbilities(msg.Abilities)
 			w.t.desk.Unlock()
-		case *layshaftv1.WorkTasksRequest_Leaving:
+		case *tasksv1.WorkTasksRequest_Leaving:
 			w.left.Store(true)
 			return errLeft
 		default:
@@ -170,7 +170,7 @@ func (w *workerStream) receive(joined chan<- struct{}) error {
 }
 
 // join adds a worker, in place of its earlier stream.
-func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
+func (w *workerStream) join(hello *tasksv1.TaskHello) error {
 	t := w.t
 	if w.name = hello.GetWorker(); w.name == "" || len(w.name) > 512 || len(hello.GetAttempts()) > maxHeld {
 		return fmt.Errorf("%w: worker %.100q with %s; its first message must be a hello with a name of 1 to 512 bytes and at most %d tasks", wire.ErrInvalid,
@@ -213,7 +213,7 @@ func (w *workerStream) join(hello *layshaftv1.TaskHello) error {
 }
 
 // setFunctions sets the functions of the worker. The caller holds the lock of the desk.
-func (w *workerStream) setFunctions(a *layshaftv1.TaskAbilities) error {
+func (w *workerStream) setFunctions(a *tasksv1.TaskAbilities) error {
 	if len(a.GetFunctions()) > maxAbilities || a.GetSlots() < 0 || a.GetSlots() > maxHeld || a.GetReserved() < 0 {
 		return fmt.Errorf("%w: worker %s with %s and %s, %d of them reserved; at most %d and %d are possible", wire.ErrInvalid, w.name,
 			report.Plural(len(a.GetFunctions()), "function"), report.Plural(a.GetSlots(), "slot"), a.GetReserved(), maxAbilities, maxHeld)
@@ -236,7 +236,7 @@ func (w *workerStream) setFunctions(a *layshaftv1.TaskAbilities) error {
 }
 
 // setAbilities sets the functions and slots of the worker. The caller holds the lock of the desk.
-func (w *workerStream) setAbilities(a *layshaftv1.TaskAbilities) error {
+func (w *workerStream) setAbilities(a *tasksv1.TaskAbilities) error {
 	if err := w.setFunctions(a); err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (h *head) add(piece []byte) {
 
 // reports processes reports, in slices, so that other callers get their turn. first is the
 // beginning of the first report's body.
-func (w *workerStream) reports(all []*layshaftv1.TaskReport, first head) {
+func (w *workerStream) reports(all []*tasksv1.TaskReport, first head) {
 	for part := range slices.Chunk(all, underLock) {
 		w.t.desk.Lock()
 		for _, r := range part {
@@ -288,24 +288,24 @@ func (w *workerStream) reports(all []*layshaftv1.TaskReport, first head) {
 	}
 }
 
-func (w *workerStream) report(r *layshaftv1.TaskReport, first head) {
+func (w *workerStream) report(r *tasksv1.TaskReport, first head) {
 	id, attempt := queue.ID(r.GetAttempt().GetTask()), r.GetAttempt().GetAttempt()
 	var notice queue.Notice
 	var body []byte
 	switch content := r.GetContent().(type) {
-	case *layshaftv1.TaskReport_Data:
+	case *tasksv1.TaskReport_Data:
 		notice, body = queue.Data, content.Data
-	case *layshaftv1.TaskReport_Warning:
+	case *tasksv1.TaskReport_Warning:
 		notice, body = queue.Warning, content.Warning
-	case *layshaftv1.TaskReport_Progress:
+	case *tasksv1.TaskReport_Progress:
 		notice = queue.Progress
-	case *layshaftv1.TaskReport_Result:
+	case *tasksv1.TaskReport_Result:
 		notice, body = queue.Done, content.Result
-	case *layshaftv1.TaskReport_Failed:
+	case *tasksv1.TaskReport_Failed:
 		notice, body = queue.Failed, content.Failed
-	case *layshaftv1.TaskReport_Fatal:
+	case *tasksv1.TaskReport_Fatal:
 		notice, body = queue.Fatal, content.Fatal
-	case *layshaftv1.TaskReport_Leader:
+	case *tasksv1.TaskReport_Leader:
 		w.s.Lead(id, queue.ID(content.Leader))
 		return
 	default:
@@ -330,7 +330,7 @@ func (w *workerStream) send(ctx context.Context, joined <-chan struct{}) error {
 	case <-late.C:
 		return fmt.Errorf("%w: no hello within %v", wire.ErrInvalid, helloWait)
 	}
-	if err := w.stream.Send(&layshaftv1.WorkTasksResponse{Welcome: &layshaftv1.TaskWelcome{LeaseNanos: int64(w.t.cfg.Lease), Cluster: w.t.cfg.Cluster}}); err != nil {
+	if err := w.stream.Send(&tasksv1.WorkTasksResponse{Welcome: &tasksv1.TaskWelcome{LeaseNanos: int64(w.t.cfg.Lease), Cluster: w.t.cfg.Cluster}}); err != nil {
 		return err
 	}
 	var notes []desk.Note
@@ -356,13 +356,13 @@ func (w *workerStream) send(ctx context.Context, joined <-chan struct{}) error {
 
 // sendNotes sends notes.
 func (w *workerStream) sendNotes(notes []desk.Note) error {
-	m, size := &layshaftv1.WorkTasksResponse{}, 0
+	m, size := &tasksv1.WorkTasksResponse{}, 0
 	flush := func() error {
 		if size == 0 {
 			return nil
 		}
 		err := w.stream.Send(m)
-		m, size = &layshaftv1.WorkTasksResponse{}, 0
+		m, size = &tasksv1.WorkTasksResponse{}, 0
 		return err
 	}
 	for i := range notes {
@@ -375,7 +375,7 @@ func (w *workerStream) sendNotes(notes []desk.Note) error {
 		size += 32
 		switch {
 		case n.Signal == desk.Ack:
-			m.Acks = append(m.Acks, &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)})
+			m.Acks = append(m.Acks, &tasksv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)})
 		case n.Signal == desk.Pause:
 			m.Pauses, m.Resumes = append(m.Pauses, uint64(n.Task)), slices.DeleteFunc(m.Resumes, func(id uint64) bool { return id == uint64(n.Task) })
 		case n.Signal == desk.Resume:
@@ -393,7 +393,7 @@ func (w *workerStream) sendNotes(notes []desk.Note) error {
 				}
 			}
 			for ; len(a.Input) > pieceBytes; a.Input = a.Input[pieceBytes:] {
-				if err := w.stream.Send(&layshaftv1.WorkTasksResponse{Piece: a.Input[:pieceBytes]}); err != nil {
+				if err := w.stream.Send(&tasksv1.WorkTasksResponse{Piece: a.Input[:pieceBytes]}); err != nil {
 					return err
 				}
 			}
@@ -404,16 +404,16 @@ func (w *workerStream) sendNotes(notes []desk.Note) error {
 	return flush()
 }
 
-func stopOf(n *desk.Note) *layshaftv1.TaskStop {
-	reason := layshaftv1.TaskReason_TASK_REASON_TIMEOUT
+func stopOf(n *desk.Note) *tasksv1.TaskStop {
+	reason := tasksv1.TaskReason_TASK_REASON_TIMEOUT
 	if n.Notice == queue.Cancelled {
-		reason = layshaftv1.TaskReason_TASK_REASON_CANCELLED
+		reason = tasksv1.TaskReason_TASK_REASON_CANCELLED
 	}
-	return &layshaftv1.TaskStop{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Soft: n.Notice == queue.Soft, Reason: reason}
+	return &tasksv1.TaskStop{Attempt: &tasksv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Soft: n.Notice == queue.Soft, Reason: reason}
 }
 
 // assign returns a task with its input. It returns nil when the task is gone, and frees its slot.
-func (w *workerStream) assign(n *desk.Note) *layshaftv1.TaskAssign {
+func (w *workerStream) assign(n *desk.Note) *tasksv1.TaskAssign {
 	in, err := w.t.desk.Input(n.Task)
 	if err != nil {
 		if !errors.Is(err, bodies.ErrNotFound) {
@@ -424,6 +424,6 @@ func (w *workerStream) assign(n *desk.Note) *layshaftv1.TaskAssign {
 		w.t.desk.Unlock()
 		return nil
 	}
-	return &layshaftv1.TaskAssign{Attempt: &layshaftv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Function: n.Function, Input: in.Data,
+	return &tasksv1.TaskAssign{Attempt: &tasksv1.TaskAttempt{Task: uint64(n.Task), Attempt: int64(n.N)}, Function: n.Function, Input: in.Data,
 		Unique: in.Unique, Gathered: in.Gathered, SoftNanos: int64(n.Limits.Soft), HardNanos: int64(n.Limits.Hard), Last: n.Limits.Last, Origin: n.Limits.Origin, Trace: in.Trace}
 }

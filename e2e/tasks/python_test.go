@@ -14,7 +14,7 @@ import (
 
 	"github.com/layshaft/layshaft/e2e/internal/python"
 	"github.com/layshaft/layshaft/internal/porttest"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 	"github.com/layshaft/layshaft/tasks"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -66,7 +66,7 @@ func TestPythonStubs(t *testing.T) {
 	if err := proto.Unmarshal(out, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := protodesc.ToFileDescriptorProto(layshaftv1.File_layshaft_v1_tasks_proto)
+	want := protodesc.ToFileDescriptorProto(tasksv1.File_layshaft_v1_tasks_proto)
 	dropJSONNames(want.GetMessageType())
 	if !proto.Equal(&got, want) {
 		t.Error("python/src/layshaft/v1/tasks_pb2.py is not what proto/layshaft/v1/tasks.proto gives; run make python-stubs")

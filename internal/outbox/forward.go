@@ -21,7 +21,7 @@ import (
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/retry"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // Config configures a forwarder. Database and Submit are required.
@@ -29,15 +29,15 @@ type Config struct {
 	// Database is the name of the database; see postgres.Config.
 	Database string
 	// Submit queues tasks. An error means that none was queued, or that this is not known.
-	Submit func(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error)
+	Submit func(context.Context, *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error)
 	// Log receives messages for the operator. Nil means none.
 	Log *slog.Logger
 }
 
 // Over returns a Submit that calls a coordinator. A call takes at most a minute.
-func Over(conn grpc.ClientConnInterface) func(context.Context, *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
-	rpc := layshaftv1.NewTasksServiceClient(conn)
-	return func(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+func Over(conn grpc.ClientConnInterface) func(context.Context, *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error) {
+	rpc := tasksv1.NewTasksServiceClient(conn)
+	return func(ctx context.Context, r *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error) {
 		ctx, stop := context.WithTimeout(ctx, time.Minute)
 		defer stop()
 		return rpc.SubmitTasks(ctx, r, grpc.WaitForReady(false))
@@ -312,7 +312,7 @@ func (f *forwarder) submit(ctx context.Context, c *postgres.Conn, groups []group
 	if len(r.Rows) != len(groups) {
 		return fmt.Errorf("database %s: %d of %d locked rows of layshaft.outbox are gone; who else deletes them?", postgres.Display(c.Name), len(groups)-len(r.Rows), len(groups))
 	}
-	ask := &layshaftv1.SubmitTasksRequest{Tasks: make([]*layshaftv1.TaskSpec, len(r.Rows))}
+	ask := &tasksv1.SubmitTasksRequest{Tasks: make([]*tasksv1.TaskSpec, len(r.Rows))}
 	for i, row := range r.Rows {
 		ask.Tasks[i] = spec(row, groups[i].token)
 	}
@@ -360,9 +360,9 @@ func int8s(all []int64) []byte {
 	return b
 }
 
-var taskPriority = map[string]layshaftv1.TaskPriority{
-	"high": layshaftv1.TaskPriority_TASK_PRIORITY_HIGH,
-	"low":  layshaftv1.TaskPriority_TASK_PRIORITY_LOW,
+var taskPriority = map[string]tasksv1.TaskPriority{
+	"high": tasksv1.TaskPriority_TASK_PRIORITY_HIGH,
+	"low":  tasksv1.TaskPriority_TASK_PRIORITY_LOW,
 }
 
 // keep is how long outcomes are kept: at least as long as a row may come back after a crash.
@@ -392,9 +392,9 @@ func (f *forwarder) group(row [][]byte) group {
 }
 
 // spec returns the task of a row.
-func spec(row [][]byte, token uint64) *layshaftv1.TaskSpec {
-	s := &layshaftv1.TaskSpec{Function: string(row[0]), Input: row[1], Unique: string(row[2]), Fresh: row[3][0] != 0, Priority: taskPriority[string(row[4])], Token: token,
-		Durability: layshaftv1.Durability_DURABILITY_DISK, Background: true, Resubmitted: true, Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(keep)}}
+func spec(row [][]byte, token uint64) *tasksv1.TaskSpec {
+	s := &tasksv1.TaskSpec{Function: string(row[0]), Input: row[1], Unique: string(row[2]), Fresh: row[3][0] != 0, Priority: taskPriority[string(row[4])], Token: token,
+		Durability: tasksv1.Durability_DURABILITY_DISK, Background: true, Resubmitted: true, Policy: &tasksv1.TaskPolicy{KeepNanos: int64(keep)}}
 	if due := int64(binary.BigEndian.Uint64(row[5])); due > 0 && due <= math.MaxInt64/1000 {
 		s.DueNanos = due * 1000
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/pgtest"
 	"github.com/layshaft/layshaft/internal/postgres"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -22,22 +22,22 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 type desk struct {
 	mu      sync.Mutex
 	tokens  map[uint64]bool
-	tasks   []*layshaftv1.TaskSpec
+	tasks   []*tasksv1.TaskSpec
 	changed chan struct{}
 	// answer changes the answer to a task; nil accepts all.
-	answer func(*layshaftv1.TaskSpec) *layshaftv1.Accepted
+	answer func(*tasksv1.TaskSpec) *tasksv1.Accepted
 	// lose, if set, is the error after a batch was queued.
 	lose error
 	// again counts each submit as a task of its own, also without a token.
 	again bool
 }
 
-func (d *desk) submit(_ context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+func (d *desk) submit(_ context.Context, r *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := &layshaftv1.SubmitTasksResponse{}
+	out := &tasksv1.SubmitTasksResponse{}
 	for _, s := range r.GetTasks() {
-		a := &layshaftv1.Accepted{Task: s.GetToken()}
+		a := &tasksv1.Accepted{Task: s.GetToken()}
 		if d.answer != nil {
 			a = d.answer(s)
 		}
@@ -86,7 +86,7 @@ func (d *desk) await(t testing.TB, n int) (all []string) {
 }
 
 // text formats a task.
-func text(s *layshaftv1.TaskSpec) string {
+func text(s *tasksv1.TaskSpec) string {
 	out := s.GetFunction() + "(" + string(s.GetInput()) + ")"
 	if s.GetUnique() != "" {
 		out += " unique=" + s.GetUnique()
@@ -257,14 +257,14 @@ func TestWatch(t *testing.T) {
 func TestRefused(t *testing.T) {
 	db, d := outboxOf(t)
 	d.mu.Lock()
-	d.answer = func(s *layshaftv1.TaskSpec) *layshaftv1.Accepted {
+	d.answer = func(s *tasksv1.TaskSpec) *tasksv1.Accepted {
 		switch s.GetFunction() {
 		case "full":
-			return &layshaftv1.Accepted{Refused: "queue full", Full: true}
+			return &tasksv1.Accepted{Refused: "queue full", Full: true}
 		case "bad":
-			return &layshaftv1.Accepted{Refused: "no such thing"}
+			return &tasksv1.Accepted{Refused: "no such thing"}
 		}
-		return &layshaftv1.Accepted{Task: 1}
+		return &tasksv1.Accepted{Task: 1}
 	}
 	d.mu.Unlock()
 	db.Exec(t, `SELECT layshaft_enqueue('full', n::text) FROM generate_series(1, 5000) AS n; SELECT layshaft_enqueue('bad', 'x'); SELECT layshaft_enqueue('good', 'y')`)
@@ -391,10 +391,10 @@ func TestCoalesced(t *testing.T) {
 	// A forwarder has the rows of products 1 and 2 queued, but not removed them, when product 1
 	// changes again.
 	db.Exec(t, "UPDATE products SET n = n + 1 WHERE id <= 2")
-	var ask *layshaftv1.SubmitTasksRequest
+	var ask *tasksv1.SubmitTasksRequest
 	for _, then := range []string{"UPDATE products SET n = n + 1 WHERE id = 1", ""} {
 		ctx, cancel := context.WithCancel(t.Context())
-		_ = Forward(ctx, Config{Database: db.DSN(), Submit: func(ctx context.Context, r *layshaftv1.SubmitTasksRequest) (*layshaftv1.SubmitTasksResponse, error) {
+		_ = Forward(ctx, Config{Database: db.DSN(), Submit: func(ctx context.Context, r *tasksv1.SubmitTasksRequest) (*tasksv1.SubmitTasksResponse, error) {
 			if ask = r; then != "" {
 				_, err := d.submit(ctx, r)
 				db.Exec(t, then)

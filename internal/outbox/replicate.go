@@ -21,7 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/layshaft/layshaft/internal/postgres"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // Replication configures Replicate. Database, Submit, Function, Slot and Publication are required.
@@ -356,7 +356,7 @@ func (r *replicator) row(id uint32, tuple *pglogrepl.TupleData) error {
 // flush queues the pending changes. It repeats until the coordinator has them.
 func (r *replicator) flush(ctx context.Context) error {
 	for len(r.pending) > 0 {
-		ask := &layshaftv1.SubmitTasksRequest{}
+		ask := &tasksv1.SubmitTasksRequest{}
 		size := 0
 		for _, payload := range slices.Sorted(maps.Keys(r.pending)) {
 			if size += len(payload) + 256; size > batchBytes && len(ask.Tasks) > 0 {
@@ -397,11 +397,11 @@ func (r *replicator) flush(ctx context.Context) error {
 }
 
 // spec returns the task of a changed row, like that of the SQL function layshaft.watch.
-func (r *replicator) spec(payload string) *layshaftv1.TaskSpec {
+func (r *replicator) spec(payload string) *tasksv1.TaskSpec {
 	key := payload
 	if len(key) > 512 {
 		key = fmt.Sprintf("%x", sha256.Sum256([]byte(payload)))
 	}
-	return &layshaftv1.TaskSpec{Function: r.cfg.Function, Input: []byte(payload), Unique: key, Fresh: true, Background: true, Durability: layshaftv1.Durability_DURABILITY_DISK,
-		Policy: &layshaftv1.TaskPolicy{KeepNanos: int64(keep)}}
+	return &tasksv1.TaskSpec{Function: r.cfg.Function, Input: []byte(payload), Unique: key, Fresh: true, Background: true, Durability: tasksv1.Durability_DURABILITY_DISK,
+		Policy: &tasksv1.TaskPolicy{KeepNanos: int64(keep)}}
 }

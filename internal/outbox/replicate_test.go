@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/pgtest"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // replicate runs Replicate until the end of the test, or stop, which returns its error.
@@ -138,8 +138,8 @@ func TestSlotGivenUp(t *testing.T) {
 	if err := Replicate(t.Context(), missing); !errors.Is(err, ErrSlot) || !strings.Contains(err.Error(), "make it with -create") {
 		t.Errorf("without a slot: %v", err)
 	}
-	d.answer = func(*layshaftv1.TaskSpec) *layshaftv1.Accepted {
-		return &layshaftv1.Accepted{Refused: "full", Full: true}
+	d.answer = func(*tasksv1.TaskSpec) *tasksv1.Accepted {
+		return &tasksv1.Accepted{Refused: "full", Full: true}
 	}
 	ended := make(chan error, 1)
 	go func() {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // A caller waits for the end of a task, over changes of the leader. A foreground call begins the
@@ -23,17 +23,17 @@ import (
 type streamEnd[T any] struct {
 	grpc.ServerStream
 	ctx  context.Context
-	sent chan *layshaftv1.CallTasksRequest
+	sent chan *tasksv1.CallTasksRequest
 	got  chan *T
 }
 
 func newStreamEnd[T any](ctx context.Context) *streamEnd[T] {
-	return &streamEnd[T]{ctx: ctx, sent: make(chan *layshaftv1.CallTasksRequest, 4), got: make(chan *T, 64)}
+	return &streamEnd[T]{ctx: ctx, sent: make(chan *tasksv1.CallTasksRequest, 4), got: make(chan *T, 64)}
 }
 
 func (s *streamEnd[T]) Context() context.Context { return s.ctx }
 
-func (s *streamEnd[T]) Recv() (*layshaftv1.CallTasksRequest, error) {
+func (s *streamEnd[T]) Recv() (*tasksv1.CallTasksRequest, error) {
 	select {
 	case m := <-s.sent:
 		return m, nil
@@ -59,7 +59,7 @@ type outcome struct {
 }
 
 // awaitOutcome runs a stream until the task has ended.
-func awaitOutcome[T any](ctx context.Context, serve func(s *streamEnd[T]) error, updates func(m *T) []*layshaftv1.TaskUpdate, first ...*layshaftv1.CallTasksRequest) (outcome, error) {
+func awaitOutcome[T any](ctx context.Context, serve func(s *streamEnd[T]) error, updates func(m *T) []*tasksv1.TaskUpdate, first ...*tasksv1.CallTasksRequest) (outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := newStreamEnd[T](ctx)
@@ -90,15 +90,15 @@ func awaitOutcome[T any](ctx context.Context, serve func(s *streamEnd[T]) error,
 		for _, u := range updates(m) {
 			out := outcome{id: u.GetTask(), text: string(u.GetResult())}
 			switch e := u.GetEvent().(type) {
-			case *layshaftv1.TaskUpdate_Accepted:
+			case *tasksv1.TaskUpdate_Accepted:
 				if e.Accepted.GetRefused() != "" {
 					return outcome{}, status.Error(codes.ResourceExhausted, e.Accepted.GetRefused())
 				}
 				continue
-			case *layshaftv1.TaskUpdate_Result:
+			case *tasksv1.TaskUpdate_Result:
 				out.state = stateDone
-			case *layshaftv1.TaskUpdate_Failed:
-				if out.state = stateFailed; e.Failed.GetReason() == layshaftv1.TaskReason_TASK_REASON_CANCELLED {
+			case *tasksv1.TaskUpdate_Failed:
+				if out.state = stateFailed; e.Failed.GetReason() == tasksv1.TaskReason_TASK_REASON_CANCELLED {
 					out.state = stateCancelled
 				}
 			default:
@@ -115,18 +115,18 @@ const callWait = 20 * time.Second
 // call runs a task in the foreground. Each try is a submission of its own.
 func (k *client) call(ctx context.Context, unique string) {
 	text := fmt.Sprintf("%s/%d.%d", unique, k.n, len(k.ops))
-	spec := &layshaftv1.TaskSpec{Function: "f", Input: []byte(text), Unique: unique, Policy: &layshaftv1.TaskPolicy{Attempts: 65535, KeepNanos: int64(time.Hour)}}
+	spec := &tasksv1.TaskSpec{Function: "f", Input: []byte(text), Unique: unique, Policy: &tasksv1.TaskPolicy{Attempts: 65535, KeepNanos: int64(time.Hour)}}
 	if k.rng.IntN(3) == 0 {
-		spec.Durability = layshaftv1.Durability_DURABILITY_DISK
+		spec.Durability = tasksv1.Durability_DURABILITY_DISK
 	}
 	for ctx.Err() == nil {
 		live := k.begin(input{op: opCall, unique: unique, text: text})
 		ended := k.begin(input{op: opEnded, unique: unique})
 		limited, cancel := context.WithTimeout(ctx, callWait)
 		out, err := call(limited, k.c, k.rng, k.to, func(ctx context.Context, s *server) (outcome, error) {
-			out, err := awaitOutcome(ctx, func(x *streamEnd[layshaftv1.CallTasksResponse]) error { return s.tasks.CallTasks(x) }, (*layshaftv1.CallTasksResponse).GetUpdates,
-				&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Options{Options: &layshaftv1.CallTasksOptions{OnlyEnds: true, Protocol: wire.Protocol}}},
-				&layshaftv1.CallTasksRequest{Body: &layshaftv1.CallTasksRequest_Tasks{Tasks: &layshaftv1.TaskBatch{Tasks: []*layshaftv1.TaskSpec{spec}}}})
+			out, err := awaitOutcome(ctx, func(x *streamEnd[tasksv1.CallTasksResponse]) error { return s.tasks.CallTasks(x) }, (*tasksv1.CallTasksResponse).GetUpdates,
+				&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Options{Options: &tasksv1.CallTasksOptions{OnlyEnds: true, Protocol: wire.Protocol}}},
+				&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Tasks{Tasks: &tasksv1.TaskBatch{Tasks: []*tasksv1.TaskSpec{spec}}}})
 			return out, s.verify(err)
 		})
 		cancel()
@@ -156,9 +156,9 @@ func (k *client) wait(ctx context.Context, t task) {
 	for ctx.Err() == nil {
 		limited, cancel := context.WithTimeout(ctx, callWait)
 		out, err := call(limited, k.c, k.rng, k.to, func(ctx context.Context, s *server) (outcome, error) {
-			out, err := awaitOutcome(ctx, func(x *streamEnd[layshaftv1.WaitTaskResponse]) error {
-				return s.tasks.WaitTask(&layshaftv1.WaitTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, OnlyEnds: true}, x)
-			}, (*layshaftv1.WaitTaskResponse).GetUpdates)
+			out, err := awaitOutcome(ctx, func(x *streamEnd[tasksv1.WaitTaskResponse]) error {
+				return s.tasks.WaitTask(&tasksv1.WaitTaskRequest{Name: &tasksv1.TaskName{Task: t.id}, OnlyEnds: true}, x)
+			}, (*tasksv1.WaitTaskResponse).GetUpdates)
 			return out, s.verify(err)
 		})
 		cancel()

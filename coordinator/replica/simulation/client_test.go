@@ -14,7 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // client makes requests, one after another, and repeats each until it has an answer.
@@ -131,9 +131,9 @@ func (k *client) enqueue(ctx context.Context, unique string) {
 	token := k.rng.Uint64() | 1
 	in := input{op: opEnqueue, unique: unique, text: fmt.Sprintf("%s/%d.%d", unique, k.n, len(k.ops))}
 	end := k.begin(in)
-	a, lost, err := try(ctx, k, func(ctx context.Context, s *server, repeated bool) (*layshaftv1.Accepted, error) {
-		out, err := s.tasks.SubmitTasks(ctx, &layshaftv1.SubmitTasksRequest{Tasks: []*layshaftv1.TaskSpec{{Function: "f", Input: []byte(in.text), Unique: unique, Token: token, Resubmitted: repeated,
-			Policy: &layshaftv1.TaskPolicy{Attempts: 65535, KeepNanos: int64(time.Hour)}}}})
+	a, lost, err := try(ctx, k, func(ctx context.Context, s *server, repeated bool) (*tasksv1.Accepted, error) {
+		out, err := s.tasks.SubmitTasks(ctx, &tasksv1.SubmitTasksRequest{Tasks: []*tasksv1.TaskSpec{{Function: "f", Input: []byte(in.text), Unique: unique, Token: token, Resubmitted: repeated,
+			Policy: &tasksv1.TaskPolicy{Attempts: 65535, KeepNanos: int64(time.Hour)}}}})
 		if err != nil {
 			return nil, err
 		}
@@ -160,8 +160,8 @@ func (k *client) unexpected(ctx context.Context, in input, err error) {
 func (k *client) status(ctx context.Context, t task) {
 	in := input{op: opStatus, unique: t.unique, id: t.id}
 	end := k.begin(in)
-	info, _, err := try(ctx, k, func(ctx context.Context, s *server, _ bool) (*layshaftv1.TaskInfo, error) {
-		out, err := s.tasks.GetTask(ctx, &layshaftv1.GetTaskRequest{Name: &layshaftv1.TaskName{Task: t.id}, Bodies: true})
+	info, _, err := try(ctx, k, func(ctx context.Context, s *server, _ bool) (*tasksv1.TaskInfo, error) {
+		out, err := s.tasks.GetTask(ctx, &tasksv1.GetTaskRequest{Name: &tasksv1.TaskName{Task: t.id}, Bodies: true})
 		return out.GetTask(), s.verify(err)
 	})
 	switch {
@@ -178,7 +178,7 @@ func (k *client) cancel(ctx context.Context, t task) {
 	in := input{op: opCancel, unique: t.unique, id: t.id}
 	end := k.begin(in)
 	done, lost, err := try(ctx, k, func(ctx context.Context, s *server, _ bool) (bool, error) {
-		out, err := s.tasks.CancelTasks(ctx, &layshaftv1.CancelTasksRequest{Tasks: []uint64{t.id}})
+		out, err := s.tasks.CancelTasks(ctx, &tasksv1.CancelTasksRequest{Tasks: []uint64{t.id}})
 		return len(out.GetTasks()) > 0, err
 	})
 	if err != nil {
@@ -188,13 +188,13 @@ func (k *client) cancel(ctx context.Context, t task) {
 	end(output{done: done, repeated: lost > 0})
 }
 
-func stateOf(info *layshaftv1.TaskInfo) phase {
+func stateOf(info *tasksv1.TaskInfo) phase {
 	switch info.GetState() {
-	case layshaftv1.TaskState_TASK_STATE_DONE:
+	case tasksv1.TaskState_TASK_STATE_DONE:
 		return stateDone
-	case layshaftv1.TaskState_TASK_STATE_CANCELLED:
+	case tasksv1.TaskState_TASK_STATE_CANCELLED:
 		return stateCancelled
-	case layshaftv1.TaskState_TASK_STATE_FAILED:
+	case tasksv1.TaskState_TASK_STATE_FAILED:
 		return stateFailed
 	}
 	return stateLive

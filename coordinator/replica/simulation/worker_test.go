@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/layshaft/layshaft/internal/wire"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // worker runs tasks. Like real workers, it keeps its attempts when a stream breaks, claims them at
@@ -47,13 +47,13 @@ func newWorker(c *cluster, n int, seed uint64) *worker {
 type stream struct {
 	grpc.ServerStream
 	ctx  context.Context
-	sent chan *layshaftv1.WorkTasksRequest
-	got  chan *layshaftv1.WorkTasksResponse
+	sent chan *tasksv1.WorkTasksRequest
+	got  chan *tasksv1.WorkTasksResponse
 }
 
 func (s *stream) Context() context.Context { return s.ctx }
 
-func (s *stream) Recv() (*layshaftv1.WorkTasksRequest, error) {
+func (s *stream) Recv() (*tasksv1.WorkTasksRequest, error) {
 	select {
 	case m := <-s.sent:
 		return m, nil
@@ -62,7 +62,7 @@ func (s *stream) Recv() (*layshaftv1.WorkTasksRequest, error) {
 	}
 }
 
-func (s *stream) Send(m *layshaftv1.WorkTasksResponse) error {
+func (s *stream) Send(m *tasksv1.WorkTasksResponse) error {
 	select {
 	case s.got <- m:
 		return nil
@@ -99,10 +99,10 @@ func (w *worker) connect(ctx context.Context) {
 	w.to = n.address
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
-	x := &stream{ctx: within, sent: make(chan *layshaftv1.WorkTasksRequest, 64), got: make(chan *layshaftv1.WorkTasksResponse, 64)}
+	x := &stream{ctx: within, sent: make(chan *tasksv1.WorkTasksRequest, 64), got: make(chan *tasksv1.WorkTasksResponse, 64)}
 	ended := make(chan error, 1)
 	w.c.ended.Go(func() { ended <- s.tasks.WorkTasks(x) })
-	send := func(m *layshaftv1.WorkTasksRequest) bool {
+	send := func(m *tasksv1.WorkTasksRequest) bool {
 		if sleep(within, w.latency()) != nil || n.running(within) != p {
 			return false
 		}
@@ -113,11 +113,11 @@ func (w *worker) connect(ctx context.Context) {
 			return false
 		}
 	}
-	hello := &layshaftv1.TaskHello{Worker: w.name, Cluster: clusterName, Protocol: wire.Protocol, Abilities: &layshaftv1.TaskAbilities{Slots: 2, Functions: []*layshaftv1.TaskFunction{{Function: "f"}}}}
+	hello := &tasksv1.TaskHello{Worker: w.name, Cluster: clusterName, Protocol: wire.Protocol, Abilities: &tasksv1.TaskAbilities{Slots: 2, Functions: []*tasksv1.TaskFunction{{Function: "f"}}}}
 	for a := range w.held {
-		hello.Attempts = append(hello.Attempts, &layshaftv1.TaskAttempt{Task: a.id, Attempt: a.n})
+		hello.Attempts = append(hello.Attempts, &tasksv1.TaskAttempt{Task: a.id, Attempt: a.n})
 	}
-	if !send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Hello{Hello: hello}}) {
+	if !send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Hello{Hello: hello}}) {
 		return
 	}
 	w.c.log.note("%s connects to %s, term %d", w.name, n.address, s.term)
@@ -142,7 +142,7 @@ func (w *worker) connect(ctx context.Context) {
 				return
 			}
 		case <-heartbeat.C:
-			if !send(&layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Heartbeat{Heartbeat: &layshaftv1.TaskHeartbeat{}}}) {
+			if !send(&tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Heartbeat{Heartbeat: &tasksv1.TaskHeartbeat{}}}) {
 				return
 			}
 		case err := <-ended:
@@ -160,10 +160,10 @@ func (w *worker) latency() time.Duration {
 	return 100*time.Microsecond + time.Duration(w.rng.Int64N(int64(2*time.Millisecond)))
 }
 
-type sender func(m *layshaftv1.WorkTasksRequest) bool
+type sender func(m *tasksv1.WorkTasksRequest) bool
 
 // receive handles a message. It returns false if the stream is broken.
-func (w *worker) receive(m *layshaftv1.WorkTasksResponse, send sender) bool {
+func (w *worker) receive(m *tasksv1.WorkTasksResponse, send sender) bool {
 	if m.GetWelcome() != nil {
 		for a, h := range w.held {
 			if h.finished && !w.report(a, h, send) {
@@ -184,7 +184,7 @@ func (w *worker) receive(m *layshaftv1.WorkTasksResponse, send sender) bool {
 		at := attempt{s.GetAttempt().GetTask(), s.GetAttempt().GetAttempt()}
 		w.c.log.note("%s: %x#%d is to stop", w.name, at.id, at.n)
 		delete(w.held, at)
-		if !send(reportOf(at, &layshaftv1.TaskReport{Content: &layshaftv1.TaskReport_Failed{Failed: []byte("stopped")}})) {
+		if !send(reportOf(at, &tasksv1.TaskReport{Content: &tasksv1.TaskReport_Failed{Failed: []byte("stopped")}})) {
 			return false
 		}
 	}
@@ -206,10 +206,10 @@ func (w *worker) report(a attempt, h *holding, send sender) bool {
 		h.op = len(w.ops)
 	}
 	w.c.log.note("%s: reports %x#%d", w.name, a.id, a.n)
-	return send(reportOf(a, &layshaftv1.TaskReport{Content: &layshaftv1.TaskReport_Result{Result: []byte(h.result)}}))
+	return send(reportOf(a, &tasksv1.TaskReport{Content: &tasksv1.TaskReport_Result{Result: []byte(h.result)}}))
 }
 
-func reportOf(a attempt, r *layshaftv1.TaskReport) *layshaftv1.WorkTasksRequest {
-	r.Attempt = &layshaftv1.TaskAttempt{Task: a.id, Attempt: a.n}
-	return &layshaftv1.WorkTasksRequest{Body: &layshaftv1.WorkTasksRequest_Reports{Reports: &layshaftv1.TaskReports{Reports: []*layshaftv1.TaskReport{r}}}}
+func reportOf(a attempt, r *tasksv1.TaskReport) *tasksv1.WorkTasksRequest {
+	r.Attempt = &tasksv1.TaskAttempt{Task: a.id, Attempt: a.n}
+	return &tasksv1.WorkTasksRequest{Body: &tasksv1.WorkTasksRequest_Reports{Reports: &tasksv1.TaskReports{Reports: []*tasksv1.TaskReport{r}}}}
 }

@@ -9,7 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // gatheredItem is one task of a group in JSON, for programs without protobuf. docs/tasks.md
@@ -27,7 +27,7 @@ type gatheredItem struct {
 // cancelled), and either the result or the error. The encoding of a result is json (unchanged),
 // text (a string) or base64.
 func GatheredJSON(encoded []byte) ([]byte, error) {
-	var all layshaftv1.GatheredResults
+	var all tasksv1.GatheredResults
 	if err := proto.Unmarshal(encoded, &all); err != nil {
 		return nil, fmt.Errorf("results of a group: %w", err)
 	}
@@ -37,7 +37,7 @@ func GatheredJSON(encoded []byte) ([]byte, error) {
 		item.ID = strconv.FormatUint(r.GetTask(), 16)
 		if !r.GetDone() {
 			item.Outcome = "failed"
-			if r.GetState() == layshaftv1.TaskState_TASK_STATE_CANCELLED {
+			if r.GetState() == tasksv1.TaskState_TASK_STATE_CANCELLED {
 				item.Outcome = "cancelled"
 			}
 			text := string(bytes.ToValidUTF8(r.GetError(), []byte("\uFFFD")))

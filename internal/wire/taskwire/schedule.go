@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/report"
-	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
+	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
 // The words for policies and priorities, by their numbers on the wire.
@@ -50,7 +50,7 @@ func zoneOf(name string) *time.Location {
 
 // ScheduleFromProto converts the state of a schedule. Times are in its zone, if this machine knows
 // it, else in UTC.
-func ScheduleFromProto(p *layshaftv1.Schedule) report.Schedule {
+func ScheduleFromProto(p *tasksv1.Schedule) report.Schedule {
 	x := p.GetSpec()
 	loc := zoneOf(x.GetZone())
 	id := func(n uint64) string {

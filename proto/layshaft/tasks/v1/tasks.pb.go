@@ -6,7 +6,7 @@
 // 	protoc        (unknown)
 // source: layshaft/v1/tasks.proto
 
-package layshaftv1
+package tasksv1
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -6948,7 +6948,7 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\rPauseSchedule\x12!.layshaft.v1.PauseScheduleRequest\x1a\".layshaft.v1.PauseScheduleResponse\x12P\n" +
 	"\vRunSchedule\x12\x1f.layshaft.v1.RunScheduleRequest\x1a .layshaft.v1.RunScheduleResponse\x12V\n" +
 	"\rListSchedules\x12!.layshaft.v1.ListSchedulesRequest\x1a\".layshaft.v1.ListSchedulesResponse\x12N\n" +
-	"\tWorkTasks\x12\x1d.layshaft.v1.WorkTasksRequest\x1a\x1e.layshaft.v1.WorkTasksResponse(\x010\x01BBZ9github.com/layshaft/layshaft/proto/layshaft/v1;layshaftv1\x92\x03\x04\b\x02 \x03b\beditionsp\xe8\a"
+	"\tWorkTasks\x12\x1d.layshaft.v1.WorkTasksRequest\x1a\x1e.layshaft.v1.WorkTasksResponse(\x010\x01BEZ<github.com/layshaft/layshaft/proto/layshaft/tasks/v1;tasksv1\x92\x03\x04\b\x02 \x03b\beditionsp\xe8\a"
 
 var (
 	file_layshaft_v1_tasks_proto_rawDescOnce sync.Once

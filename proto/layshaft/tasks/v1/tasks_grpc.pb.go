@@ -6,7 +6,7 @@
 // - protoc             (unknown)
 // source: layshaft/v1/tasks.proto
 
-package layshaftv1
+package tasksv1
 
 import (
 	context "context"
