@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -71,7 +72,8 @@ func (c *vetCmd) find(ctx context.Context, k *kong.Context, gotool string) error
 	if err != nil {
 		return fmt.Errorf("the working directory: %w", err)
 	}
-	if out, err := exec.CommandContext(ctx, gotool, "env", "GOMOD").Output(); err == nil && strings.TrimSpace(string(out)) == os.DevNull {
+	// above the modules of a workspace, GOMOD is the null device too
+	if out, err := exec.CommandContext(ctx, gotool, "env", "GOMOD", "GOWORK").Output(); err == nil && slices.Contains([]string{os.DevNull, os.DevNull + "\noff"}, strings.TrimSpace(string(out))) {
 		return fmt.Errorf("vet %s: %s lies in no Go module; change to the directory of a module, or make one with \"layshaft new\" or \"go mod init\"", names, plain.Text(dir))
 	}
 	list := exec.CommandContext(ctx, gotool, append([]string{"list", "-find", "--"}, c.Packages...)...)

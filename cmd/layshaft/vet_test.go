@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -34,6 +36,25 @@ func TestVetOutside(t *testing.T) {
 	c.Dir = dir
 	out, err := c.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), dir+" lies in no Go module; change to the directory of a module") {
+		t.Errorf("%v, %s", err, out)
+	}
+}
+
+// TestVetWorkspace vets a module from the directory of its workspace, which lies in no module.
+func TestVetWorkspace(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"go.work": "go 1.24\nuse ./a\n", "a/go.mod": "module a\ngo 1.24\n", "a/a.go": "package a\n"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.Command("layshaft", "vet", "./a")
+	c.Dir = dir
+	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("%v, %s", err, out)
 	}
 }
