@@ -35,7 +35,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		c.count(run)
 		return context.Cause(ctx)
 	}
-	e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan, taken: map[*end]bool{}, quarantineJob: string(spec.ID)}
+	e := &env{ctx: ctx, run: run, stage: s, shared: sh, plan: c.plan, taken: map[*end]bool{}, pairs: map[*node]any{}, quarantineJob: string(spec.ID)}
 	if err := e.selectRecords(spec); err != nil {
 		return Fatal(err)
 	}

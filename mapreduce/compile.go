@@ -384,7 +384,12 @@ func (c *compiled) build(e *env, s *stage, n *node, ports map[*end]any) any {
 			if x.n == r.n && (x.side && r.input == 1 || !x.side && r.n.wide != nil && x.input == r.input) && !e.taken[x] {
 				e.taken[x] = true
 				if _, ok := s.sides[r.n.id]; ok && r.n.wide != nil {
-					nexts = append(nexts, r.n.wide.probe.fuse(e, c.build(e, s, r.n, ports), ports[x]))
+					next, ok := e.pairs[r.n]
+					if !ok { // else the right side has several parts in this stage
+						next = c.build(e, s, r.n, ports)
+						e.pairs[r.n] = next
+					}
+					nexts = append(nexts, r.n.wide.probe.fuse(e, next, ports[x]))
 				} else {
 					nexts = append(nexts, ports[x])
 				}

@@ -29,6 +29,7 @@ type env struct {
 	shared  *shared
 	plan    *Plan
 	taken   map[*end]bool  // ends that have a writer
+	pairs   map[*node]any  // what takes the pairs of a join whose right records are looked up
 	closers []func()       // free resources at the end of the attempt
 	ends    []func() error // called after the last record, the operator nearest to an output first
 	memory  int64          // bytes for each operator that holds records

@@ -244,3 +244,18 @@ func TestPlaceOfProbe(t *testing.T) {
 		})
 	}
 }
+
+// A right side whose parts come from one source passes the pairs of all parts on.
+func TestPartsOfRightSide(t *testing.T) {
+	number := func(n int64) int64 { return n }
+	rows := run(t, mapreduce.Local{Slots: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[kv[int64, int64]] {
+		left, all := mapreduce.Read(p, memio.Generate(100, number)), mapreduce.Read(p, memio.Generate(100, number))
+		odd := all.Filter(func(n int64) bool { return n%2 == 1 })
+		right := mapreduce.Union(all.Filter(func(n int64) bool { return n%2 == 0 }), odd, odd)
+		pairs := mapreduce.Join(left, right, number, number, func(_, r int64) int64 { return r })
+		return mapreduce.AggregateBy(pairs, func(n int64) int64 { return n % 2 }, agg.Count[int64]())
+	})
+	if got, want := fmt.Sprint(sortedRows(rows)), fmt.Sprint(sortedRows([]kv[int64, int64]{{Key: 0, Value: 50}, {Key: 1, Value: 100}})); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
