@@ -44,8 +44,11 @@ func (c *compiled) addProbes() {
 			continue
 		}
 		left, rights := c.writers(j.head, 0), c.writers(j.head, 1)
-		if len(left) != 1 || slices.Contains(rights, left[0]) || !areSources(left) || !areSources(rights) {
+		if len(left) != 1 || !areSources(left) || !areSources(rights) {
 			continue // one side may depend on the other
+		}
+		if needed := c.needs(left[0], map[*stage]bool{}); slices.ContainsFunc(rights, func(s *stage) bool { return needed[s] }) {
+			continue
 		}
 		for _, s := range rights {
 			s.sides[j.head.id] = 0
@@ -64,6 +67,20 @@ func (c *compiled) writers(n *node, input int) (all []*stage) {
 		}
 	}
 	return all
+}
+
+// needs adds s, and the stages whose outputs it reads, directly or not, to needed.
+func (c *compiled) needs(s *stage, needed map[*stage]bool) map[*stage]bool {
+	if needed[s] {
+		return needed
+	}
+	needed[s] = true
+	for _, o := range c.stages {
+		if s.reads(o) {
+			c.needs(o, needed)
+		}
+	}
+	return needed
 }
 
 func areSources(all []*stage) bool {

@@ -143,6 +143,14 @@ func TestWhichJoinsProbe(t *testing.T) {
 		{"with itself", func(l, _ numbers) mapreduce.Dataset[kv[int64, int64]] {
 			return mapreduce.AggregateBy(mapreduce.Join(l, l, number, number, pair), number, sum)
 		}, false},
+		{"both ways", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			a := mapreduce.AggregateBy(mapreduce.Join(l, r, number, number, pair), number, sum)
+			return mapreduce.Union(a, mapreduce.AggregateBy(mapreduce.Join(r, l, number, number, pair), number, sum))
+		}, true},
+		{"left has right as its small side", func(l, r numbers) mapreduce.Dataset[kv[int64, int64]] {
+			l = mapreduce.BroadcastJoin(l, r, number, number, func(l int64, _ *int64) int64 { return l })
+			return mapreduce.AggregateBy(mapreduce.Join(l, r, number, number, pair), number, sum)
+		}, false},
 		{"left depends on right", func(_, r numbers) mapreduce.Dataset[kv[int64, int64]] {
 			distinct := mapreduce.Map(mapreduce.AggregateBy(r, number, sum), func(p kv[int64, int64]) int64 { return p.Key })
 			return mapreduce.AggregateBy(mapreduce.Join(distinct, r, number, number, pair), number, sum)
