@@ -35,6 +35,9 @@ type probeRole struct {
 // addProbes gives the stages that read the right side of a join its table of the left side, and
 // the aggregates behind it as further ends.
 func (c *compiled) addProbes() {
+	if c.plan.allowsBad() {
+		return // a bad record must be found in the join
+	}
 	for _, j := range c.stages {
 		if j.head.wide == nil || j.head.wide.probe == nil {
 			continue
@@ -132,7 +135,7 @@ func probing[L, R, K, U any](n *node, rightKey func(R) K, pair func(e *env, u *U
 				e.fail(err)
 				return func(*R) {}
 			}
-			if t.isLarge || e.plan.allowsBad() { // a bad record must be found in the join
+			if t.isLarge {
 				return shuffle
 			}
 			push, u := next.(func(*U)), new(U)

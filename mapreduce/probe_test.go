@@ -253,6 +253,19 @@ func TestPlaceOfProbe(t *testing.T) {
 	}
 }
 
+// With MaxBad a join shuffles, so its right tasks need not wait for the left side and hold it.
+func TestNoProbesWithBadRecords(t *testing.T) {
+	number := func(n int64) int64 { return n }
+	d := mapreduce.Define("bad", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[kv[int64, int64]] {
+		left, right := mapreduce.Read(p, memio.Generate(9, number)), mapreduce.Read(p, memio.Generate(9, number))
+		pairs := mapreduce.Join(left, right, number, number, func(l, r int64) int64 { return l + r })
+		return mapreduce.AggregateBy(pairs, number, agg.Count[int64]())
+	}, mapreduce.MaxBad(1))
+	if n, err := d.Probes([]byte("{}")); n != 0 || err != nil {
+		t.Errorf("%d stages probe, %v", n, err)
+	}
+}
+
 // A right side whose parts come from one source passes the pairs of all parts on.
 func TestPartsOfRightSide(t *testing.T) {
 	number := func(n int64) int64 { return n }
