@@ -147,9 +147,22 @@ func TestCommit(t *testing.T) {
 	if got := d.await(t, len(want)); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	s, err := Look(t.Context(), db.DSN())
-	if err != nil || s.Waiting != 0 || s.Refused != 0 || s.Oldest != 0 {
-		t.Errorf("%+v, %v", s, err)
+	if s := awaitEmpty(t, db); s.Refused != 0 || s.Oldest != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// awaitEmpty waits until no row is left: rows are removed a while after their tasks are queued.
+func awaitEmpty(t *testing.T, db *pgtest.DB) Status {
+	t.Helper()
+	for {
+		s, err := Look(t.Context(), db.DSN())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Waiting == 0 {
+			return s
+		}
 	}
 }
 
@@ -298,13 +311,7 @@ func TestFailures(t *testing.T) {
 		db.Exec(t, `SELECT layshaft_enqueue('f', n::text) FROM generate_series(1, 100) AS n`)
 		d.await(t, 100)
 	}
-	for n := 1; n > 0; { // the last ones are removed after they are queued
-		s, err := Look(t.Context(), db.DSN())
-		if err != nil {
-			t.Fatal(err)
-		}
-		n = int(s.Waiting)
-	}
+	awaitEmpty(t, db)
 }
 
 // No commit stays unnoticed while forwarders fall asleep and wake, in many transactions at once,
@@ -379,13 +386,7 @@ func TestCoalesced(t *testing.T) {
 	if n := len(d.await(t, 1030)); n != 1030 {
 		t.Errorf("%d tasks, want one per product and 30 others", n)
 	}
-	for n := int64(1); n > 0; {
-		s, err := Look(t.Context(), db.DSN())
-		if err != nil {
-			t.Fatal(err)
-		}
-		n = s.Waiting
-	}
+	awaitEmpty(t, db)
 	stop()
 
 	// A forwarder has the rows of products 1 and 2 queued, but not removed them, when product 1
