@@ -243,6 +243,41 @@ func chain(r *rand.Rand, parallel func() mapreduce.ParallelOption) (steps []step
 				return all
 			}}
 		},
+		func() step { // where d comes from a source, its tasks may look its rows up
+			opt := parallel()
+			sum := agg.Sum(valueOf)
+			pairOf := func(l, r pair) pair { return pair{Key: l.Key, Value: l.Value + r.Value} }
+			isOdd := func(r pair) bool { return r.Value%2 != 0 }
+			negative := func(r pair) pair { return pair{Key: r.Key, Value: -r.Value} }
+			return step{name: "joins of parts, sums", engine: func(p *mapreduce.Plan, d dataset) dataset {
+				a := mapreduce.Join(other(p, table), mapreduce.Union(d, d.Filter(isOdd)), keyOf, keyOf, pairOf, opt)
+				b := mapreduce.Join(other(p, unique), d, keyOf, keyOf, pairOf, opt)
+				c := mapreduce.Join(d, other(p, table), keyOf, keyOf, pairOf, opt)
+				return mapreduce.Union(mapreduce.AggregateBy(a, keyOf, sum), mapreduce.AggregateBy(mapreduce.Map(b, negative), keyOf, sum, opt), mapreduce.AggregateBy(c, keyOf, sum))
+			}, model: func(rows []pair) []pair {
+				joined := func(lefts, rights []pair) (all []pair) {
+					for _, l := range lefts {
+						for _, r := range rights {
+							if l.Key == r.Key {
+								all = append(all, pairOf(l, r))
+							}
+						}
+					}
+					return all
+				}
+				odd := mapRows(rows, func(r pair, emit func(pair)) {
+					if isOdd(r) {
+						emit(r)
+					}
+				})
+				plus := func(_ string, vs []int64) int64 { return total(vs) }
+				all := fold(joined(table, slices.Concat(rows, odd)), plus)
+				for _, r := range fold(joined(unique, rows), plus) {
+					all = append(all, negative(r))
+				}
+				return append(all, fold(joined(rows, table), plus)...)
+			}}
+		},
 		func() step {
 			opt := parallel()
 			return step{name: "SemiJoin", engine: func(p *mapreduce.Plan, d dataset) dataset {
