@@ -143,8 +143,13 @@ func rpcMethod(s *types.Selection) string {
 	if !isClient {
 		return ""
 	}
-	pkg := strings.ReplaceAll(strings.TrimPrefix(f.Pkg().Path(), module+"proto/"), "/", ".")
-	return fmt.Sprintf("/%s.%sService/%s", pkg, service, f.Name())
+	call := fmt.Sprintf("%sService/%s", service, f.Name())
+	for _, m := range schema() { // the path of a Go package does not tell the package of the schema
+		if strings.HasSuffix(m, "."+call) {
+			return m
+		}
+	}
+	return call
 }
 
 // rolesOf returns the roles of the processes that make a call.

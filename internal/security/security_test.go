@@ -30,6 +30,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/wire"
 	_ "github.com/layshaft/layshaft/proto/layshaft/runner/v1" // its methods are in the table
+	_ "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"  // likewise
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
 )
 
