@@ -1,6 +1,7 @@
 package child
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"runtime"
@@ -25,8 +26,9 @@ const (
 
 // idle watches one attempt.
 type idle struct {
-	after        time.Duration // zero means never
-	since        time.Time     // of the last progress, or of the last look that found it busy
+	ctx          context.Context // of the attempt
+	after        time.Duration   // zero means never
+	since        time.Time       // of the last progress, or of the last look that found it busy
 	looked       time.Time
 	looks        int
 	records, all int64
@@ -61,7 +63,12 @@ func (x *idle) look(a job.Attempt, p *job.Progress, now time.Time) {
 	}
 }
 
+// reset notes progress. What an attempt does once it is stopped does not count, so that it stays
+// known why it was idle.
 func (x *idle) reset(p *job.Progress, now time.Time) {
+	if x.ctx.Err() != nil {
+		return
+	}
 	x.since, x.looks = now, 0
 	p.Idle.Store(0)
 	p.Stacks.Store(nil)

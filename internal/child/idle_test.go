@@ -50,7 +50,7 @@ func TestSlowIsNotIdle(t *testing.T) {
 			<-end
 		})
 		<-waits
-		x, p, marked := &idle{after: 30 * time.Second}, new(job.Progress), false
+		x, p, marked := &idle{ctx: t.Context(), after: 30 * time.Second}, new(job.Progress), false
 		for s := range time.Duration(300) {
 			if slow {
 				p.Beat()
@@ -62,5 +62,33 @@ func TestSlowIsNotIdle(t *testing.T) {
 			t.Errorf("slow %t: marked as idle %t", slow, marked)
 		}
 		close(end)
+	}
+}
+
+// An idle attempt that is stopped stays idle, with its stacks, though its function ends then.
+func TestStoppedStaysIdle(t *testing.T) {
+	t.Setenv("GODEBUG", "tracebacklabels=1")
+	ctx, stop := context.WithCancel(t.Context())
+	a := job.Attempt{Task: job.Task{Index: 1}, N: 1}
+	waits, ended := make(chan struct{}), make(chan struct{})
+	go pprof.Do(ctx, pprof.Labels(call.Label, a.String()), func(context.Context) {
+		close(waits)
+		<-ctx.Done()
+		close(ended)
+	})
+	<-waits
+	x, p, second := &idle{ctx: ctx, after: 30 * time.Second}, new(job.Progress), int64(0)
+	for ; p.Idle.Load() == 0; second++ {
+		x.look(a, p, time.Unix(second, 0))
+	}
+	stop()
+	<-ended
+	for range 100 {
+		p.Records.Add(1)
+		x.look(a, p, time.Unix(second, 0))
+		second++
+	}
+	if p.Idle.Load() == 0 || p.Stacks.Load() == nil {
+		t.Error("the stopped attempt is not idle any more")
 	}
 }

@@ -272,7 +272,7 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	}
 	done := make(chan struct{})
 	var ticker sync.WaitGroup
-	watch := &idle{after: time.Duration(start.GetIdleNanos())}
+	watch := &idle{ctx: a.ctx, after: time.Duration(start.GetIdleNanos())}
 	ticker.Go(func() { a.reportProgress(done, launch.Attempt, watch) })
 	s.tag(tagBegins, launch.Attempt)
 	err = call.Run(a.ctx, p.Stages[stage], r)
