@@ -134,7 +134,7 @@ func (e *env) selectRecords(spec *job.Spec) error {
 func readQuarantine(path string) ([]Quarantined, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; give the quarantine file that the finished run has named", err)
 	}
 	var all []Quarantined
 	for i, line := range bytes.Split(text, []byte("\n")) {

@@ -31,7 +31,7 @@ type jobRequeueCmd struct {
 // Run runs the program with the records of the file.
 func (c *jobRequeueCmd) Run(ctx context.Context) error {
 	if _, err := exec.LookPath(c.Command[0]); err != nil {
-		return usageError{err}
+		return usageError{fmt.Errorf("%w; name the program by its path, such as ./report", err)}
 	}
 	before, err := os.Stat(c.File)
 	if err != nil {

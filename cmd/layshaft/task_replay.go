@@ -73,7 +73,7 @@ func (c *taskReplayCmd) program(builtin bool) ([]string, error) {
 		return nil, missing("name the program, after --")
 	}
 	if _, err := exec.LookPath(command[0]); err != nil {
-		return nil, usageError{err}
+		return nil, usageError{fmt.Errorf("%w; name the program by its path, such as ./report", err)}
 	}
 	return command, nil
 }
