@@ -129,7 +129,10 @@ type SubmitHeader struct {
 	Client string `protobuf:"bytes,6,opt,name=client,proto3" json:"client,omitempty"`
 	// protocol is the client's version of the wire protocol. The coordinator refuses unsupported
 	// versions.
-	Protocol      int32 `protobuf:"varint,7,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Protocol int32 `protobuf:"varint,7,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// quarantine is the file for bad records on the client's machine, with its host: HOST:PATH. It is
+	// empty when the plan allows none, and when the client does not wait for the job.
+	Quarantine    string `protobuf:"bytes,8,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +214,13 @@ func (x *SubmitHeader) GetProtocol() int32 {
 		return x.Protocol
 	}
 	return 0
+}
+
+func (x *SubmitHeader) GetQuarantine() string {
+	if x != nil {
+		return x.Quarantine
+	}
+	return ""
 }
 
 // Code identifies a program by its content.
@@ -817,7 +827,9 @@ type JobStatus struct {
 	// released means that the outputs were deleted because nobody needs them.
 	Released bool `protobuf:"varint,14,opt,name=released,proto3" json:"released,omitempty"`
 	// idle are running attempts that read no record and use no processor, the longest first.
-	Idle          []*IdleAttempt `protobuf:"bytes,15,rep,name=idle,proto3" json:"idle,omitempty"`
+	Idle []*IdleAttempt `protobuf:"bytes,15,rep,name=idle,proto3" json:"idle,omitempty"`
+	// quarantine is the value from the submission.
+	Quarantine    string `protobuf:"bytes,16,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -955,6 +967,13 @@ func (x *JobStatus) GetIdle() []*IdleAttempt {
 		return x.Idle
 	}
 	return nil
+}
+
+func (x *JobStatus) GetQuarantine() string {
+	if x != nil {
+		return x.Quarantine
+	}
+	return ""
 }
 
 // IdleAttempt is an attempt that makes no progress.
@@ -4359,7 +4378,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\rSubmitRequest\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x19.layshaft.v1.SubmitHeaderH\x00R\x06header\x12\x14\n" +
 	"\x04spec\x18\x02 \x01(\fH\x00R\x04specB\x06\n" +
-	"\x04body\"\xd7\x01\n" +
+	"\x04body\"\xf7\x01\n" +
 	"\fSubmitHeader\x12%\n" +
 	"\x04code\x18\x01 \x01(\v2\x11.layshaft.v1.CodeR\x04code\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\x05R\bpriority\x12\x12\n" +
@@ -4367,7 +4386,10 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\vinteractive\x18\x04 \x01(\bR\vinteractive\x12\x1a\n" +
 	"\bdetached\x18\x05 \x01(\bR\bdetached\x12\x16\n" +
 	"\x06client\x18\x06 \x01(\tR\x06client\x12\x1a\n" +
-	"\bprotocol\x18\a \x01(\x05R\bprotocol\"h\n" +
+	"\bprotocol\x18\a \x01(\x05R\bprotocol\x12\x1e\n" +
+	"\n" +
+	"quarantine\x18\b \x01(\tR\n" +
+	"quarantine\"h\n" +
 	"\x04Code\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x1a\n" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\x12\x12\n" +
@@ -4402,7 +4424,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x04once\x18\x02 \x01(\bR\x04once\x12\x1a\n" +
 	"\battached\x18\x03 \x01(\bR\battached\"?\n" +
 	"\rWatchResponse\x12.\n" +
-	"\x06status\x18\x01 \x01(\v2\x16.layshaft.v1.JobStatusR\x06status\"\xf1\x03\n" +
+	"\x06status\x18\x01 \x01(\v2\x16.layshaft.v1.JobStatusR\x06status\"\x91\x04\n" +
 	"\tJobStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
@@ -4420,7 +4442,10 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\vinteractive\x18\f \x01(\bR\vinteractive\x12\x12\n" +
 	"\x04tags\x18\r \x03(\tR\x04tags\x12\x1a\n" +
 	"\breleased\x18\x0e \x01(\bR\breleased\x12,\n" +
-	"\x04idle\x18\x0f \x03(\v2\x18.layshaft.v1.IdleAttemptR\x04idle\"m\n" +
+	"\x04idle\x18\x0f \x03(\v2\x18.layshaft.v1.IdleAttemptR\x04idle\x12\x1e\n" +
+	"\n" +
+	"quarantine\x18\x10 \x01(\tR\n" +
+	"quarantine\"m\n" +
 	"\vIdleAttempt\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\tR\aattempt\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\tR\x06worker\x12\x14\n" +

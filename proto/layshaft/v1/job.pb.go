@@ -668,7 +668,10 @@ type Spec struct {
 	Explain string `protobuf:"bytes,8,opt,name=explain,proto3" json:"explain,omitempty"`
 	// requeue selects the records that sources pass on; empty means all. Only the job's program reads
 	// it.
-	Requeue       []byte `protobuf:"bytes,9,opt,name=requeue,proto3" json:"requeue,omitempty"`
+	Requeue []byte `protobuf:"bytes,9,opt,name=requeue,proto3" json:"requeue,omitempty"`
+	// profile is the client's directory for profiles of the processes with user code; empty means no
+	// profiles.
+	Profile       string `protobuf:"bytes,10,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -764,6 +767,13 @@ func (x *Spec) GetRequeue() []byte {
 		return x.Requeue
 	}
 	return nil
+}
+
+func (x *Spec) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
 }
 
 // Producers are the committed attempts of one stage in task order, with the workers that have their
@@ -1618,7 +1628,7 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
 	"\fBudgetsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xe2\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xfc\x01\n" +
 	"\x04Spec\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1628,7 +1638,9 @@ const file_layshaft_v1_job_proto_rawDesc = "" +
 	"\x06memory\x18\x06 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04plan\x18\a \x01(\tR\x04plan\x12\x18\n" +
 	"\aexplain\x18\b \x01(\tR\aexplain\x12\x18\n" +
-	"\arequeue\x18\t \x01(\fR\arequeue\"\x85\x01\n" +
+	"\arequeue\x18\t \x01(\fR\arequeue\x12\x18\n" +
+	"\aprofile\x18\n" +
+	" \x01(\tR\aprofile\"\x85\x01\n" +
 	"\tProducers\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\x03R\x05stage\x12\x18\n" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\x12\x18\n" +

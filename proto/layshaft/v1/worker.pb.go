@@ -236,6 +236,9 @@ type GetManifestResponse struct {
 	End bool `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`
 	// missing_reason explains a missing manifest; empty when there is one.
 	MissingReason string `protobuf:"bytes,3,opt,name=missing_reason,json=missingReason,proto3" json:"missing_reason,omitempty"`
+	// place is where the segments lie, in the first piece of an answer. It is not set if the worker
+	// does not share its files.
+	Place         *Place `protobuf:"bytes,4,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +294,69 @@ func (x *GetManifestResponse) GetMissingReason() string {
 	return ""
 }
 
+func (x *GetManifestResponse) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+// Place is a directory with segments. A process that finds the mark there is on the same machine,
+// may read the directory, and so need not call ReadOutput.
+type Place struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// directory is its absolute path.
+	Directory string `protobuf:"bytes,1,opt,name=directory,proto3" json:"directory,omitempty"`
+	// mark is the content of the file mark in it, which is random.
+	Mark          []byte `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Place) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+func (x *Place) GetMark() []byte {
+	if x != nil {
+		return x.Mark
+	}
+	return nil
+}
+
 // ReadOutputRequest requests pieces of outputs, at most 1 MiB together.
 type ReadOutputRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -302,7 +368,7 @@ type ReadOutputRequest struct {
 
 func (x *ReadOutputRequest) Reset() {
 	*x = ReadOutputRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -314,7 +380,7 @@ func (x *ReadOutputRequest) String() string {
 func (*ReadOutputRequest) ProtoMessage() {}
 
 func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[5]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -327,7 +393,7 @@ func (x *ReadOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputRequest.ProtoReflect.Descriptor instead.
 func (*ReadOutputRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{5}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReadOutputRequest) GetPieces() []*Piece {
@@ -354,7 +420,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +432,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[6]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +445,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{6}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Piece) GetAttempt() *Attempt {
@@ -422,7 +488,7 @@ type ReadOutputResponse struct {
 
 func (x *ReadOutputResponse) Reset() {
 	*x = ReadOutputResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +500,7 @@ func (x *ReadOutputResponse) String() string {
 func (*ReadOutputResponse) ProtoMessage() {}
 
 func (x *ReadOutputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[7]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +513,7 @@ func (x *ReadOutputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadOutputResponse.ProtoReflect.Descriptor instead.
 func (*ReadOutputResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{7}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadOutputResponse) GetData() []byte {
@@ -468,7 +534,7 @@ type ListSetAsideRequest struct {
 
 func (x *ListSetAsideRequest) Reset() {
 	*x = ListSetAsideRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +546,7 @@ func (x *ListSetAsideRequest) String() string {
 func (*ListSetAsideRequest) ProtoMessage() {}
 
 func (x *ListSetAsideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[8]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +559,7 @@ func (x *ListSetAsideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSetAsideRequest.ProtoReflect.Descriptor instead.
 func (*ListSetAsideRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{8}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListSetAsideRequest) GetJob() string {
@@ -519,7 +585,7 @@ type ListSetAsideResponse struct {
 
 func (x *ListSetAsideResponse) Reset() {
 	*x = ListSetAsideResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +597,7 @@ func (x *ListSetAsideResponse) String() string {
 func (*ListSetAsideResponse) ProtoMessage() {}
 
 func (x *ListSetAsideResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[9]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +610,7 @@ func (x *ListSetAsideResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSetAsideResponse.ProtoReflect.Descriptor instead.
 func (*ListSetAsideResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{9}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListSetAsideResponse) GetAttempt() *Attempt {
@@ -581,7 +647,7 @@ type LendRequest struct {
 
 func (x *LendRequest) Reset() {
 	*x = LendRequest{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[10]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +659,7 @@ func (x *LendRequest) String() string {
 func (*LendRequest) ProtoMessage() {}
 
 func (x *LendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[10]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +672,7 @@ func (x *LendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LendRequest.ProtoReflect.Descriptor instead.
 func (*LendRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{10}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LendRequest) GetVolume() string {
@@ -634,7 +700,7 @@ type LendResponse struct {
 
 func (x *LendResponse) Reset() {
 	*x = LendResponse{}
-	mi := &file_layshaft_v1_worker_proto_msgTypes[11]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +712,7 @@ func (x *LendResponse) String() string {
 func (*LendResponse) ProtoMessage() {}
 
 func (x *LendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_worker_proto_msgTypes[11]
+	mi := &file_layshaft_v1_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +725,7 @@ func (x *LendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LendResponse.ProtoReflect.Descriptor instead.
 func (*LendResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{11}
+	return file_layshaft_v1_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LendResponse) GetCall() *CallRequest {
@@ -683,11 +749,15 @@ const file_layshaft_v1_worker_proto_rawDesc = "" +
 	"\tpartition\x18\x02 \x01(\v2\x16.layshaft.v1.PartitionR\tpartition\"5\n" +
 	"\tPartition\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\x03R\x04port\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x03R\x05index\"b\n" +
+	"\x05index\x18\x02 \x01(\x03R\x05index\"\x8c\x01\n" +
 	"\x13GetManifestResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\bR\x03end\x12%\n" +
-	"\x0emissing_reason\x18\x03 \x01(\tR\rmissingReason\"?\n" +
+	"\x0emissing_reason\x18\x03 \x01(\tR\rmissingReason\x12(\n" +
+	"\x05place\x18\x04 \x01(\v2\x12.layshaft.v1.PlaceR\x05place\"9\n" +
+	"\x05Place\x12\x1c\n" +
+	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x12\n" +
+	"\x04mark\x18\x02 \x01(\fR\x04mark\"?\n" +
 	"\x11ReadOutputRequest\x12*\n" +
 	"\x06pieces\x18\x01 \x03(\v2\x12.layshaft.v1.PieceR\x06pieces\"\x7f\n" +
 	"\x05Piece\x12.\n" +
@@ -728,47 +798,49 @@ func file_layshaft_v1_worker_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_worker_proto_rawDescData
 }
 
-var file_layshaft_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_layshaft_v1_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_layshaft_v1_worker_proto_goTypes = []any{
 	(*DiagnoseWorkerRequest)(nil),  // 0: layshaft.v1.DiagnoseWorkerRequest
 	(*DiagnoseWorkerResponse)(nil), // 1: layshaft.v1.DiagnoseWorkerResponse
 	(*GetManifestRequest)(nil),     // 2: layshaft.v1.GetManifestRequest
 	(*Partition)(nil),              // 3: layshaft.v1.Partition
 	(*GetManifestResponse)(nil),    // 4: layshaft.v1.GetManifestResponse
-	(*ReadOutputRequest)(nil),      // 5: layshaft.v1.ReadOutputRequest
-	(*Piece)(nil),                  // 6: layshaft.v1.Piece
-	(*ReadOutputResponse)(nil),     // 7: layshaft.v1.ReadOutputResponse
-	(*ListSetAsideRequest)(nil),    // 8: layshaft.v1.ListSetAsideRequest
-	(*ListSetAsideResponse)(nil),   // 9: layshaft.v1.ListSetAsideResponse
-	(*LendRequest)(nil),            // 10: layshaft.v1.LendRequest
-	(*LendResponse)(nil),           // 11: layshaft.v1.LendResponse
-	(*Attempt)(nil),                // 12: layshaft.v1.Attempt
-	(*CallResponse)(nil),           // 13: layshaft.v1.CallResponse
-	(*CallRequest)(nil),            // 14: layshaft.v1.CallRequest
+	(*Place)(nil),                  // 5: layshaft.v1.Place
+	(*ReadOutputRequest)(nil),      // 6: layshaft.v1.ReadOutputRequest
+	(*Piece)(nil),                  // 7: layshaft.v1.Piece
+	(*ReadOutputResponse)(nil),     // 8: layshaft.v1.ReadOutputResponse
+	(*ListSetAsideRequest)(nil),    // 9: layshaft.v1.ListSetAsideRequest
+	(*ListSetAsideResponse)(nil),   // 10: layshaft.v1.ListSetAsideResponse
+	(*LendRequest)(nil),            // 11: layshaft.v1.LendRequest
+	(*LendResponse)(nil),           // 12: layshaft.v1.LendResponse
+	(*Attempt)(nil),                // 13: layshaft.v1.Attempt
+	(*CallResponse)(nil),           // 14: layshaft.v1.CallResponse
+	(*CallRequest)(nil),            // 15: layshaft.v1.CallRequest
 }
 var file_layshaft_v1_worker_proto_depIdxs = []int32{
-	12, // 0: layshaft.v1.GetManifestRequest.attempts:type_name -> layshaft.v1.Attempt
+	13, // 0: layshaft.v1.GetManifestRequest.attempts:type_name -> layshaft.v1.Attempt
 	3,  // 1: layshaft.v1.GetManifestRequest.partition:type_name -> layshaft.v1.Partition
-	6,  // 2: layshaft.v1.ReadOutputRequest.pieces:type_name -> layshaft.v1.Piece
-	12, // 3: layshaft.v1.Piece.attempt:type_name -> layshaft.v1.Attempt
-	12, // 4: layshaft.v1.ListSetAsideResponse.attempt:type_name -> layshaft.v1.Attempt
-	13, // 5: layshaft.v1.LendRequest.answer:type_name -> layshaft.v1.CallResponse
-	14, // 6: layshaft.v1.LendResponse.call:type_name -> layshaft.v1.CallRequest
-	2,  // 7: layshaft.v1.WorkerService.GetManifest:input_type -> layshaft.v1.GetManifestRequest
-	5,  // 8: layshaft.v1.WorkerService.ReadOutput:input_type -> layshaft.v1.ReadOutputRequest
-	10, // 9: layshaft.v1.WorkerService.Lend:input_type -> layshaft.v1.LendRequest
-	8,  // 10: layshaft.v1.WorkerService.ListSetAside:input_type -> layshaft.v1.ListSetAsideRequest
-	0,  // 11: layshaft.v1.WorkerService.DiagnoseWorker:input_type -> layshaft.v1.DiagnoseWorkerRequest
-	4,  // 12: layshaft.v1.WorkerService.GetManifest:output_type -> layshaft.v1.GetManifestResponse
-	7,  // 13: layshaft.v1.WorkerService.ReadOutput:output_type -> layshaft.v1.ReadOutputResponse
-	11, // 14: layshaft.v1.WorkerService.Lend:output_type -> layshaft.v1.LendResponse
-	9,  // 15: layshaft.v1.WorkerService.ListSetAside:output_type -> layshaft.v1.ListSetAsideResponse
-	1,  // 16: layshaft.v1.WorkerService.DiagnoseWorker:output_type -> layshaft.v1.DiagnoseWorkerResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	5,  // 2: layshaft.v1.GetManifestResponse.place:type_name -> layshaft.v1.Place
+	7,  // 3: layshaft.v1.ReadOutputRequest.pieces:type_name -> layshaft.v1.Piece
+	13, // 4: layshaft.v1.Piece.attempt:type_name -> layshaft.v1.Attempt
+	13, // 5: layshaft.v1.ListSetAsideResponse.attempt:type_name -> layshaft.v1.Attempt
+	14, // 6: layshaft.v1.LendRequest.answer:type_name -> layshaft.v1.CallResponse
+	15, // 7: layshaft.v1.LendResponse.call:type_name -> layshaft.v1.CallRequest
+	2,  // 8: layshaft.v1.WorkerService.GetManifest:input_type -> layshaft.v1.GetManifestRequest
+	6,  // 9: layshaft.v1.WorkerService.ReadOutput:input_type -> layshaft.v1.ReadOutputRequest
+	11, // 10: layshaft.v1.WorkerService.Lend:input_type -> layshaft.v1.LendRequest
+	9,  // 11: layshaft.v1.WorkerService.ListSetAside:input_type -> layshaft.v1.ListSetAsideRequest
+	0,  // 12: layshaft.v1.WorkerService.DiagnoseWorker:input_type -> layshaft.v1.DiagnoseWorkerRequest
+	4,  // 13: layshaft.v1.WorkerService.GetManifest:output_type -> layshaft.v1.GetManifestResponse
+	8,  // 14: layshaft.v1.WorkerService.ReadOutput:output_type -> layshaft.v1.ReadOutputResponse
+	12, // 15: layshaft.v1.WorkerService.Lend:output_type -> layshaft.v1.LendResponse
+	10, // 16: layshaft.v1.WorkerService.ListSetAside:output_type -> layshaft.v1.ListSetAsideResponse
+	1,  // 17: layshaft.v1.WorkerService.DiagnoseWorker:output_type -> layshaft.v1.DiagnoseWorkerResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_worker_proto_init() }
@@ -784,7 +856,7 @@ func file_layshaft_v1_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_worker_proto_rawDesc), len(file_layshaft_v1_worker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

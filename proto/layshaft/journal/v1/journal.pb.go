@@ -422,8 +422,10 @@ type Options struct {
 	Client string `protobuf:"bytes,10,opt,name=client,proto3" json:"client,omitempty"`
 	// submitted_nanos is the time of the submit, in nanoseconds since 1970; zero means unknown.
 	SubmittedNanos int64 `protobuf:"varint,11,opt,name=submitted_nanos,json=submittedNanos,proto3" json:"submitted_nanos,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// quarantine is the file for bad records on the client's machine, HOST:PATH; empty means none.
+	Quarantine    string `protobuf:"bytes,12,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
@@ -531,6 +533,13 @@ func (x *Options) GetSubmittedNanos() int64 {
 		return x.SubmittedNanos
 	}
 	return 0
+}
+
+func (x *Options) GetQuarantine() string {
+	if x != nil {
+		return x.Quarantine
+	}
+	return ""
 }
 
 // Summary is the part of a manifest that the coordinator keeps.
@@ -1413,7 +1422,7 @@ const file_layshaft_journal_v1_journal_proto_rawDesc = "" +
 	"\x05event\"r\n" +
 	"\tSubmitted\x12-\n" +
 	"\x04spec\x18\x01 \x01(\v2\x19.layshaft.journal.v1.SpecR\x04spec\x126\n" +
-	"\aoptions\x18\x02 \x01(\v2\x1c.layshaft.journal.v1.OptionsR\aoptions\"\xbc\x02\n" +
+	"\aoptions\x18\x02 \x01(\v2\x1c.layshaft.journal.v1.OptionsR\aoptions\"\xdc\x02\n" +
 	"\aOptions\x12\x1a\n" +
 	"\bpriority\x18\x01 \x01(\x03R\bpriority\x12 \n" +
 	"\vinteractive\x18\x02 \x01(\bR\vinteractive\x12\x12\n" +
@@ -1427,7 +1436,10 @@ const file_layshaft_journal_v1_journal_proto_rawDesc = "" +
 	"\x05owner\x18\t \x01(\tR\x05owner\x12\x16\n" +
 	"\x06client\x18\n" +
 	" \x01(\tR\x06client\x12'\n" +
-	"\x0fsubmitted_nanos\x18\v \x01(\x03R\x0esubmittedNanos\"\xf9\x01\n" +
+	"\x0fsubmitted_nanos\x18\v \x01(\x03R\x0esubmittedNanos\x12\x1e\n" +
+	"\n" +
+	"quarantine\x18\f \x01(\tR\n" +
+	"quarantine\"\xf9\x01\n" +
 	"\aSummary\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x18\n" +
 	"\arecords\x18\x02 \x01(\x03R\arecords\x12F\n" +

@@ -165,6 +165,7 @@ type RunRequest struct {
 	//	*RunRequest_Granted
 	//	*RunRequest_Opened
 	//	*RunRequest_Cancel
+	//	*RunRequest_Grown
 	Body isRunRequest_Body `protobuf_oneof:"body"`
 	// data has the bytes that blocks describes.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
@@ -254,6 +255,15 @@ func (x *RunRequest) GetCancel() *v1.Failure {
 	return nil
 }
 
+func (x *RunRequest) GetGrown() *GrownSegment {
+	if x != nil {
+		if x, ok := x.Body.(*RunRequest_Grown); ok {
+			return x.Grown
+		}
+	}
+	return nil
+}
+
 func (x *RunRequest) GetData() []byte {
 	if x != nil {
 		return x.Data
@@ -290,6 +300,11 @@ type RunRequest_Cancel struct {
 	Cancel *v1.Failure `protobuf:"bytes,5,opt,name=cancel,proto3,oneof"`
 }
 
+type RunRequest_Grown struct {
+	// grown answers grow.
+	Grown *GrownSegment `protobuf:"bytes,6,opt,name=grown,proto3,oneof"`
+}
+
 func (*RunRequest_Start) isRunRequest_Body() {}
 
 func (*RunRequest_Blocks) isRunRequest_Body() {}
@@ -299,6 +314,8 @@ func (*RunRequest_Granted) isRunRequest_Body() {}
 func (*RunRequest_Opened) isRunRequest_Body() {}
 
 func (*RunRequest_Cancel) isRunRequest_Body() {}
+
+func (*RunRequest_Grown) isRunRequest_Body() {}
 
 // StartAttempt is everything that an attempt needs.
 type StartAttempt struct {
@@ -326,9 +343,14 @@ type StartAttempt struct {
 	KeepsSetAside bool `protobuf:"varint,10,opt,name=keeps_set_aside,json=keepsSetAside,proto3" json:"keeps_set_aside,omitempty"`
 	// idle_nanos is the time without a record and without work after which the attempt counts as
 	// idle, in nanoseconds; zero means never.
-	IdleNanos     int64 `protobuf:"varint,11,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	IdleNanos int64 `protobuf:"varint,11,opt,name=idle_nanos,json=idleNanos,proto3" json:"idle_nanos,omitempty"`
+	// may_write_segment means that the child may write its output into a segment by itself: it asks
+	// for room with grow, and describes the blocks with append after it wrote them.
+	MayWriteSegment bool `protobuf:"varint,12,opt,name=may_write_segment,json=mayWriteSegment,proto3" json:"may_write_segment,omitempty"`
+	// compresses_segment means that frames are compressed where that makes them smaller.
+	CompressesSegment bool `protobuf:"varint,13,opt,name=compresses_segment,json=compressesSegment,proto3" json:"compresses_segment,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *StartAttempt) Reset() {
@@ -438,6 +460,20 @@ func (x *StartAttempt) GetIdleNanos() int64 {
 	return 0
 }
 
+func (x *StartAttempt) GetMayWriteSegment() bool {
+	if x != nil {
+		return x.MayWriteSegment
+	}
+	return false
+}
+
+func (x *StartAttempt) GetCompressesSegment() bool {
+	if x != nil {
+		return x.CompressesSegment
+	}
+	return false
+}
+
 // InputRuns are the runs of one input.
 type InputRuns struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -490,7 +526,9 @@ type InputRun struct {
 	// records is its number of records.
 	Records int64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
 	// bytes is its size before compression.
-	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// file is where it lies on this machine, if it does. The child may read it there, or pull it.
+	File          *SegmentRange `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -539,6 +577,159 @@ func (x *InputRun) GetBytes() int64 {
 	return 0
 }
 
+func (x *InputRun) GetFile() *SegmentRange {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+// SegmentRange is the place of a run, or of a part of it, in a segment: a file with the frames of
+// an output.
+type SegmentRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path is the absolute path of the file.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// from is the offset of the first frame in the file, in bytes.
+	From int64 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	// to is the offset behind the last frame, in bytes.
+	To int64 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
+	// attempt is the attempt that wrote the run.
+	Attempt *v1.Attempt `protobuf:"bytes,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// port is the number of the output.
+	Port int64 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
+	// run is the number of the sorted run.
+	Run int64 `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`
+	// partition is the number of the partition.
+	Partition int64 `protobuf:"varint,7,opt,name=partition,proto3" json:"partition,omitempty"`
+	// whole means that the frames have all bytes of the run.
+	Whole bool `protobuf:"varint,8,opt,name=whole,proto3" json:"whole,omitempty"`
+	// blocks is the number of blocks of a part that is limited by keys, or zero.
+	Blocks int64 `protobuf:"varint,9,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	// ahead is how many bytes to read at once; zero means the default.
+	Ahead int64 `protobuf:"varint,10,opt,name=ahead,proto3" json:"ahead,omitempty"`
+	// lo is the first key that belongs to the run; not set means the start of all keys.
+	Lo []byte `protobuf:"bytes,11,opt,name=lo,proto3,oneof" json:"lo,omitempty"`
+	// hi is the first key after it; not set means the end of all keys.
+	Hi            []byte `protobuf:"bytes,12,opt,name=hi,proto3,oneof" json:"hi,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SegmentRange) Reset() {
+	*x = SegmentRange{}
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SegmentRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SegmentRange) ProtoMessage() {}
+
+func (x *SegmentRange) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SegmentRange.ProtoReflect.Descriptor instead.
+func (*SegmentRange) Descriptor() ([]byte, []int) {
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SegmentRange) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SegmentRange) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *SegmentRange) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *SegmentRange) GetAttempt() *v1.Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+func (x *SegmentRange) GetPort() int64 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *SegmentRange) GetRun() int64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *SegmentRange) GetPartition() int64 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *SegmentRange) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *SegmentRange) GetBlocks() int64 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *SegmentRange) GetAhead() int64 {
+	if x != nil {
+		return x.Ahead
+	}
+	return 0
+}
+
+func (x *SegmentRange) GetLo() []byte {
+	if x != nil {
+		return x.Lo
+	}
+	return nil
+}
+
+func (x *SegmentRange) GetHi() []byte {
+	if x != nil {
+		return x.Hi
+	}
+	return nil
+}
+
 // SinkDescriptions are the descriptions that the sinks of one producer returned for their output.
 type SinkDescriptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -550,7 +741,7 @@ type SinkDescriptions struct {
 
 func (x *SinkDescriptions) Reset() {
 	*x = SinkDescriptions{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +753,7 @@ func (x *SinkDescriptions) String() string {
 func (*SinkDescriptions) ProtoMessage() {}
 
 func (x *SinkDescriptions) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[6]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +766,7 @@ func (x *SinkDescriptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkDescriptions.ProtoReflect.Descriptor instead.
 func (*SinkDescriptions) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{6}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SinkDescriptions) GetDescriptions() [][]byte {
@@ -602,7 +793,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +805,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[7]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +818,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{7}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Blocks) GetRun() int64 {
@@ -669,7 +860,7 @@ type Granted struct {
 
 func (x *Granted) Reset() {
 	*x = Granted{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +872,7 @@ func (x *Granted) String() string {
 func (*Granted) ProtoMessage() {}
 
 func (x *Granted) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[8]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +885,7 @@ func (x *Granted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Granted.ProtoReflect.Descriptor instead.
 func (*Granted) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{8}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Granted) GetFailure() *v1.Failure {
@@ -702,6 +893,61 @@ func (x *Granted) GetFailure() *v1.Failure {
 		return x.Failure
 	}
 	return nil
+}
+
+// GrownSegment is whether the segment may grow.
+type GrownSegment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// failure is why it may not; not set if it may.
+	Failure *v1.Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	// path is the absolute path of the segment. The file exists.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrownSegment) Reset() {
+	*x = GrownSegment{}
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrownSegment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrownSegment) ProtoMessage() {}
+
+func (x *GrownSegment) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrownSegment.ProtoReflect.Descriptor instead.
+func (*GrownSegment) Descriptor() ([]byte, []int) {
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GrownSegment) GetFailure() *v1.Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *GrownSegment) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
 }
 
 // OpenedRuns are the runs that open asked for. Their numbers follow all earlier ones. The runs of
@@ -718,7 +964,7 @@ type OpenedRuns struct {
 
 func (x *OpenedRuns) Reset() {
 	*x = OpenedRuns{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +976,7 @@ func (x *OpenedRuns) String() string {
 func (*OpenedRuns) ProtoMessage() {}
 
 func (x *OpenedRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[9]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +989,7 @@ func (x *OpenedRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenedRuns.ProtoReflect.Descriptor instead.
 func (*OpenedRuns) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{9}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OpenedRuns) GetRuns() []*InputRun {
@@ -775,6 +1021,7 @@ type RunResponse struct {
 	//	*RunResponse_Open
 	//	*RunResponse_End
 	//	*RunResponse_SetAside
+	//	*RunResponse_Grow
 	Body isRunResponse_Body `protobuf_oneof:"body"`
 	// data has the bytes that append describes.
 	Data          []byte `protobuf:"bytes,15,opt,name=data,proto3" json:"data,omitempty"`
@@ -784,7 +1031,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +1043,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[10]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +1056,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{10}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RunResponse) GetBody() isRunResponse_Body {
@@ -891,6 +1138,15 @@ func (x *RunResponse) GetSetAside() []byte {
 	return nil
 }
 
+func (x *RunResponse) GetGrow() *GrowSegment {
+	if x != nil {
+		if x, ok := x.Body.(*RunResponse_Grow); ok {
+			return x.Grow
+		}
+	}
+	return nil
+}
+
 func (x *RunResponse) GetData() []byte {
 	if x != nil {
 		return x.Data
@@ -943,6 +1199,11 @@ type RunResponse_SetAside struct {
 	SetAside []byte `protobuf:"bytes,8,opt,name=set_aside,json=setAside,proto3,oneof"`
 }
 
+type RunResponse_Grow struct {
+	// grow asks for room in the segment.
+	Grow *GrowSegment `protobuf:"bytes,9,opt,name=grow,proto3,oneof"`
+}
+
 func (*RunResponse_Pull) isRunResponse_Body() {}
 
 func (*RunResponse_Close) isRunResponse_Body() {}
@@ -959,6 +1220,8 @@ func (*RunResponse_End) isRunResponse_Body() {}
 
 func (*RunResponse_SetAside) isRunResponse_Body() {}
 
+func (*RunResponse_Grow) isRunResponse_Body() {}
+
 // Pull asks for the next blocks of a run. It gets one answer.
 type Pull struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -972,7 +1235,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1247,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[11]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1260,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{11}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Pull) GetRun() int64 {
@@ -1025,7 +1288,7 @@ type CloseRun struct {
 
 func (x *CloseRun) Reset() {
 	*x = CloseRun{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1300,7 @@ func (x *CloseRun) String() string {
 func (*CloseRun) ProtoMessage() {}
 
 func (x *CloseRun) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[12]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1313,7 @@ func (x *CloseRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRun.ProtoReflect.Descriptor instead.
 func (*CloseRun) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{12}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CloseRun) GetRun() int64 {
@@ -1071,7 +1334,7 @@ type AppendBlocks struct {
 
 func (x *AppendBlocks) Reset() {
 	*x = AppendBlocks{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1346,7 @@ func (x *AppendBlocks) String() string {
 func (*AppendBlocks) ProtoMessage() {}
 
 func (x *AppendBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[13]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1359,7 @@ func (x *AppendBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendBlocks.ProtoReflect.Descriptor instead.
 func (*AppendBlocks) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{13}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AppendBlocks) GetBlocks() []*OutputBlock {
@@ -1120,14 +1383,18 @@ type OutputBlock struct {
 	// records is the number of records in it.
 	Records int64 `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
 	// first is the key of the first record, for ports that are read by key range.
-	First         []byte `protobuf:"bytes,6,opt,name=first,proto3,oneof" json:"first,omitempty"`
+	First []byte `protobuf:"bytes,6,opt,name=first,proto3,oneof" json:"first,omitempty"`
+	// stored is the size of the block's frame in bytes, if the child wrote it to the segment, behind
+	// the frames before. Then data does not have the block. Either all blocks of an attempt are in
+	// its segment or none.
+	Stored        int64 `protobuf:"varint,7,opt,name=stored,proto3" json:"stored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OutputBlock) Reset() {
 	*x = OutputBlock{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1406,7 @@ func (x *OutputBlock) String() string {
 func (*OutputBlock) ProtoMessage() {}
 
 func (x *OutputBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[14]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1419,7 @@ func (x *OutputBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputBlock.ProtoReflect.Descriptor instead.
 func (*OutputBlock) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{14}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OutputBlock) GetPort() int64 {
@@ -1197,6 +1464,13 @@ func (x *OutputBlock) GetFirst() []byte {
 	return nil
 }
 
+func (x *OutputBlock) GetStored() int64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
 // RunProgress is how far an attempt is.
 type RunProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1217,7 +1491,7 @@ type RunProgress struct {
 
 func (x *RunProgress) Reset() {
 	*x = RunProgress{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1503,7 @@ func (x *RunProgress) String() string {
 func (*RunProgress) ProtoMessage() {}
 
 func (x *RunProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[15]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1516,7 @@ func (x *RunProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunProgress.ProtoReflect.Descriptor instead.
 func (*RunProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{15}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunProgress) GetRecords() int64 {
@@ -1291,7 +1565,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1577,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[16]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,10 +1590,56 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{16}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Check) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// GrowSegment asks for room in the segment.
+type GrowSegment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// bytes is how much the child may then write beside what it was granted before.
+	Bytes         int64 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrowSegment) Reset() {
+	*x = GrowSegment{}
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrowSegment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrowSegment) ProtoMessage() {}
+
+func (x *GrowSegment) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrowSegment.ProtoReflect.Descriptor instead.
+func (*GrowSegment) Descriptor() ([]byte, []int) {
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GrowSegment) GetBytes() int64 {
 	if x != nil {
 		return x.Bytes
 	}
@@ -1337,7 +1657,7 @@ type OpenRuns struct {
 
 func (x *OpenRuns) Reset() {
 	*x = OpenRuns{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1669,7 @@ func (x *OpenRuns) String() string {
 func (*OpenRuns) ProtoMessage() {}
 
 func (x *OpenRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[17]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1682,7 @@ func (x *OpenRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRuns.ProtoReflect.Descriptor instead.
 func (*OpenRuns) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{17}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OpenRuns) GetPartition() int64 {
@@ -1384,14 +1704,16 @@ type EndAttempt struct {
 	// progress is the last progress.
 	Progress *RunProgress `protobuf:"bytes,4,opt,name=progress,proto3" json:"progress,omitempty"`
 	// keys are samples of the keys of the records, by output.
-	Keys          []*v1.KeySample `protobuf:"bytes,5,rep,name=keys,proto3" json:"keys,omitempty"`
+	Keys []*v1.KeySample `protobuf:"bytes,5,rep,name=keys,proto3" json:"keys,omitempty"`
+	// sum is the hash of the output, if the child wrote it to the segment.
+	Sum           uint64 `protobuf:"fixed64,6,opt,name=sum,proto3" json:"sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndAttempt) Reset() {
 	*x = EndAttempt{}
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1725,7 @@ func (x *EndAttempt) String() string {
 func (*EndAttempt) ProtoMessage() {}
 
 func (x *EndAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[18]
+	mi := &file_layshaft_runner_v1_runner_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1738,7 @@ func (x *EndAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndAttempt.ProtoReflect.Descriptor instead.
 func (*EndAttempt) Descriptor() ([]byte, []int) {
-	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{18}
+	return file_layshaft_runner_v1_runner_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EndAttempt) GetFailure() *v1.Failure {
@@ -1454,6 +1776,13 @@ func (x *EndAttempt) GetKeys() []*v1.KeySample {
 	return nil
 }
 
+func (x *EndAttempt) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
 var File_layshaft_runner_v1_runner_proto protoreflect.FileDescriptor
 
 const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
@@ -1465,16 +1794,17 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\fLoadResponse\x12.\n" +
 	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x122\n" +
 	"\x15tolerates_bad_records\x18\x02 \x01(\bR\x13toleratesBadRecords\x12\x18\n" +
-	"\areplays\x18\x03 \x01(\bR\areplays\"\xbb\x02\n" +
+	"\areplays\x18\x03 \x01(\bR\areplays\"\xf5\x02\n" +
 	"\n" +
 	"RunRequest\x128\n" +
 	"\x05start\x18\x01 \x01(\v2 .layshaft.runner.v1.StartAttemptH\x00R\x05start\x124\n" +
 	"\x06blocks\x18\x02 \x01(\v2\x1a.layshaft.runner.v1.BlocksH\x00R\x06blocks\x127\n" +
 	"\agranted\x18\x03 \x01(\v2\x1b.layshaft.runner.v1.GrantedH\x00R\agranted\x128\n" +
 	"\x06opened\x18\x04 \x01(\v2\x1e.layshaft.runner.v1.OpenedRunsH\x00R\x06opened\x12.\n" +
-	"\x06cancel\x18\x05 \x01(\v2\x14.layshaft.v1.FailureH\x00R\x06cancel\x12\x12\n" +
+	"\x06cancel\x18\x05 \x01(\v2\x14.layshaft.v1.FailureH\x00R\x06cancel\x128\n" +
+	"\x05grown\x18\x06 \x01(\v2 .layshaft.runner.v1.GrownSegmentH\x00R\x05grown\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
-	"\x04body\"\x8b\x03\n" +
+	"\x04body\"\xe6\x03\n" +
 	"\fStartAttempt\x12+\n" +
 	"\x06launch\x18\x01 \x01(\v2\x13.layshaft.v1.LaunchR\x06launch\x12\x14\n" +
 	"\x05tasks\x18\x02 \x01(\x03R\x05tasks\x12\x16\n" +
@@ -1488,12 +1818,31 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x0fkeeps_set_aside\x18\n" +
 	" \x01(\bR\rkeepsSetAside\x12\x1d\n" +
 	"\n" +
-	"idle_nanos\x18\v \x01(\x03R\tidleNanos\"=\n" +
+	"idle_nanos\x18\v \x01(\x03R\tidleNanos\x12*\n" +
+	"\x11may_write_segment\x18\f \x01(\bR\x0fmayWriteSegment\x12-\n" +
+	"\x12compresses_segment\x18\r \x01(\bR\x11compressesSegment\"=\n" +
 	"\tInputRuns\x120\n" +
-	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\":\n" +
+	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\"p\n" +
 	"\bInputRun\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecords\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"6\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x124\n" +
+	"\x04file\x18\x03 \x01(\v2 .layshaft.runner.v1.SegmentRangeR\x04file\"\xb6\x02\n" +
+	"\fSegmentRange\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\x03R\x02to\x12.\n" +
+	"\aattempt\x18\x04 \x01(\v2\x14.layshaft.v1.AttemptR\aattempt\x12\x12\n" +
+	"\x04port\x18\x05 \x01(\x03R\x04port\x12\x10\n" +
+	"\x03run\x18\x06 \x01(\x03R\x03run\x12\x1c\n" +
+	"\tpartition\x18\a \x01(\x03R\tpartition\x12\x14\n" +
+	"\x05whole\x18\b \x01(\bR\x05whole\x12\x16\n" +
+	"\x06blocks\x18\t \x01(\x03R\x06blocks\x12\x14\n" +
+	"\x05ahead\x18\n" +
+	" \x01(\x03R\x05ahead\x12\x13\n" +
+	"\x02lo\x18\v \x01(\fH\x00R\x02lo\x88\x01\x01\x12\x13\n" +
+	"\x02hi\x18\f \x01(\fH\x01R\x02hi\x88\x01\x01B\x05\n" +
+	"\x03_loB\x05\n" +
+	"\x03_hi\"6\n" +
 	"\x10SinkDescriptions\x12\"\n" +
 	"\fdescriptions\x18\x01 \x03(\fR\fdescriptions\"r\n" +
 	"\x06Blocks\x12\x10\n" +
@@ -1502,11 +1851,14 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x03end\x18\x03 \x01(\bR\x03end\x12.\n" +
 	"\afailure\x18\x04 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"9\n" +
 	"\aGranted\x12.\n" +
-	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"n\n" +
+	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"R\n" +
+	"\fGrownSegment\x12.\n" +
+	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"n\n" +
 	"\n" +
 	"OpenedRuns\x120\n" +
 	"\x04runs\x18\x01 \x03(\v2\x1c.layshaft.runner.v1.InputRunR\x04runs\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"\xc4\x03\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure\"\xfb\x03\n" +
 	"\vRunResponse\x12.\n" +
 	"\x04pull\x18\x01 \x01(\v2\x18.layshaft.runner.v1.PullH\x00R\x04pull\x124\n" +
 	"\x05close\x18\x02 \x01(\v2\x1c.layshaft.runner.v1.CloseRunH\x00R\x05close\x12:\n" +
@@ -1515,7 +1867,8 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\x05check\x18\x05 \x01(\v2\x19.layshaft.runner.v1.CheckH\x00R\x05check\x122\n" +
 	"\x04open\x18\x06 \x01(\v2\x1c.layshaft.runner.v1.OpenRunsH\x00R\x04open\x122\n" +
 	"\x03end\x18\a \x01(\v2\x1e.layshaft.runner.v1.EndAttemptH\x00R\x03end\x12\x1d\n" +
-	"\tset_aside\x18\b \x01(\fH\x00R\bsetAside\x12\x12\n" +
+	"\tset_aside\x18\b \x01(\fH\x00R\bsetAside\x125\n" +
+	"\x04grow\x18\t \x01(\v2\x1f.layshaft.runner.v1.GrowSegmentH\x00R\x04grow\x12\x12\n" +
 	"\x04data\x18\x0f \x01(\fR\x04dataB\x06\n" +
 	"\x04body\".\n" +
 	"\x04Pull\x12\x10\n" +
@@ -1524,14 +1877,15 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"\bCloseRun\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x03R\x03run\"G\n" +
 	"\fAppendBlocks\x127\n" +
-	"\x06blocks\x18\x01 \x03(\v2\x1f.layshaft.runner.v1.OutputBlockR\x06blocks\"\xa4\x01\n" +
+	"\x06blocks\x18\x01 \x03(\v2\x1f.layshaft.runner.v1.OutputBlockR\x06blocks\"\xbc\x01\n" +
 	"\vOutputBlock\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\x03R\x04port\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x03R\x03run\x12\x1c\n" +
 	"\tpartition\x18\x03 \x01(\x03R\tpartition\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x18\n" +
 	"\arecords\x18\x05 \x01(\x03R\arecords\x12\x19\n" +
-	"\x05first\x18\x06 \x01(\fH\x00R\x05first\x88\x01\x01B\b\n" +
+	"\x05first\x18\x06 \x01(\fH\x00R\x05first\x88\x01\x01\x12\x16\n" +
+	"\x06stored\x18\a \x01(\x03R\x06storedB\b\n" +
 	"\x06_first\"\x8e\x01\n" +
 	"\vRunProgress\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecords\x12\x14\n" +
@@ -1541,16 +1895,19 @@ const file_layshaft_runner_v1_runner_proto_rawDesc = "" +
 	"idle_nanos\x18\x04 \x01(\x03R\tidleNanos\x12\x16\n" +
 	"\x06stacks\x18\x05 \x01(\tR\x06stacks\"\x1d\n" +
 	"\x05Check\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\"#\n" +
+	"\vGrowSegment\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\"(\n" +
 	"\bOpenRuns\x12\x1c\n" +
-	"\tpartition\x18\x01 \x01(\x03R\tpartition\"\xc0\x02\n" +
+	"\tpartition\x18\x01 \x01(\x03R\tpartition\"\xd2\x02\n" +
 	"\n" +
 	"EndAttempt\x12.\n" +
 	"\afailure\x18\x01 \x01(\v2\x14.layshaft.v1.FailureR\afailure\x12H\n" +
 	"\bcounters\x18\x02 \x03(\v2,.layshaft.runner.v1.EndAttempt.CountersEntryR\bcounters\x12\x12\n" +
 	"\x04sink\x18\x03 \x03(\fR\x04sink\x12;\n" +
 	"\bprogress\x18\x04 \x01(\v2\x1f.layshaft.runner.v1.RunProgressR\bprogress\x12*\n" +
-	"\x04keys\x18\x05 \x03(\v2\x16.layshaft.v1.KeySampleR\x04keys\x1a;\n" +
+	"\x04keys\x18\x05 \x03(\v2\x16.layshaft.v1.KeySampleR\x04keys\x12\x10\n" +
+	"\x03sum\x18\x06 \x01(\x06R\x03sum\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x012\xa6\x01\n" +
@@ -1570,7 +1927,7 @@ func file_layshaft_runner_v1_runner_proto_rawDescGZIP() []byte {
 	return file_layshaft_runner_v1_runner_proto_rawDescData
 }
 
-var file_layshaft_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_layshaft_runner_v1_runner_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_layshaft_runner_v1_runner_proto_goTypes = []any{
 	(*LoadRequest)(nil),      // 0: layshaft.runner.v1.LoadRequest
 	(*LoadResponse)(nil),     // 1: layshaft.runner.v1.LoadResponse
@@ -1578,62 +1935,71 @@ var file_layshaft_runner_v1_runner_proto_goTypes = []any{
 	(*StartAttempt)(nil),     // 3: layshaft.runner.v1.StartAttempt
 	(*InputRuns)(nil),        // 4: layshaft.runner.v1.InputRuns
 	(*InputRun)(nil),         // 5: layshaft.runner.v1.InputRun
-	(*SinkDescriptions)(nil), // 6: layshaft.runner.v1.SinkDescriptions
-	(*Blocks)(nil),           // 7: layshaft.runner.v1.Blocks
-	(*Granted)(nil),          // 8: layshaft.runner.v1.Granted
-	(*OpenedRuns)(nil),       // 9: layshaft.runner.v1.OpenedRuns
-	(*RunResponse)(nil),      // 10: layshaft.runner.v1.RunResponse
-	(*Pull)(nil),             // 11: layshaft.runner.v1.Pull
-	(*CloseRun)(nil),         // 12: layshaft.runner.v1.CloseRun
-	(*AppendBlocks)(nil),     // 13: layshaft.runner.v1.AppendBlocks
-	(*OutputBlock)(nil),      // 14: layshaft.runner.v1.OutputBlock
-	(*RunProgress)(nil),      // 15: layshaft.runner.v1.RunProgress
-	(*Check)(nil),            // 16: layshaft.runner.v1.Check
-	(*OpenRuns)(nil),         // 17: layshaft.runner.v1.OpenRuns
-	(*EndAttempt)(nil),       // 18: layshaft.runner.v1.EndAttempt
-	nil,                      // 19: layshaft.runner.v1.EndAttempt.CountersEntry
-	(*v1.Spec)(nil),          // 20: layshaft.v1.Spec
-	(*v1.Failure)(nil),       // 21: layshaft.v1.Failure
-	(*v1.Launch)(nil),        // 22: layshaft.v1.Launch
-	(*v1.KeySample)(nil),     // 23: layshaft.v1.KeySample
+	(*SegmentRange)(nil),     // 6: layshaft.runner.v1.SegmentRange
+	(*SinkDescriptions)(nil), // 7: layshaft.runner.v1.SinkDescriptions
+	(*Blocks)(nil),           // 8: layshaft.runner.v1.Blocks
+	(*Granted)(nil),          // 9: layshaft.runner.v1.Granted
+	(*GrownSegment)(nil),     // 10: layshaft.runner.v1.GrownSegment
+	(*OpenedRuns)(nil),       // 11: layshaft.runner.v1.OpenedRuns
+	(*RunResponse)(nil),      // 12: layshaft.runner.v1.RunResponse
+	(*Pull)(nil),             // 13: layshaft.runner.v1.Pull
+	(*CloseRun)(nil),         // 14: layshaft.runner.v1.CloseRun
+	(*AppendBlocks)(nil),     // 15: layshaft.runner.v1.AppendBlocks
+	(*OutputBlock)(nil),      // 16: layshaft.runner.v1.OutputBlock
+	(*RunProgress)(nil),      // 17: layshaft.runner.v1.RunProgress
+	(*Check)(nil),            // 18: layshaft.runner.v1.Check
+	(*GrowSegment)(nil),      // 19: layshaft.runner.v1.GrowSegment
+	(*OpenRuns)(nil),         // 20: layshaft.runner.v1.OpenRuns
+	(*EndAttempt)(nil),       // 21: layshaft.runner.v1.EndAttempt
+	nil,                      // 22: layshaft.runner.v1.EndAttempt.CountersEntry
+	(*v1.Spec)(nil),          // 23: layshaft.v1.Spec
+	(*v1.Failure)(nil),       // 24: layshaft.v1.Failure
+	(*v1.Launch)(nil),        // 25: layshaft.v1.Launch
+	(*v1.Attempt)(nil),       // 26: layshaft.v1.Attempt
+	(*v1.KeySample)(nil),     // 27: layshaft.v1.KeySample
 }
 var file_layshaft_runner_v1_runner_proto_depIdxs = []int32{
-	20, // 0: layshaft.runner.v1.LoadRequest.spec:type_name -> layshaft.v1.Spec
-	21, // 1: layshaft.runner.v1.LoadResponse.failure:type_name -> layshaft.v1.Failure
+	23, // 0: layshaft.runner.v1.LoadRequest.spec:type_name -> layshaft.v1.Spec
+	24, // 1: layshaft.runner.v1.LoadResponse.failure:type_name -> layshaft.v1.Failure
 	3,  // 2: layshaft.runner.v1.RunRequest.start:type_name -> layshaft.runner.v1.StartAttempt
-	7,  // 3: layshaft.runner.v1.RunRequest.blocks:type_name -> layshaft.runner.v1.Blocks
-	8,  // 4: layshaft.runner.v1.RunRequest.granted:type_name -> layshaft.runner.v1.Granted
-	9,  // 5: layshaft.runner.v1.RunRequest.opened:type_name -> layshaft.runner.v1.OpenedRuns
-	21, // 6: layshaft.runner.v1.RunRequest.cancel:type_name -> layshaft.v1.Failure
-	22, // 7: layshaft.runner.v1.StartAttempt.launch:type_name -> layshaft.v1.Launch
-	4,  // 8: layshaft.runner.v1.StartAttempt.inputs:type_name -> layshaft.runner.v1.InputRuns
-	6,  // 9: layshaft.runner.v1.StartAttempt.sinks:type_name -> layshaft.runner.v1.SinkDescriptions
-	5,  // 10: layshaft.runner.v1.InputRuns.runs:type_name -> layshaft.runner.v1.InputRun
-	21, // 11: layshaft.runner.v1.Blocks.failure:type_name -> layshaft.v1.Failure
-	21, // 12: layshaft.runner.v1.Granted.failure:type_name -> layshaft.v1.Failure
-	5,  // 13: layshaft.runner.v1.OpenedRuns.runs:type_name -> layshaft.runner.v1.InputRun
-	21, // 14: layshaft.runner.v1.OpenedRuns.failure:type_name -> layshaft.v1.Failure
-	11, // 15: layshaft.runner.v1.RunResponse.pull:type_name -> layshaft.runner.v1.Pull
-	12, // 16: layshaft.runner.v1.RunResponse.close:type_name -> layshaft.runner.v1.CloseRun
-	13, // 17: layshaft.runner.v1.RunResponse.append:type_name -> layshaft.runner.v1.AppendBlocks
-	15, // 18: layshaft.runner.v1.RunResponse.progress:type_name -> layshaft.runner.v1.RunProgress
-	16, // 19: layshaft.runner.v1.RunResponse.check:type_name -> layshaft.runner.v1.Check
-	17, // 20: layshaft.runner.v1.RunResponse.open:type_name -> layshaft.runner.v1.OpenRuns
-	18, // 21: layshaft.runner.v1.RunResponse.end:type_name -> layshaft.runner.v1.EndAttempt
-	14, // 22: layshaft.runner.v1.AppendBlocks.blocks:type_name -> layshaft.runner.v1.OutputBlock
-	21, // 23: layshaft.runner.v1.EndAttempt.failure:type_name -> layshaft.v1.Failure
-	19, // 24: layshaft.runner.v1.EndAttempt.counters:type_name -> layshaft.runner.v1.EndAttempt.CountersEntry
-	15, // 25: layshaft.runner.v1.EndAttempt.progress:type_name -> layshaft.runner.v1.RunProgress
-	23, // 26: layshaft.runner.v1.EndAttempt.keys:type_name -> layshaft.v1.KeySample
-	0,  // 27: layshaft.runner.v1.RunnerService.Load:input_type -> layshaft.runner.v1.LoadRequest
-	2,  // 28: layshaft.runner.v1.RunnerService.Run:input_type -> layshaft.runner.v1.RunRequest
-	1,  // 29: layshaft.runner.v1.RunnerService.Load:output_type -> layshaft.runner.v1.LoadResponse
-	10, // 30: layshaft.runner.v1.RunnerService.Run:output_type -> layshaft.runner.v1.RunResponse
-	29, // [29:31] is the sub-list for method output_type
-	27, // [27:29] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	8,  // 3: layshaft.runner.v1.RunRequest.blocks:type_name -> layshaft.runner.v1.Blocks
+	9,  // 4: layshaft.runner.v1.RunRequest.granted:type_name -> layshaft.runner.v1.Granted
+	11, // 5: layshaft.runner.v1.RunRequest.opened:type_name -> layshaft.runner.v1.OpenedRuns
+	24, // 6: layshaft.runner.v1.RunRequest.cancel:type_name -> layshaft.v1.Failure
+	10, // 7: layshaft.runner.v1.RunRequest.grown:type_name -> layshaft.runner.v1.GrownSegment
+	25, // 8: layshaft.runner.v1.StartAttempt.launch:type_name -> layshaft.v1.Launch
+	4,  // 9: layshaft.runner.v1.StartAttempt.inputs:type_name -> layshaft.runner.v1.InputRuns
+	7,  // 10: layshaft.runner.v1.StartAttempt.sinks:type_name -> layshaft.runner.v1.SinkDescriptions
+	5,  // 11: layshaft.runner.v1.InputRuns.runs:type_name -> layshaft.runner.v1.InputRun
+	6,  // 12: layshaft.runner.v1.InputRun.file:type_name -> layshaft.runner.v1.SegmentRange
+	26, // 13: layshaft.runner.v1.SegmentRange.attempt:type_name -> layshaft.v1.Attempt
+	24, // 14: layshaft.runner.v1.Blocks.failure:type_name -> layshaft.v1.Failure
+	24, // 15: layshaft.runner.v1.Granted.failure:type_name -> layshaft.v1.Failure
+	24, // 16: layshaft.runner.v1.GrownSegment.failure:type_name -> layshaft.v1.Failure
+	5,  // 17: layshaft.runner.v1.OpenedRuns.runs:type_name -> layshaft.runner.v1.InputRun
+	24, // 18: layshaft.runner.v1.OpenedRuns.failure:type_name -> layshaft.v1.Failure
+	13, // 19: layshaft.runner.v1.RunResponse.pull:type_name -> layshaft.runner.v1.Pull
+	14, // 20: layshaft.runner.v1.RunResponse.close:type_name -> layshaft.runner.v1.CloseRun
+	15, // 21: layshaft.runner.v1.RunResponse.append:type_name -> layshaft.runner.v1.AppendBlocks
+	17, // 22: layshaft.runner.v1.RunResponse.progress:type_name -> layshaft.runner.v1.RunProgress
+	18, // 23: layshaft.runner.v1.RunResponse.check:type_name -> layshaft.runner.v1.Check
+	20, // 24: layshaft.runner.v1.RunResponse.open:type_name -> layshaft.runner.v1.OpenRuns
+	21, // 25: layshaft.runner.v1.RunResponse.end:type_name -> layshaft.runner.v1.EndAttempt
+	19, // 26: layshaft.runner.v1.RunResponse.grow:type_name -> layshaft.runner.v1.GrowSegment
+	16, // 27: layshaft.runner.v1.AppendBlocks.blocks:type_name -> layshaft.runner.v1.OutputBlock
+	24, // 28: layshaft.runner.v1.EndAttempt.failure:type_name -> layshaft.v1.Failure
+	22, // 29: layshaft.runner.v1.EndAttempt.counters:type_name -> layshaft.runner.v1.EndAttempt.CountersEntry
+	17, // 30: layshaft.runner.v1.EndAttempt.progress:type_name -> layshaft.runner.v1.RunProgress
+	27, // 31: layshaft.runner.v1.EndAttempt.keys:type_name -> layshaft.v1.KeySample
+	0,  // 32: layshaft.runner.v1.RunnerService.Load:input_type -> layshaft.runner.v1.LoadRequest
+	2,  // 33: layshaft.runner.v1.RunnerService.Run:input_type -> layshaft.runner.v1.RunRequest
+	1,  // 34: layshaft.runner.v1.RunnerService.Load:output_type -> layshaft.runner.v1.LoadResponse
+	12, // 35: layshaft.runner.v1.RunnerService.Run:output_type -> layshaft.runner.v1.RunResponse
+	34, // [34:36] is the sub-list for method output_type
+	32, // [32:34] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_runner_v1_runner_proto_init() }
@@ -1647,8 +2013,10 @@ func file_layshaft_runner_v1_runner_proto_init() {
 		(*RunRequest_Granted)(nil),
 		(*RunRequest_Opened)(nil),
 		(*RunRequest_Cancel)(nil),
+		(*RunRequest_Grown)(nil),
 	}
-	file_layshaft_runner_v1_runner_proto_msgTypes[10].OneofWrappers = []any{
+	file_layshaft_runner_v1_runner_proto_msgTypes[6].OneofWrappers = []any{}
+	file_layshaft_runner_v1_runner_proto_msgTypes[12].OneofWrappers = []any{
 		(*RunResponse_Pull)(nil),
 		(*RunResponse_Close)(nil),
 		(*RunResponse_Append)(nil),
@@ -1657,15 +2025,16 @@ func file_layshaft_runner_v1_runner_proto_init() {
 		(*RunResponse_Open)(nil),
 		(*RunResponse_End)(nil),
 		(*RunResponse_SetAside)(nil),
+		(*RunResponse_Grow)(nil),
 	}
-	file_layshaft_runner_v1_runner_proto_msgTypes[14].OneofWrappers = []any{}
+	file_layshaft_runner_v1_runner_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_runner_v1_runner_proto_rawDesc), len(file_layshaft_runner_v1_runner_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
