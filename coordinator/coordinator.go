@@ -112,7 +112,7 @@ type Coordinator struct {
 	workers map[string]Worker // owned by Run
 	written int               // events in the journal since the last snapshot; owned by Run
 	last    uint64            // number of the last event in the journal; owned by Run
-	slept   time.Duration     // what the scheduler has been told of clock; owned by Run
+	slept   time.Duration     // the part of clock already given to the scheduler; owned by Run
 	blocked time.Duration     // how long the last write took, if that was long; owned by Run
 
 	// readRecords and readBytes count what committed attempts have read in this life.

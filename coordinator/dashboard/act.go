@@ -31,7 +31,7 @@ const (
 	maxID = 4 << 10
 )
 
-// question is the content of the page that asks.
+// question is the content of the page with the question.
 type question struct {
 	deed
 	Action, ID string
@@ -77,7 +77,7 @@ func (d *Dashboard) actionPages(mux *http.ServeMux) {
 	mux.Handle("POST /act/{action}", protection.Handler(http.HandlerFunc(d.act)))
 }
 
-// question returns the page that asks, or the reason why the action does not fit.
+// question returns the page with the question, or the reason why the action does not fit.
 func (d *Dashboard) question(a action, name, id string) view {
 	x, err := a.describe(d, id)
 	var gone missingThing

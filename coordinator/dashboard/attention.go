@@ -23,7 +23,7 @@ const (
 	maxFailed = 3
 )
 
-// attention is something for an operator to look at.
+// attention is a point that needs a look by an operator.
 type attention struct {
 	Text, URL, Command string
 	// Bad means that something fails or is lost. Other points are about waiting.
@@ -38,7 +38,7 @@ const maxAttention = 8
 // attentionList collects points.
 type attentionList []attention
 
-// add adds the points of one kind, and counts those that are too many.
+// add adds the points of one kind, and counts the points beyond its limit.
 func (l *attentionList) add(all []attention, rest string, url string) {
 	for i, a := range all {
 		if i == maxAttention {

@@ -108,7 +108,7 @@ type findings struct {
 	Took   time.Duration
 }
 
-// findings returns the findings of each core: those of the last complete round, or of this one if
+// findings returns the findings of each core: from the last complete round, or from this one if
 // it has more.
 func (a *auditor) findings() []findings {
 	a.mu.Lock()

@@ -12,8 +12,8 @@ import (
 	"github.com/layshaft/layshaft/internal/plain"
 )
 
-// filter is what a person wants of a listing. It is in the URL of the page, so that it survives
-// live updates, links and bookmarks.
+// filter selects and sorts the rows of a listing. It is in the URL of the page, so it survives live
+// updates, links and bookmarks.
 type filter struct {
 	Path  string // of the page
 	Q     string // text that a row must contain
@@ -105,8 +105,8 @@ func sortBy[T any, N cmp.Ordered](rows []T, of func(r *T) N) {
 	slices.SortStableFunc(rows, func(a, b T) int { return cmp.Compare(of(&b), of(&a)) })
 }
 
-// found says how many rows there are, for a listing with a search.
-func (f filter) found(n int) string {
+// describeCount returns the number of rows in words, for a listing with a search.
+func (f filter) describeCount(n int) string {
 	if f.Q == "" {
 		return ""
 	}

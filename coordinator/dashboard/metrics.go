@@ -17,7 +17,7 @@ import (
 // The metrics are counted when they are asked for. No label has the name of a job or of a worker,
 // and only the first functions have labels of their own.
 var (
-	workersDesc    = desc("workers", "Workers that have a lease, and those that are away.", "state")
+	workersDesc    = desc("workers", "Workers that have a lease, and workers that are away.", "state")
 	backupDesc     = desc("backup_timestamp_seconds", "Time of the newest scheduled backup, in seconds since 1970.")
 	backupSizeDesc = desc("backup_bytes", "Size of the newest scheduled backup.")
 	membersDesc    = desc("coordinator_members", "Coordinators of a cluster with several, as the leader sees them.", "state")

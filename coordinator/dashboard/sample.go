@@ -22,8 +22,8 @@ type sampler struct {
 	recent    []sample // the oldest first
 	hour      []sample // the oldest first
 	functions map[string]*functionSamples
-	// counts are those of all functions at the last sample of the hour: if there is no room, only
-	// a function with a change gets samples.
+	// counts are the counts of all functions at the last sample of the hour: if there is no room,
+	// only a function with a change gets samples.
 	counts map[string]report.TaskCounts
 }
 

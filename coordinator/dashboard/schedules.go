@@ -76,7 +76,7 @@ func (d *Dashboard) schedules(f filter) view {
 		sortBy(rows, key)
 	}
 	from, to, at := cutTo(len(rows), f.Page, f.base())
-	return view{page: "schedules", title: "Schedules", section: "Schedules", content: &schedulesView{f, rows[from:to], at, f.found(len(rows))}}
+	return view{page: "schedules", title: "Schedules", section: "Schedules", content: &schedulesView{f, rows[from:to], at, f.describeCount(len(rows))}}
 }
 
 func (d *Dashboard) schedule(name string) view {

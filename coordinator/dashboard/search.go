@@ -37,7 +37,7 @@ func (d *Dashboard) search(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, to, http.StatusSeeOther)
 		return
 	}
-	d.show(w, r, f.key(), func() view { return d.found(f) })
+	d.show(w, r, f.key(), func() view { return d.searchPage(f) })
 }
 
 // exact returns the URL of the thing with a whole ID or name, or "".
@@ -70,8 +70,8 @@ func (d *Dashboard) findTask(q string) *taskRow {
 	return nil
 }
 
-// found is the page of a search without an exact result.
-func (d *Dashboard) found(f filter) view {
+// searchPage returns the page of a search without an exact result.
+func (d *Dashboard) searchPage(f filter) view {
 	v := searchView{Q: f.Q}
 	out := view{page: "search", title: "Search", query: f.Q, content: &v}
 	if f.Q == "" {

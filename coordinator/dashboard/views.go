@@ -284,7 +284,7 @@ func (d *Dashboard) jobs(f filter) view {
 	case "tasks":
 		sortBy(rows, func(r *jobRow) int { return r.Counts.Tasks })
 	}
-	if v.Found = f.found(len(rows)); total > maxScanned {
+	if v.Found = f.describeCount(len(rows)); total > maxScanned {
 		v.Found = strings.TrimPrefix(v.Found+", ", ", ") + "among the newest " + page.Num(maxScanned) + " jobs"
 	}
 	from, to, at := cutTo(len(rows), f.Page, f.base())
@@ -326,7 +326,7 @@ func (d *Dashboard) workers(f filter) view {
 	}
 	from, to, at := cutTo(len(all), f.Page, f.base())
 	task := slices.DeleteFunc(d.cfg.Tasks.Overview().Workers, func(w taskserver.TaskWorker) bool { return !f.matches(append([]string{w.Name}, w.Functions...)...) })
-	v := workersView{Filter: f, Workers: all[from:to], At: at, Found: f.found(len(all)), TaskWorkers: task[:min(len(task), perPage)], More: max(len(task)-perPage, 0)}
+	v := workersView{Filter: f, Workers: all[from:to], At: at, Found: f.describeCount(len(all)), TaskWorkers: task[:min(len(task), perPage)], More: max(len(task)-perPage, 0)}
 	return view{page: "workers", title: "Workers", section: "Workers", content: &v}
 }
 
@@ -373,7 +373,7 @@ func (d *Dashboard) functions(f filter) view {
 		sortBy(rows, key)
 	}
 	from, to, at := cutTo(len(rows), f.Page, f.base())
-	v.Functions, v.At, v.Found = rows[from:to], at, f.found(len(rows))
+	v.Functions, v.At, v.Found = rows[from:to], at, f.describeCount(len(rows))
 	v.Charts = d.samples.taskCharts(l.Totals.Waiting + l.Totals.Delayed)
 	if l.Took.N > 0 {
 		v.Typical = fmt.Sprintf("half of the attempts took up to %s, 99 of 100 up to %s", page.Dur(l.Took.Quantile(0.5)), page.Dur(l.Took.Quantile(0.99)))

@@ -31,7 +31,8 @@ type Member struct {
 	unlock func() error
 }
 
-// OpenMember opens the directory dir, and creates it when it is missing. Errors are those of Open.
+// OpenMember opens the directory dir, and creates it when it is missing. It returns the errors of
+// Open.
 func OpenMember(dir string, opt Options) (*Member, error) {
 	m, err := openMember(dir, opt)
 	if err != nil {

@@ -25,7 +25,7 @@ type created struct {
 	Joined bool   `json:"joined"`
 }
 
-// Task is the JSON of a task. The fields before Joined are those of layshaft task status -o json.
+// Task is the JSON of a task. Up to Joined it has the fields of layshaft task status -o json.
 type Task struct {
 	ID          string    `json:"id"`
 	Function    string    `json:"function"`

@@ -240,7 +240,7 @@ func (s *Server) GetLaunch(r *layshaftv1.GetLaunchRequest, stream grpc.ServerStr
 	return nil
 }
 
-// GetHistory sends what is recorded of the run of a job.
+// GetHistory sends the record of the run of a job.
 func (s *Server) GetHistory(r *layshaftv1.GetHistoryRequest, stream grpc.ServerStreamingServer[layshaftv1.GetHistoryResponse]) error {
 	id := job.ID(r.GetJob())
 	if s.cfg.History == nil {

@@ -132,7 +132,7 @@ type Server struct {
 	plans    map[job.ID]*plan
 	// strangers are the workers that logStranger has logged.
 	strangers map[string]bool
-	// clients are those of unfinished jobs that are not detached.
+	// clients are the clients of unfinished jobs that are not detached.
 	clients map[job.ID]*attendance
 }
 

@@ -10,9 +10,9 @@ import (
 	"github.com/layshaft/layshaft/internal/wire"
 )
 
-// A coordinator that was cut off, or stood still, may not know yet that another one leads. What it
-// answers then is a little old. That does harm in one case: it does not know a job or a task that
-// the other one has accepted, and the client gives up. So this answer needs a majority.
+// After a cut or a standstill, a coordinator may act as leader for a moment although another one
+// leads. Its answers are then a little old. Old answers do harm in one case: "not found", for a job
+// or task accepted by the new leader, makes the client give up. So this answer needs a majority.
 
 // verifyUnknown returns the options of a server that calls verify before it answers "not found". If
 // verify fails, its error is the answer.

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// maxPosts is the limit of post-mortems of one job, and maxPostSize that of their bytes beyond
-	// which they have no texts.
+	// maxPosts is the limit of post-mortems of one job; maxPostSize is the limit of their bytes
+	// beyond which they have no texts.
 	maxPosts    = 1000
 	maxPostSize = 1 << 20
 	maxStacks   = 8 << 10 // bytes of the stacks in one

@@ -82,7 +82,7 @@ type recording struct {
 	segments []segment
 	obsolete []int
 	postSize int // bytes of post-mortems of this process
-	// keys are the samples of this process, and keysBefore those of earlier ones.
+	// keys are the samples of this process; keysBefore are the samples of earlier processes.
 	keys, keysBefore report.Keys
 }
 
@@ -458,7 +458,7 @@ func (x *recording) prepend(old *report.Run) {
 	x.from += len(old.Attempts)
 }
 
-// Bytes returns the history of a job as a file; see package history. Its errors are those of Open.
+// Bytes returns the history of a job as a file; see package history. It returns the errors of Open.
 func (r *Recorder) Bytes(id job.ID) ([]byte, error) {
 	run, err := r.Open(id)
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Badger gets decided changes a little later, many in one transaction. A majority has them in its
-// log by then, so nobody waits for Badger but readers: they call flush first.
+// Decided changes are written to Badger a little later, many in one transaction. A majority has
+// them in its log by then, so only readers wait for Badger: they call flush first.
 const (
-	// applyDelay and applyBytes limit what is collected. Most bodies of tasks that run at once are
-	// removed again in this time, and Badger never gets them; see findReplaced.
+	// applyDelay and applyBytes limit the collected changes. Most tasks that run at once end in
+	// this time, so their bodies never reach Badger; see findReplaced.
 	applyDelay, applyBytes = 100 * time.Millisecond, 4 << 20
 	// largeValue is the size from which findReplaced looks at a value.
 	largeValue = 1 << 10
@@ -169,9 +169,9 @@ func (d *databases) applyTo(s Store, changes []decided) error {
 	return w.txn.Commit()
 }
 
-// findReplaced returns the numbers, from 1, of the changes that set a large value which a later
-// change sets again or removes. Without them the content after all changes is the same. Badger
-// would write such a value to two logs and two tables, for nothing.
+// findReplaced returns the numbers, from 1, of changes whose large value a later change replaces or
+// removes. The content after all changes is the same without them. Badger would write such a value
+// to two logs and two tables, for nothing.
 func findReplaced(s Store, changes []decided) (replaced map[int]bool, err error) {
 	large := map[string]int{} // the last change that sets a key to a large value
 	n := 0

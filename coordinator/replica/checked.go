@@ -58,14 +58,18 @@ func openChecked(disk Disk, l Log, snapshot *meta) (_ *checkedLog, err error) {
 	return c, err
 }
 
+// bounds returns the first and the last index of the log; both are zero if it is empty.
+func (c *checkedLog) bounds() (first, last uint64, err error) {
+	if first, err = c.Log.FirstIndex(); err == nil {
+		last, err = c.Log.LastIndex()
+	}
+	return first, last, err
+}
+
 // verify reads the whole log.
 func (c *checkedLog) verify(snapshot *meta) (err error) {
 	defer recoverDamage(&err)()
-	first, err := c.Log.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := c.Log.LastIndex()
+	first, last, err := c.bounds()
 	if err != nil {
 		return err
 	}
@@ -144,11 +148,7 @@ func (c *checkedLog) read(index uint64, e *raft.Log) error {
 // GetLog implements raft.LogStore. Raft panics after most errors. So a damaged entry is reported,
 // which ends the member, and replaced by one that no member accepts.
 func (c *checkedLog) GetLog(index uint64, e *raft.Log) error {
-	first, err := c.Log.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := c.Log.LastIndex()
+	first, last, err := c.bounds()
 	if err != nil {
 		return err
 	}
@@ -180,11 +180,7 @@ func (c *checkedLog) StoreLogs(logs []*raft.Log) error {
 
 // DeleteRange implements raft.LogStore.
 func (c *checkedLog) DeleteRange(from, to uint64) error {
-	first, err := c.Log.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := c.Log.LastIndex()
+	first, last, err := c.bounds()
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ func (r *Replica) isFull(n int64) bool { return errors.Is(r.d.db[Jobs].Check(n),
 // formEvery is the pause between two tries to reach all peers.
 const formEvery = 200 * time.Millisecond
 
-// form waits until the group can begin. It returns the first configuration if this member is to
-// begin with it, and nil if another one is, or if the peers have a group already.
+// form waits until the group can begin. It returns the first configuration if this member begins
+// the group. It returns nil if another member begins it, or if the peers have a group already.
 func (r *Replica) form(ctx context.Context) (*raft.Configuration, error) {
 	logged, last := time.Time{}, ""
 	for {
@@ -66,8 +66,8 @@ func (r *Replica) form(ctx context.Context) (*raft.Configuration, error) {
 	}
 }
 
-// learnCluster asks the peers for the name of their cluster until this member has it. A peer that
-// has just started may not know it yet.
+// learnCluster asks the peers for the name of their cluster until this member has it. A peer may
+// lack it just after its start.
 func (r *Replica) learnCluster(ctx context.Context) {
 	tick := time.NewTicker(surveyWait)
 	defer tick.Stop()

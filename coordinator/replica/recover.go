@@ -14,7 +14,7 @@ import (
 
 // Recovered describes the directory of a member for Recover.
 type Recovered struct {
-	// ID and Address are those of the member.
+	// ID and Address belong to the member.
 	ID, Address string
 	// Others are the addresses of the other members of its group.
 	Others []string

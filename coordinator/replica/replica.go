@@ -59,7 +59,7 @@ type Config struct {
 	Disk Disk
 	// Address is HOST:PORT of this member as seen by the others.
 	Address string
-	// Peers are the addresses of the first members, also that of this one.
+	// Peers are the addresses of the first members, with the address of this one.
 	Peers []string
 	// Listener accepts the connections of other members. The replica closes it.
 	Listener net.Listener

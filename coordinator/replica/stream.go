@@ -32,14 +32,14 @@ const (
 // handshakeWait limits the start of a connection.
 const handshakeWait = 5 * time.Second
 
-// identity is what a member tells others about itself.
+// identity describes a member to the others.
 type identity struct {
 	ID string
 	// Group means that the member belongs to a group.
 	Group bool
 	// HasState means that the directory has the state of a single coordinator.
 	HasState bool
-	// Cluster is the name of the cluster, or "" if the member does not know it yet.
+	// Cluster is the name of the cluster, or "" if the member has not learnt it yet.
 	Cluster string
 	// Joins is the name of the cluster that the member has found at its peers when it began with an
 	// empty directory, or "".

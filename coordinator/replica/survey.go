@@ -62,7 +62,7 @@ func (r *Replica) Survey(ctx context.Context) (out []Surveyed, last uint64, err 
 	return out, r.raft.LastIndex(), nil
 }
 
-// explainOther says why the member at an address is not m, and what follows.
+// explainOther returns the reason why the member at an address is not m, and its consequence.
 func (r *Replica) explainOther(m Member, who *identity) string {
 	lost := "its directory was lost"
 	if who.Aside != "" {
@@ -88,8 +88,8 @@ func (r *Replica) LeaderHTTP(ctx context.Context) (string, error) {
 }
 
 // FindLeader asks the members and Config.Peers for the leader of the group, and returns its
-// address, or "". It is for a member that hears nothing from the leader: one that was removed, or
-// that is to be added. It takes a second at most.
+// address, or "". It is for members without messages from the leader: removed members, and
+// members that are not yet added. It takes a second at most.
 func (r *Replica) FindLeader(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, surveyWait)
 	defer cancel()
@@ -100,7 +100,7 @@ func (r *Replica) FindLeader(ctx context.Context) string {
 	found := make(chan string, len(candidates))
 	for _, a := range candidates {
 		go func() {
-			// Only the leader itself knows that it leads.
+			// Only the answer of the leader itself is certain.
 			who, err := r.streams.ask(ctx, a)
 			if err != nil || who.Leader != a || own != "" && who.Cluster != own {
 				a = ""
@@ -116,8 +116,8 @@ func (r *Replica) FindLeader(ctx context.Context) string {
 	return ""
 }
 
-// Removed asks the other members for the leader if this member hears from none. It returns the
-// address of a leader whose group this member was removed from, or "".
+// Removed asks the other members for the leader if this member gets no messages from one. It
+// returns the address of a leader that has removed this member from its group, or "".
 func (r *Replica) Removed(ctx context.Context) string {
 	members, err := r.Members()
 	if err != nil || len(members) == 0 || r.Leader() != "" {
@@ -149,8 +149,8 @@ func (r *Replica) Position() Position {
 	return Position{r.raft.CurrentTerm(), r.raft.AppliedIndex()}
 }
 
-// CheckPeers asks the other Config.Peers, and returns in words which of them do not belong to the
-// cluster of this member. Peers that cannot be reached are left out.
+// CheckPeers asks the other Config.Peers. It returns sentences about peers of other clusters. Peers
+// out of reach are left out.
 func (r *Replica) CheckPeers(ctx context.Context) (wrong []string) {
 	own := r.Cluster()
 	members, _ := r.Members()

@@ -40,7 +40,7 @@ type Config struct {
 	Every time.Duration
 	// Prefix begins all names, without a dot at its end.
 	Prefix string
-	// Metrics are what is sent.
+	// Metrics are the metrics to send.
 	Metrics []prometheus.Collector
 	// Jobs returns the IDs of all known jobs, and Job the state of one.
 	Jobs func() []job.ID
@@ -133,7 +133,7 @@ func (p *pusher) push() {
 func (p *pusher) jobs() {
 	known := p.cfg.Jobs()
 	before := p.ended
-	p.ended = make(map[job.ID]bool, len(known)) // without those that are forgotten
+	p.ended = make(map[job.ID]bool, len(known)) // without forgotten tasks
 	for _, id := range known {
 		if before[id] {
 			p.ended[id] = true

@@ -20,7 +20,7 @@ type arena struct {
 type chunk struct {
 	b      []byte
 	mapped bool
-	// filled is the number of bytes written, live those of them still in use.
+	// filled is the number of bytes written; live is how many of them are still in use.
 	filled, live int
 }
 

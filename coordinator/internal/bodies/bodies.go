@@ -150,7 +150,7 @@ type Store struct {
 var format = state.Format{Kind: "tasks", Version: 1}
 
 // Open opens the store in dir and creates dir if necessary. If dir is empty, the store is in memory
-// only. Errors wrap those of state.Open, or ErrDamaged if the end of the durable data is missing.
+// only. Errors wrap errors of state.Open, or ErrDamaged if the end of the durable data is missing.
 // Open starts a goroutine that Close ends. To write batches, call Run.
 func Open(dir string, opt Options) (*Store, error) {
 	if opt.Memory == 0 {

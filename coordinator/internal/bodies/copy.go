@@ -83,7 +83,7 @@ type Filler struct {
 	count int
 }
 
-// NewFiller creates a store in dir; dir must not contain one. Errors wrap those of state.Open.
+// NewFiller creates a store in dir; dir must not contain one. Errors wrap errors of state.Open.
 func NewFiller(dir string, opt Options) (*Filler, error) {
 	db, err := state.Open(dir, "bodies", format, state.Options{NoSync: opt.NoSync, Reserve: opt.Reserve, Log: opt.Log})
 	if err != nil {

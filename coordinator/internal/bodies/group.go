@@ -14,7 +14,7 @@ import (
 // group is a set of batches that are written together.
 type group struct {
 	buf []byte
-	// pieces of large bodies, including those of the batch being built
+	// pieces of large bodies, including the batch being built
 	pieces    []op
 	ops       []op
 	ends      []int // index in ops after each batch

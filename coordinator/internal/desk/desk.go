@@ -143,7 +143,7 @@ type Desk struct {
 	core *queue.Queue
 	// now is the start of the turn.
 	now time.Time
-	// slept is what the core has been told of clock.
+	// slept is the part of clock already given to the core.
 	slept time.Duration
 	// nextTick is when the timer of tick fires.
 	nextTick time.Time

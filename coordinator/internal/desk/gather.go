@@ -106,8 +106,8 @@ type group struct {
 	waiting []groupWaiter
 }
 
-// OpenGroup creates a group, or finds that of an earlier try with the same token. The error wraps
-// ErrInvalid or ErrStopped.
+// OpenGroup creates a group, or finds the group of an earlier try with the same token. The error
+// wraps ErrInvalid or ErrStopped.
 func (d *Desk) OpenGroup(then []queue.Next, partial, durable bool, token uint64, repeated bool) (Note, error) {
 	if d.broken != nil {
 		return Note{}, d.broken

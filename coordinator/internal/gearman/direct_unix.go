@@ -27,14 +27,23 @@ type direct struct {
 	werr error
 }
 
-// newDirect returns nil if c is not a plain socket.
-func newDirect(c net.Conn) *direct {
+// rawOf returns access to the descriptor of a connection; nil if it has none.
+func rawOf(c net.Conn) syscall.RawConn {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
 		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// newDirect returns nil if c is not a plain socket.
+func newDirect(c net.Conn) *direct {
+	raw := rawOf(c)
+	if raw == nil {
 		return nil
 	}
 	d := &direct{raw: raw}

@@ -30,17 +30,13 @@ type socket struct {
 // newSocket takes over a connection. It returns nil, and leaves c unchanged, if c has no
 // descriptor.
 func newSocket(c net.Conn) *socket {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
+	raw := rawOf(c)
+	if raw == nil {
 		return nil
 	}
 	s := &socket{local: c.LocalAddr(), remote: c.RemoteAddr(), fd: -1}
 	// The runtime's watching ends with the original descriptor; the copy stays.
-	err = raw.Control(func(fd uintptr) {
+	err := raw.Control(func(fd uintptr) {
 		if n, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
 			s.fd = n
 		}

@@ -136,7 +136,7 @@ type Lead struct {
 	Task, Leader ID
 }
 
-// CanDo adds a function to those that a worker can run, or changes its Timeout.
+// CanDo adds a function that a worker can run, or changes its Timeout.
 type CanDo struct {
 	Peer     Peer   // the worker
 	Function string // not empty, at most 512 bytes

@@ -150,16 +150,21 @@ func (q *Queue) failFollower(i int32, why Notice, from Payload, size int) {
 	}
 	q.emit(Command{Op: KeepError, Task: t.id, Notice: why, Payload: from, N: boolBit(t.flags&durable != 0), M: uint64(size)})
 	t.flags |= hasUpdate
+	q.endPredecessor(g, i)
+	q.endTaskWith(i, WasFailed, Command{Notice: Failed, M: uint64(Failed), Payload: FromResult})
+}
+
+// endPredecessor ends the group that task i follows, or releases the result of the task before it.
+func (q *Queue) endPredecessor(g gather, i int32) {
 	if g.group != nil {
 		q.keepToken(g.group.id, g.group.token)
 		q.addSuccessor(g.group.id, i)
-		q.endGroup(g.group, Done, t.id)
+		q.endGroup(g.group, Done, q.tasks.at(i).id)
 	} else {
 		q.addSuccessor(q.tasks.at(g.before).id, i)
 		q.moveWaits(g.before, i)
 		q.releaseResult(g.before)
 	}
-	q.endTaskWith(i, WasFailed, Command{Notice: Failed, M: uint64(Failed), Payload: FromResult})
 }
 
 // gatherFailed fails a task whose input cannot be assembled.
@@ -277,15 +282,7 @@ func (q *Queue) gathered(e *Gathered) {
 	if t.flags&durable != 0 {
 		q.recordTask(i, FromInput, 0)
 	}
-	if g.group != nil {
-		q.keepToken(g.group.id, g.group.token)
-		q.addSuccessor(g.group.id, i)
-		q.endGroup(g.group, Done, t.id)
-	} else {
-		q.addSuccessor(q.tasks.at(g.before).id, i)
-		q.moveWaits(g.before, i)
-		q.releaseResult(g.before)
-	}
+	q.endPredecessor(g, i)
 	if t.firstWait == 0 && t.flags&background == 0 {
 		q.endTask(i, WasCancelled, Cancelled, NoPayload)
 		return

@@ -18,7 +18,7 @@ type Info struct {
 	Background bool     // the task stays although nobody waits for it
 	Durable    bool     // the task survives a restart
 	Attempts   int      // attempts begun since the submit or the last Retry
-	Lost       int      // those of them that ended with their worker
+	Lost       int      // attempts that ended with their worker
 	Waiters    int      // counted up to 1,000
 	Size       int      // length of the input in bytes
 	// Due is when a delayed task becomes ready or an ended task is forgotten. It is zero for all

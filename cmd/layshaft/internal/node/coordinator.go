@@ -55,7 +55,7 @@ type CoordinatorConfig struct {
 	// Audit receives the audit log: every action and refusal, with its user. Nil means Log of
 	// Common.
 	Audit *slog.Logger
-	// Peers are the addresses of all coordinators of a group, also that of this one. Empty means a
+	// Peers are the addresses of all coordinators of a group, with its own. Empty means a
 	// single coordinator.
 	Peers []string
 	// ElectionTimeout is the time without a message of the leader after which the other
@@ -110,7 +110,7 @@ func (cfg CoordinatorConfig) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	cfg.Data.Log = cfg.Log
-	served, err := cfg.served(p)
+	served, err := cfg.openPorts(p)
 	if err != nil {
 		return err
 	}
@@ -147,8 +147,8 @@ func (s *served) close() {
 	}
 }
 
-// served opens the ports of Gearman beside those of p.
-func (c *CoordinatorConfig) served(p *ports) (s *served, err error) {
+// openPorts opens the ports of Gearman beside the ports of p.
+func (c *CoordinatorConfig) openPorts(p *ports) (s *served, err error) {
 	s = &served{grpc: p.grpc, http: p.http}
 	if s.gearman, err = c.gearman(p, "gearman", c.Gearman, gearmanBusy); err == nil {
 		s.gearmanHTTP, err = c.gearman(p, "gearman-http", c.GearmanHTTP, httpBusy)

@@ -28,14 +28,14 @@ const helloWait = 10 * time.Second
 
 // doors are the ports of a member. While the member leads, its own servers get the connections;
 // otherwise they are forwarded to the leader, byte by byte. Encryption stays between the two ends.
-// Two kinds of connections stay here: those of the pages, whose server forwards single requests,
-// and those of gRPC while there is no leader.
+// Two kinds of connections stay here: connections to the pages, whose server forwards single
+// requests, and gRPC connections while there is no leader.
 type doors struct {
 	// elected reports whether this member leads, or is about to: its servers follow.
 	elected func() bool
 	// leader returns the address of the leader's main port, or "".
 	leader func() string
-	// find returns the address of the main port of a leader that this member does not hear from, or
+	// find asks other members, and returns the address of the main port of the leader, or
 	// "". It may take a second; nil finds none.
 	find func(context.Context) string
 	// changed returns a channel that is closed when leader may return something else.
@@ -47,7 +47,7 @@ type doors struct {
 	byKind map[byte]*door
 	// members gets the connections of kind memberStream.
 	members *inside
-	// standby gets connections of gRPC that cannot be forwarded, and page those of the pages.
+	// standby gets gRPC connections that cannot be forwarded; page gets connections to the pages.
 	standby, page *inside
 	wg            sync.WaitGroup
 }
@@ -182,7 +182,7 @@ const (
 	standbyAfter = 2 * time.Second
 	// leaderLook is the pause between two tries to reach the leader.
 	leaderLook = 20 * time.Millisecond
-	// findEvery is after how many of these tries without a leader the others are asked.
+	// findEvery is the number of tries without a leader between two questions to the other members.
 	findEvery = 25
 	// forwardDial limits the dial of the leader.
 	forwardDial = time.Second

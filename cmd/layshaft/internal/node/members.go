@@ -29,7 +29,7 @@ type members struct {
 // surveyEvery is the pause between two surveys for pages and metrics.
 const surveyEvery = time.Second
 
-// run asks the members again and again, for last, until ctx ends.
+// run surveys the members every surveyEvery, for last, until ctx ends.
 func (m *members) run(ctx context.Context) error {
 	tick := time.NewTicker(surveyEvery)
 	defer tick.Stop()
@@ -90,8 +90,8 @@ func coordinatorOf(s *replica.Surveyed, last uint64) report.Coordinator {
 	return c
 }
 
-// voters returns the number of members that count for majorities, and the addresses of those that
-// cannot be reached.
+// voters returns the number of members that count for majorities, and the addresses of members out
+// of reach.
 func voters(all []replica.Surveyed) (n int, away []string) {
 	for _, s := range all {
 		if s.Voter {

@@ -190,7 +190,7 @@ func (c *Common) listen(p *ports) (err error) {
 }
 
 // answerWhenFull returns l with an answer to connections while there are no file descriptors.
-// protocols are those of TLS.
+// protocols are the names for ALPN in TLS.
 func (c *Common) answerWhenFull(p *ports, l net.Listener, answer string, protocols ...string) net.Listener {
 	patient := &patientListener{Listener: l, answer: answer, log: c.Log}
 	if p.tls != nil {
