@@ -11,8 +11,9 @@ help: ## list the targets
 check: ## everything that CI runs
 	./.ci/run
 
-short: ## the fast loop: all tests that need no other process, with fewer seeds
-	go test -short -ldflags=-w ./...
+# Four packages at a time, as some tests wait for elections and timeouts.
+short: ## the fast loop: tests that need no other process, with fewer seeds and elections
+	go test -short -ldflags=-w -p 4 ./...
 
 test: ## all tests
 	go test ./...

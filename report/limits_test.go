@@ -38,13 +38,14 @@ func TestLimits(t *testing.T) {
 		name, text, refused string
 		size                int  // of the answer; 0 for any
 		nightly             bool // it takes half a second
+		slow                bool // the short tests do without it
 	}{
 		{name: "one of 10,000 columns", text: "SELECT c9999, c1 FROM wide.csv", size: len("9999,1\n")},
-		{name: "all of 10,000 columns", text: "SELECT * FROM wide.csv", size: len(strings.Join(cells, ",")) + 1},
+		{name: "all of 10,000 columns", slow: true, text: "SELECT * FROM wide.csv", size: len(strings.Join(cells, ",")) + 1},
 		{name: "all of 10,000 fields", nightly: true, text: "SELECT * FROM wide.jsonl", size: 2 * columns},
-		{name: "10,000 expressions", text: "SELECT " + list(10_000, "count + #") + " FROM o.csv"},
+		{name: "10,000 expressions", slow: true, text: "SELECT " + list(10_000, "count + #") + " FROM o.csv"},
 		{name: "10,000 aggregates", nightly: true, text: "SELECT " + list(10_000, "sum(count + #)") + " FROM o.csv"},
-		{name: "1,000 keys", text: "SELECT count(*) FROM wide.csv GROUP BY " + list(1000, "c#"), size: len("1\n")},
+		{name: "1,000 keys", slow: true, text: "SELECT count(*) FROM wide.csv GROUP BY " + list(1000, "c#"), size: len("1\n")},
 		{name: "1,000 sort keys", nightly: true, text: "SELECT c0 FROM wide.csv ORDER BY " + list(1000, "c#"), size: len("0\n")},
 		{name: "CUBE of 1,000 columns", text: "SELECT count(*) FROM wide.csv GROUP BY CUBE (" + list(1000, "c#") + ")", refused: "grouping sets"},
 		{name: "10,000 parentheses", text: "SELECT " + strings.Repeat("(", 10_000) + "1" + strings.Repeat(")", 10_000), refused: "nest"},
@@ -52,11 +53,14 @@ func TestLimits(t *testing.T) {
 		{name: "IN of 100,000 values", nightly: true, text: "SELECT count(*) FROM o.csv WHERE count IN (" + list(100_000, "#") + ")", size: len("4\n")},
 		{name: "OR of 5,000 conditions", text: "SELECT count(*) FROM o.csv WHERE " + strings.TrimSuffix(strings.ReplaceAll(list(5000, "count = # OR"), ",", ""), " OR"), size: len("4\n")},
 		{name: "AND of 10,000 conditions", text: "SELECT count(*) FROM o.csv WHERE " + conditions(10_000, "count >= 0 - #"), size: len("4\n")},
-		{name: "10,000 conditions of a subquery", text: "SELECT count(*) FROM o.csv a WHERE EXISTS (SELECT 1 FROM o.csv b WHERE " + conditions(10_000, "b.count >= a.count - #") + ")", size: len("4\n")},
+		{name: "10,000 conditions of a subquery", slow: true, text: "SELECT count(*) FROM o.csv a WHERE EXISTS (SELECT 1 FROM o.csv b WHERE " + conditions(10_000, "b.count >= a.count - #") + ")", size: len("4\n")},
 		{name: "a literal of 1 MB", text: "SELECT length('" + strings.Repeat("x", 1<<20) + "')", size: len("1048576\n")},
 		{name: "1,000 UNION ALL", nightly: true, text: strings.TrimSuffix(strings.Repeat("SELECT 1 UNION ALL ", 1000), " UNION ALL "), size: 2000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.slow && testing.Short() {
+				t.Skip("takes long")
+			}
 			if c.nightly && os.Getenv("LAYSHAFT_NIGHTLY") == "" {
 				t.Skip("set LAYSHAFT_NIGHTLY")
 			}

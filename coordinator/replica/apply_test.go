@@ -34,6 +34,7 @@ func TestFlush(t *testing.T) {
 
 // TestRestartBeforeApply stops a member that has not applied what was decided.
 func TestRestartBeforeApply(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 1)
 	_, lead := g.leader()
 	for i := range 200 {

@@ -75,6 +75,7 @@ func flip(path string, at int64) error {
 // A member whose files are damaged or missing is refused: it could have forgotten what it has
 // confirmed.
 func TestDamagedDirectory(t *testing.T) {
+	needsElections(t)
 	dir := grownDir(t)
 	term, err := openCopy(t, dir, func(string) error { return nil })
 	if err != nil || term == 0 {
@@ -140,6 +141,7 @@ func readAll(dir string) (term uint64, vote string, entries []raft.Log, err erro
 
 // Every flipped byte of the log is found, or changes nothing.
 func TestFlippedBytesOfLog(t *testing.T) {
+	needsElections(t)
 	dir := grownDir(t)
 	term, vote, entries, err := readAll(dir)
 	if err != nil || term == 0 || len(entries) < 300 {
@@ -180,6 +182,9 @@ func TestFlippedBytesOfLog(t *testing.T) {
 
 // An entry that is damaged while the member runs ends it, and does not reach another member.
 func TestDamagedWhileRunning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for several elections")
+	}
 	g := startGroup(t, 3)
 	m, lead := g.leader()
 	for i := range 50 {
@@ -238,12 +243,17 @@ func TestDamagedWhileRunning(t *testing.T) {
 // The leader replaces members that come back with an empty directory, one after the other, and
 // nothing that was confirmed is lost.
 func TestMaintain(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	m, lead := g.leader()
 	if err := lead.SetCluster("c"); err != nil {
 		t.Fatal(err)
 	}
-	for round := range 3 {
+	rounds := 3
+	if testing.Short() {
+		rounds = 1
+	}
+	for round := range rounds {
 		value := fmt.Sprint(round)
 		set(t, lead, "a", value)
 		x := g.members[round]

@@ -239,6 +239,9 @@ func TestGroup(t *testing.T) {
 			await(t, g.restart(i), "b", "2")
 		}
 	}
+	if testing.Short() {
+		return
+	}
 	for _, x := range g.members {
 		x.end(t)
 	}
@@ -256,6 +259,9 @@ func TestGroup(t *testing.T) {
 
 // A destroyed member is replaced while the others work, by a snapshot.
 func TestReplaceMember(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for slow elections; TestMaintain replaces a member too")
+	}
 	g := startGroupWith(t, 3, 4*time.Second)
 	m, lead := g.leader()
 	at := 0
@@ -353,6 +359,7 @@ func TestJournal(t *testing.T) {
 
 // Small files and programs are on all members; large ones are in several pieces.
 func TestFiles(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	m, lead := g.leader()
 	large := bytes.Repeat([]byte("0123456789abcdef"), pieceSize/10)
@@ -424,6 +431,7 @@ func TestFlippedEntry(t *testing.T) {
 // TestLeadersDisk holds the disk of the leader. What its followers have durably takes no effect
 // anywhere until the leader has it, too.
 func TestLeadersDisk(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	m, lead := g.leader()
 	set(t, lead, "a", "1")
@@ -461,6 +469,7 @@ func TestLeadersDisk(t *testing.T) {
 
 // TestFollowersDisks holds the disks of both followers. They confirm nothing until they have it.
 func TestFollowersDisks(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	m, lead := g.leader()
 	set(t, lead, "a", "1")
@@ -493,6 +502,7 @@ func TestFollowersDisks(t *testing.T) {
 
 // TestTransferTwice transfers with a tenure that has ended: the caller learns that nothing is to do.
 func TestTransferTwice(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	_, lead := g.leader()
 	if err := lead.Transfer(""); err != nil {
@@ -501,5 +511,14 @@ func TestTransferTwice(t *testing.T) {
 	<-lead.Lost()
 	if err := lead.Transfer(""); !errors.Is(err, ErrNotLeading) {
 		t.Errorf("a second transfer: %v", err)
+	}
+}
+
+// needsElections skips a test in the short loop. A group of coordinators with real clocks waits
+// seconds for its elections; a few tests of such groups stay in the short loop.
+func needsElections(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("waits for the elections of a real group of coordinators")
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 // A survey names the member that does not answer. A removal that loses the majority is refused.
 func TestSurvey(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	m, lead := g.leader()
 	members, last, err := m.Survey(t.Context())
@@ -64,6 +65,7 @@ func TestSurvey(t *testing.T) {
 
 // Peers that answer but are no members are told apart from absent ones.
 func TestWrongPeers(t *testing.T) {
+	needsElections(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +109,7 @@ func TestWrongPeers(t *testing.T) {
 
 // A member with the state of a single coordinator refuses a peer of another cluster.
 func TestPeerOfAnotherCluster(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 1)
 	m, lead := g.leader()
 	if err := lead.SetCluster("theirs"); err != nil {
@@ -157,6 +160,7 @@ func TestSuccessor(t *testing.T) {
 // A call during which the coordinator loses the lead is repeated at the next leader, whatever it
 // changes.
 func TestNotLeadingIsRepeated(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	m, lead := g.leader()
 	j, err := OpenJournal(lead)

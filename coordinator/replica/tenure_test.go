@@ -11,6 +11,7 @@ import (
 // A member leads, loses the lead, and leads again. What its former tenure still proposes has no
 // effect on any member: the new tenure has begun with a state without it.
 func TestBatchOfFormerTenure(t *testing.T) {
+	needsElections(t)
 	g := startGroup(t, 3)
 	first, former := g.leader()
 	set(t, former, "key", "1")

@@ -50,6 +50,11 @@ func TestScatterLinks(t *testing.T) {
 		"github.com/dgraph-io", "github.com/minio", "github.com/prometheus", "github.com/jackc", "testing")
 }
 
+// TestTracingLinks fails if package tracing contains pages, which it does not show.
+func TestTracingLinks(t *testing.T) {
+	checkLinks(t, "tracing", module+"/mapreduce", module+"/internal/page", module+"/internal/runpage", module+"/internal/flame", "github.com/google/pprof", "html", "net/http/pprof", "testing")
+}
+
 // checkLinks fails if a program of this module links one of the packages or a package below it.
 func checkLinks(t *testing.T, program string, unused ...string) {
 	t.Helper()

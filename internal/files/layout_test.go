@@ -71,7 +71,11 @@ func contents(t *testing.T, dir string) map[string][]string {
 // files are small.
 func TestLayouts(t *testing.T) {
 	ctx := context.Background()
-	for seed := range uint64(40) {
+	seeds := uint64(40)
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			dir, codec := t.TempDir(), []Codec{Plain, Gzip, Zstd}[rng.IntN(3)]

@@ -297,13 +297,17 @@ func killAfter(ctx context.Context, path string, n int64) context.Context {
 // Output is committed whole everywhere: killed after any number of changes, Finish goes on to the
 // same end, and what can be read in between is the old output, the new one, or an error.
 func TestCommitEverywhere(t *testing.T) {
+	stride := int64(1)
+	if testing.Short() {
+		stride = 5
+	}
 	for name, make := range places(t) {
 		if name == "file" || name == "dataset" {
 			continue // others like them are slow enough
 		}
 		for _, kind := range []string{"dir", "one"} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
-				for kill := int64(0); ; kill++ {
+				for kill := int64(0); ; kill += stride {
 					p := make(t)
 					var out Output = &Dir{Path: p.dir, Ext: "txt", NoSync: true}
 					if kind == "one" {
@@ -416,6 +420,10 @@ func TestPartsOnWorkersThatAreGone(t *testing.T) {
 // A part that was moved into place before its worker was lost, and made again elsewhere, is in the
 // output once: the former one is removed, or not read when its worker comes back.
 func TestPartMadeAgainElsewhere(t *testing.T) {
+	stride := int64(1)
+	if testing.Short() {
+		stride = 5
+	}
 	for _, tt := range []struct {
 		name, again string // the content of the part made again
 		away        bool   // the worker during the second Finish
@@ -428,7 +436,7 @@ func TestPartMadeAgainElsewhere(t *testing.T) {
 		{"another size, worker away", "cc\n", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for kill := int64(0); ; kill++ {
+			for kill := int64(0); ; kill += stride {
 				d := newDatasets(t, 3)
 				p := place{dir: "dataset://d/x", client: as(d.router(""))}
 				for w := range d.routers {

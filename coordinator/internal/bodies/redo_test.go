@@ -40,7 +40,11 @@ func TestBadgerIsBehind(t *testing.T) {
 	want := map[string]int{}
 	var earlier []string // states of Badger
 	whole, next := 0, uint64(1)
-	for round := range 300 {
+	rounds := 300
+	if testing.Short() {
+		rounds = 100
+	}
+	for round := range rounds {
 		switch kind := rng.IntN(20); {
 		case kind < 12:
 			want[string(taskKey(next))] = rng.IntN(70 << 10)
@@ -58,7 +62,7 @@ func TestBadgerIsBehind(t *testing.T) {
 			}
 		}
 		wait(s.Commit())
-		if round%40 == 39 || round == 299 {
+		if round%40 == 39 || round == rounds-1 {
 			earlier = append(earlier, filepath.Join(t.TempDir(), "bodies"))
 			s.writing.Lock()
 			err := os.CopyFS(earlier[len(earlier)-1], os.DirFS(filepath.Join(dir, "bodies")))
@@ -119,7 +123,11 @@ func TestEveryFlippedByteOfTheLogIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	for at := 0; at < used; at += 1 + at%23 {
+	skip := 0
+	if testing.Short() {
+		skip = 40
+	}
+	for at := 0; at < used; at += 1 + at%23 + skip {
 		dir := t.TempDir()
 		flipped := slices.Clone(log)
 		flipped[at] ^= 1 << (at % 8)

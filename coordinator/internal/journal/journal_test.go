@@ -125,7 +125,11 @@ func TestAppendAndReplay(t *testing.T) {
 // snapshots and reopening in between.
 func TestAgainstModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	seeds := uint64(4)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			dir := t.TempDir()

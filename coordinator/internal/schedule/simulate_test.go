@@ -294,7 +294,11 @@ func TestTenYears(t *testing.T) {
 // TestSeeds runs random schedules over random changes by clients, refusals of the queue and
 // crashes, and checks that nothing fires twice and all counts add up.
 func TestSeeds(t *testing.T) {
-	for seed := range uint64(200) {
+	seeds := uint64(200)
+	if testing.Short() {
+		seeds = 40
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t, seed)

@@ -90,6 +90,10 @@ func TestNesting(t *testing.T) {
 
 // A chain of operators makes a tree as deep as the chain is long, unless it is one node.
 func TestChains(t *testing.T) {
+	length := 100_000
+	if testing.Short() {
+		length = 20_000
+	}
 	for _, c := range []struct {
 		first, next string
 		endless     bool
@@ -125,22 +129,22 @@ func TestChains(t *testing.T) {
 			}
 			checkRoundTrip(t, few, s)
 		}
-		many := c.first + strings.Repeat(c.next, 100_000)
+		many := c.first + strings.Repeat(c.next, length)
 		if strings.HasSuffix(c.next, "(a") {
 			many += ")"
 		}
 		s, err := Parse(many)
 		switch {
 		case c.endless && err != nil:
-			t.Errorf("100,000 of %q: %v", c.next, err)
+			t.Errorf("%d of %q: %v", length, c.next, err)
 		case c.endless:
 			nodes := 0
 			Walk(s, func(Node) bool { nodes++; return true })
-			if nodes < 100_000 {
+			if nodes < length {
 				t.Errorf("%q: Walk visits %d nodes", c.next, nodes)
 			}
 		case err == nil || !strings.Contains(err.Error(), "too many operators in a row"):
-			t.Errorf("100,000 of %q: %v", c.next, err)
+			t.Errorf("%d of %q: %v", length, c.next, err)
 		}
 	}
 	// Chains inside one another add up.
