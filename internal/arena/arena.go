@@ -14,16 +14,30 @@ const (
 	largest = blockSize / 8
 )
 
-// Arena stores strings and never overwrites them. The zero value is empty.
-type Arena struct{ free []byte }
+// OverwriteFreed is for tests. If it is set, memory that is freed for reuse is overwritten at once,
+// here and in package files. So a test finds strings that are used too late.
+var OverwriteFreed bool
 
-// Keep returns a permanent copy of s.
+// Overwrite overwrites b if OverwriteFreed is set.
+func Overwrite(b []byte) {
+	if OverwriteFreed {
+		for i := range b {
+			b[i] = '?'
+		}
+	}
+}
+
+// Arena stores strings, and overwrites them only after Reset. The zero value is empty.
+type Arena struct{ block, free []byte }
+
+// Keep returns a copy of s, which is permanent unless Reset is called.
 func (a *Arena) Keep(s string) string {
 	if len(s) > len(a.free) {
 		if len(s) > largest {
 			return strings.Clone(s)
 		}
-		a.free = make([]byte, blockSize)
+		a.block = make([]byte, blockSize)
+		a.free = a.block
 	}
 	n := copy(a.free, s)
 	out := unsafe.String(unsafe.SliceData(a.free), n)
@@ -31,7 +45,14 @@ func (a *Arena) Keep(s string) string {
 	return out
 }
 
-// KeepBytes returns a permanent copy of b as a string.
+// KeepBytes is Keep for bytes.
 func (a *Arena) KeepBytes(b []byte) string {
 	return a.Keep(unsafe.String(unsafe.SliceData(b), len(b)))
+}
+
+// Reset makes the memory of the block that was used last free for new strings. No string of the
+// arena may be in use.
+func (a *Arena) Reset() {
+	Overwrite(a.block)
+	a.free = a.block
 }

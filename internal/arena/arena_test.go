@@ -36,3 +36,18 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations per string", n)
 	}
 }
+
+// After Reset the same memory is used again.
+func TestReset(t *testing.T) {
+	OverwriteFreed = true
+	t.Cleanup(func() { OverwriteFreed = false })
+	var a Arena
+	first := a.Keep("first")
+	a.Reset()
+	if first != "?????" {
+		t.Errorf("after Reset, a former string is %q, want ?????", first)
+	}
+	if second := a.Keep("after"); first != second {
+		t.Errorf("the block was not used again: %q and %q", first, second)
+	}
+}

@@ -53,7 +53,7 @@ func BenchmarkChunks(b *testing.B) {
 							n := 0
 							for i := range todo {
 								err := eachSlice(context.Background(), splits[i], func(s Slice) error {
-									return readChunks(context.Background(), s, byteDelim('\n'), chunk, func(c Chunk) error {
+									return readChunks(context.Background(), s, byteDelim('\n'), chunk, new(freeBufs), func(c Chunk) error {
 										n += len(c.Data)
 										return nil
 									})

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
@@ -46,9 +47,47 @@ type Chunk struct {
 	// First reports whether the chunk contains the first record of the file. Offset is then 0, or 3
 	// after a byte order mark.
 	First bool
-	// Data is fresh memory and never overwritten, so strings may alias it permanently. Padding
-	// bytes after its end may be read (cap(Data) >= len(Data)+Padding); their content is undefined.
+	// Data is fresh memory and never overwritten before Release, so strings may alias it
+	// permanently. Padding bytes after its end may be read (cap(Data) >= len(Data)+Padding); their
+	// content is undefined.
 	Data []byte
+
+	buf  []byte    // the memory of Data
+	free *freeBufs // where Release puts it, or nil
+}
+
+// Release lets a later chunk of the same split reuse the memory of Data. No string may alias Data,
+// and the next chunk must have been read.
+func (c Chunk) Release() {
+	if c.free != nil {
+		c.free.put(c.buf)
+	}
+}
+
+// freeBufs are buffers of chunks that may be read into again: faster than fresh memory, which the
+// operating system has to clear and which is not in the processor's cache.
+type freeBufs struct{ bufs [][]byte }
+
+// maxFree is how many buffers are kept.
+const maxFree = 8
+
+// get returns a buffer of n bytes, as allocate does.
+func (f *freeBufs) get(n int) []byte {
+	if last := len(f.bufs) - 1; last >= 0 {
+		b := f.bufs[last]
+		f.bufs = f.bufs[:last]
+		if cap(b) >= n+Padding {
+			return b[:n]
+		}
+	}
+	return allocate(n)
+}
+
+func (f *freeBufs) put(b []byte) {
+	arena.Overwrite(b[:cap(b)])
+	if len(f.bufs) < maxFree && cap(b) <= 2*chunkSize {
+		f.bufs = append(f.bufs, b)
+	}
 }
 
 // ErrStop is returned by yield to end Chunks or Blocks early without an error.
@@ -61,13 +100,15 @@ var ErrStop = errors.New("stop")
 // Chunks returns an error with the name of the file if the file changed since it was split, is
 // damaged, or has a record longer than MaxRecord.
 func Chunks(ctx context.Context, s job.Split, delim byte, yield func(c Chunk) error) error {
-	return eachSlice(ctx, s, func(sl Slice) error { return readChunks(ctx, sl, byteDelim(delim), chunkSize, yield) })
+	var free freeBufs
+	return eachSlice(ctx, s, func(sl Slice) error { return readChunks(ctx, sl, byteDelim(delim), chunkSize, &free, yield) })
 }
 
 // Words is Chunks for text when only words matter: it cuts after any ASCII white space, so lines
 // may have any length.
 func Words(ctx context.Context, s job.Split, yield func(c Chunk) error) error {
-	return eachSlice(ctx, s, func(sl Slice) error { return readChunks(ctx, sl, spaceDelim, chunkSize, yield) })
+	var free freeBufs
+	return eachSlice(ctx, s, func(sl Slice) error { return readChunks(ctx, sl, spaceDelim, chunkSize, &free, yield) })
 }
 
 // delimiter finds the first and the last delimiter in data, or -1 when there is none.
@@ -193,7 +234,7 @@ func (a *smallAhead) open(ctx context.Context, i int) filesys.File {
 }
 
 // readChunks reads one slice.
-func readChunks(ctx context.Context, s Slice, delim delimiter, size int, yield func(c Chunk) error) (err error) {
+func readChunks(ctx context.Context, s Slice, delim delimiter, size int, free *freeBufs, yield func(c Chunk) error) (err error) {
 	from, last := s.Offset, int64(1<<62)
 	skip := s.Offset > 0 // skip the end of a record that the previous slice owns
 	if skip && s.Codec == Plain {
@@ -237,7 +278,7 @@ func readChunks(ctx context.Context, s Slice, delim delimiter, size int, yield f
 		if n := len(carry) + int(min(room, 1<<30)); n < want {
 			want = n
 		}
-		buf := allocate(want)
+		buf := free.get(want)
 		n := copy(buf, carry)
 		m, eof, err := r.fill(buf[n:])
 		if err != nil {
@@ -281,7 +322,7 @@ func readChunks(ctx context.Context, s Slice, delim delimiter, size int, yield f
 			end = delim.last(data) + 1
 		}
 		if end > 0 {
-			if err := yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: base, First: first, Data: data[:end]}); err != nil {
+			if err := yield(Chunk{Path: s.Path, Codec: s.Codec, Offset: base, First: first, Data: data[:end], buf: buf, free: free}); err != nil {
 				return err
 			}
 			first = false

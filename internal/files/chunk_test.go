@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/job"
 )
 
@@ -27,7 +28,7 @@ type record struct {
 func read(t *testing.T, s Slice, size int) []record {
 	t.Helper()
 	var out []record
-	err := readChunks(context.Background(), s, byteDelim('\n'), size, func(c Chunk) error {
+	err := readChunks(context.Background(), s, byteDelim('\n'), size, new(freeBufs), func(c Chunk) error {
 		if len(c.Data) == 0 || cap(c.Data) < len(c.Data)+Padding || c.First != (s.Offset == 0 && len(out) == 0) {
 			t.Errorf("chunk at %d: length %d, capacity %d, first %v", c.Offset, len(c.Data), cap(c.Data), c.First)
 		}
@@ -192,7 +193,7 @@ func TestWordsCutAtAnySpace(t *testing.T) {
 	text := strings.Repeat("word\tand more ", 30)
 	tree(t, map[string]string{"f": text})
 	got := ""
-	err := readChunks(context.Background(), slice(t, "f"), spaceDelim, 16, func(c Chunk) error {
+	err := readChunks(context.Background(), slice(t, "f"), spaceDelim, 16, new(freeBufs), func(c Chunk) error {
 		if last := c.Data[len(c.Data)-1]; last != ' ' && last != '\t' {
 			t.Errorf("a chunk ends with %q", last)
 		}
@@ -208,7 +209,7 @@ func TestChunksErrors(t *testing.T) {
 	text := strings.Repeat("line\n", 1000)
 	tree(t, map[string]string{"f": text, "bad.gz": "no gzip", "cut.gz": gz(text)[:40], "bad.zst": "no zstd", "cut.zst": zst(text, 5000)[:20]})
 	for _, path := range []string{"bad.gz", "cut.gz", "bad.zst", "cut.zst"} {
-		err := readChunks(context.Background(), slice(t, path), byteDelim('\n'), 100, func(Chunk) error { return nil })
+		err := readChunks(context.Background(), slice(t, path), byteDelim('\n'), 100, new(freeBufs), func(Chunk) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -223,12 +224,12 @@ func TestChunksErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := func(Chunk) error { t.Error("a chunk of a changed file"); return nil }
-	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, none); err == nil || !strings.Contains(err.Error(), "f: changed while the job ran") {
+	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, new(freeBufs), none); err == nil || !strings.Contains(err.Error(), "f: changed while the job ran") {
 		t.Errorf("changed before: %v", err)
 	}
 	all = slice(t, "f")
 	grow := func(Chunk) error { return os.WriteFile("f", []byte(text+"more"), 0o666) }
-	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, grow); err == nil || !strings.Contains(err.Error(), "changed while the job ran") {
+	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, new(freeBufs), grow); err == nil || !strings.Contains(err.Error(), "changed while the job ran") {
 		t.Errorf("changed meanwhile: %v", err)
 	}
 
@@ -236,7 +237,7 @@ func TestChunksErrors(t *testing.T) {
 	if err := os.Remove("f"); err != nil {
 		t.Fatal(err)
 	}
-	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, none); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if err := readChunks(context.Background(), all, byteDelim('\n'), 100, new(freeBufs), none); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("removed: %v", err)
 	}
 	if err := Chunks(context.Background(), job.Split{Label: "x", Data: []byte("{")}, '\n', none); err == nil {
@@ -274,7 +275,7 @@ func TestRecordTooLong(t *testing.T) {
 	if err := os.Truncate("f", MaxRecord+(1<<20)); err != nil {
 		t.Fatal(err)
 	}
-	err := readChunks(context.Background(), slice(t, "f"), byteDelim('\n'), chunkSize, func(Chunk) error { return nil })
+	err := readChunks(context.Background(), slice(t, "f"), byteDelim('\n'), chunkSize, new(freeBufs), func(Chunk) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), `the record at byte 3 is longer than 67108864 bytes; is the delimiter '\n' the right one?`) {
 		t.Error(err)
 	}
@@ -318,4 +319,38 @@ func FuzzChunks(f *testing.F) {
 			t.Errorf("%q cut at %d, chunks of %d:\n got %v\nwant %v", text, cut, size, got, want)
 		}
 	})
+}
+
+// A released chunk is read into again, and the records of later chunks are right. Texts that were
+// kept too long show it.
+func TestRelease(t *testing.T) {
+	arena.OverwriteFreed = true
+	t.Cleanup(func() { arena.OverwriteFreed = false })
+	var text strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&text, "record %d\n", i)
+	}
+	tree(t, map[string]string{"f": text.String()})
+	var free freeBufs
+	var got strings.Builder
+	var before Chunk
+	memory := map[*byte]bool{}
+	err := readChunks(context.Background(), slice(t, "f"), byteDelim('\n'), chunkSize, &free, func(c Chunk) error {
+		if before.Data != nil {
+			before.Release()
+			if text := string(before.Data); strings.Trim(text, "?") != "" {
+				t.Errorf("a released chunk has still the text %.20q", text)
+			}
+		}
+		got.Write(c.Data)
+		before = c
+		memory[&c.Data[0]] = true
+		return nil
+	})
+	if err != nil || got.String() != text.String() {
+		t.Errorf("%d bytes read, error %v; want the %d bytes of the file", got.Len(), err, text.Len())
+	}
+	if len(memory) != 2 {
+		t.Errorf("the chunks had %d buffers, want 2 in turn", len(memory))
+	}
 }

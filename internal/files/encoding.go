@@ -40,7 +40,10 @@ func (f File) EncodedAs(name string) (File, error) {
 
 // split returns the compression and the name of the encoding, which is empty for UTF-8.
 func (c Codec) split() (compression Codec, encoding string) {
-	if i := c >> encodingShift; i > 0 && int(i) < len(encodings) {
+	switch i := int(c >> encodingShift); {
+	case i >= len(encodings):
+		encoding = fmt.Sprintf("encoding number %d", i)
+	case i > 0:
 		encoding = encodings[i].Names[0]
 	}
 	return c & (1<<encodingShift - 1), encoding
@@ -48,8 +51,18 @@ func (c Codec) split() (compression Codec, encoding string) {
 
 // decode returns a reader of r as UTF-8.
 func decode(r io.Reader, c Codec) io.Reader {
-	if i := c >> encodingShift; i > 0 && int(i) < len(encodings) {
+	switch i := int(c >> encodingShift); {
+	case i >= len(encodings):
+		return unknownEncoding(i)
+	case i > 0:
 		return encodings[i].Decode(r)
 	}
 	return r
+}
+
+// unknownEncoding is a reader of text in an encoding without a decoder, by its index.
+type unknownEncoding int
+
+func (i unknownEncoding) Read([]byte) (int, error) {
+	return 0, fmt.Errorf("its text has the encoding number %d, which this program does not know; the workers and the program that submits need one release", int(i))
 }

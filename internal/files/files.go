@@ -199,7 +199,7 @@ func expand(ctx context.Context, patterns []string) ([]File, error) {
 		input.Begin("listing "+p, 0)
 		infos, why, err := globParts(ctx, fsys, p, dirs)
 		if err != nil {
-			return nil, err
+			return nil, explainMissing(p, err)
 		}
 		infos = slices.DeleteFunc(infos, func(i filesys.Info) bool { return i.LeftOut == filesys.LeftTwice && input.Admit(&i) != "" })
 		if c, ok := fsys.(filesys.Copied); ok {
@@ -417,7 +417,7 @@ func (p noFiles) Error() string {
 	return string(p) + ": no file found there; check the path, or remove the pattern"
 }
 
-func (p noFiles) Is(target error) bool { return target == fs.ErrNotExist }
+func (noFiles) Is(target error) bool { return target == fs.ErrNotExist }
 
 // atOnce returns the useful number of parallel operations on files like path. Remote files have
 // latency, so it is higher there.

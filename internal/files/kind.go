@@ -66,10 +66,12 @@ func kindOf(head []byte) (name, advice string) {
 		return "a Parquet file", "read it with parquetio"
 	case bytes.HasPrefix(head, []byte("FEA1")) && control(4):
 		return "a Feather file", "write it as Parquet, and read it with parquetio"
-	case bytes.HasPrefix(head, []byte("ORC")) && control(3):
+	case bytes.HasPrefix(head, []byte("ORC")) && (control(3) || bytes.IndexByte(head, 0) > 0):
 		return "an ORC file", "write it as Parquet, and read it with parquetio"
 	case len(head) >= 262 && string(head[257:262]) == "ustar":
 		return "a tar archive", "unpack it"
+	case bytes.HasPrefix(head, make([]byte, 16)):
+		return "zero bytes, as a crash of a machine leaves them", "fetch or write it again"
 	case isUTF16(head, 1):
 		return "UTF-16 text", "convert it with iconv -f UTF-16LE -t UTF-8"
 	case isUTF16(head, 0):

@@ -137,6 +137,8 @@ func TestOtherKindsAreNamed(t *testing.T) {
 		"an old Excel":         []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00"),
 		"an HDF5 file":         []byte("\x89HDF\r\n\x1a\n"),
 		"a Feather file":       []byte("FEA1\x00\x00\x00\x00"),
+		"an ORC file":          []byte("ORC\n\x16\x00\x00"),
+		"zero bytes":           make([]byte, 100),
 		"lines end with CR":    []byte("a,b\r1,2\r3,4\r"),
 		"lines end with CR al": []byte("a,b\r1,2"),
 	}
