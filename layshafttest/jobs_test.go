@@ -69,6 +69,17 @@ var groups = mapreduce.Define("groups", func(p *mapreduce.Plan, in numbers) mapr
 	}, mapreduce.Parallel(in.Groups), mapreduce.PartitionBy(func(k, n int) int { return k % n }))
 })
 
+// lookUps does the same behind a join with the keys, in two parts, so that the tasks that read the
+// numbers look the keys up.
+var lookUps = mapreduce.Define("look-ups", func(p *mapreduce.Plan, in numbers) mapreduce.Dataset[sum] {
+	keys := mapreduce.Map(mapreduce.Read(p, memio.Generate(int64(in.Groups), func(i int64) int64 { return i }).Cut(2)), func(i int64) int {
+		time.Sleep(in.Reduce)
+		return int(i)
+	})
+	pairs := mapreduce.Join(keys, in.source(p), func(k int) int { return k }, in.key, func(k int, x padded) sum { return sum{Key: k, Value: x.N} })
+	return mapreduce.AggregateBy(pairs, func(x sum) int { return x.Key }, agg.Sum(func(x sum) int64 { return x.Value }))
+})
+
 // result is how a job ended.
 type result struct {
 	rows []sum
@@ -179,8 +190,8 @@ func TestFiles(t *testing.T) {
 	type params struct{ In, Out string }
 	totals := mapreduce.Define("totals", func(p *mapreduce.Plan, in params) mapreduce.Dataset[mapreduce.None] {
 		lines := mapreduce.Read(p, csvio.Rows[line](in.In))
-		mapreduce.WriteTo(mapreduce.Map(mapreduce.AggregateBy(lines, func(l line) string { return l.Name }, agg.Sum(func(l line) int64 { return l.Units })),
-			func(kv mapreduce.KV[string, int64]) line { return line{kv.Key, kv.Value} }), csvio.WriteFile[line](in.Out))
+		sums := mapreduce.AggregateBy(lines, func(l line) string { return l.Name }, agg.Sum(func(l line) int64 { return l.Units }))
+		mapreduce.Map(sums, func(kv mapreduce.KV[string, int64]) line { return line{kv.Key, kv.Value} }).WriteTo(csvio.WriteFile[line](in.Out))
 		return mapreduce.Nothing(p)
 	})
 	dir := t.TempDir()

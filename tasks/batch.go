@@ -300,7 +300,7 @@ func Item(ctx context.Context, i int) context.Context {
 		items = b.items
 	}
 	if i < 0 || i >= len(items) {
-		panic(fmt.Sprintf("tasks.Item %d: the context is that of a batch of %s", i, report.Plural(len(items), "task")))
+		panic(fmt.Sprintf("tasks.Item %d: the context belongs to a batch of %s", i, report.Plural(len(items), "task")))
 	}
 	return items[i]
 }

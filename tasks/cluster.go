@@ -41,12 +41,15 @@ type Cluster struct {
 	// that may be restarting. Zero means 2 minutes.
 	Patience time.Duration
 	// OnWait, if set, is called once a request of a client has waited for the coordinator for a
-	// second, with the reason in words.
+	// second, with the reason in words. A worker calls it after two seconds without a coordinator,
+	// once until it is connected again; if OnWait is nil, a worker without Log prints the reason to
+	// standard error.
 	OnWait func(why string)
 	// Dial opens connections to an address of Address, which may then have any form without
 	// commas; nil means TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
-	// Log receives messages for the operator; nil means none.
+	// Log receives messages for the operator; nil means none. Give a worker slog.Default(): it logs
+	// that it has joined or lost its coordinator, and each attempt that fails.
 	Log *slog.Logger
 }
 
@@ -135,7 +138,7 @@ func (c Cluster) dial() (*addresses.Conn, *security.TLS, error) {
 	conn, err := addresses.Open(list, c.Dial, certs == nil && c.Dial == nil, append(wire.DialOptions(), grpc.WithTransportCredentials(creds),
 		// the retry loops in this package need the cause of the error
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)),
-		retry.Connections(3*time.Second, minPause, maxPause))...)
+		retry.Connections(retry.Try(c.Connect), minPause, maxPause))...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: coordinator %s: %w; the address must be HOST:PORT", ErrInvalid, list, err)
 	}
@@ -175,7 +178,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 			return err // it may say more than the cause
 		}
 		if ctx.Err() != nil {
-			return c.endedWhileAway(ctx, away)
+			return c.conn.EndedWhileAway(ctx, away)
 		}
 		if time.Since(begun) > answered {
 			c.reached.Store(true)
@@ -201,17 +204,8 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context) error
 			reported = true
 			c.cluster.OnWait(fmt.Sprintf("%v; trying for %v", away, limit))
 		}
-		if pause.Wait(ctx) != nil {
-			return c.endedWhileAway(ctx, away)
+		if pause.WaitAtMost(ctx, limit-patience.Spent()) != nil {
+			return c.conn.EndedWhileAway(ctx, away)
 		}
 	}
-}
-
-// endedWhileAway returns the cause of the end of ctx. away, unless nil, says that the coordinator
-// could not be reached at that time, and why.
-func (c *Client) endedWhileAway(ctx context.Context, away error) error {
-	if away == nil {
-		return context.Cause(ctx)
-	}
-	return fmt.Errorf("%w; %w", context.Cause(ctx), away)
 }

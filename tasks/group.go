@@ -23,7 +23,7 @@ type Group struct {
 }
 
 // OpenGroup opens a group. It takes the options [Then], repeatable, [Partial] and [Lossy]. Without
-// Then the group just ends. Errors are those of [Enqueue].
+// Then the group just ends. It returns the errors of [Enqueue].
 func OpenGroup(ctx context.Context, c *Client, options ...Option) (*Group, error) {
 	s, err := specOf(defaultKeep, options)
 	if err == nil {

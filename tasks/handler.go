@@ -64,7 +64,7 @@ func Progress(ctx context.Context, done, total uint64) error {
 }
 
 // IdempotencyKey returns a string that is the same for all attempts at a task and different for all
-// other tasks, also those of other clusters and of a copied data directory. Pass it to outside
+// other tasks, also in other clusters and in a copied data directory. Pass it to outside
 // systems, so that they can detect repeated work. It has letters, digits and dashes, at most 64.
 // Outside a handler it is empty.
 func IdempotencyKey(ctx context.Context) string {

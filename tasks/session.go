@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/addresses"
+	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/retry"
 	"github.com/layshaft/layshaft/internal/wire"
 	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
@@ -66,9 +68,16 @@ const (
 func (w *Worker) connect(ctx context.Context, l *link) error {
 	pause, welcome, logged, at := retry.Backoff{Min: minPause, Max: maxReconnect}, false, "", time.Time{}
 	log := l.cluster.Log.With("worker", l.name, "coordinator", l.cluster.Address)
+	var away retry.Patience // since the coordinator answered last
+	away.Reset()
+	reported, wasThere := false, false
 	for {
 		err := w.serve(ctx, l, func() {
 			log.Info("worker joined")
+			if reported && w.cluster.OnWait == nil {
+				w.reportAway("worker " + l.name + ": connected to " + l.cluster.Address)
+			}
+			reported, wasThere = false, true
 			pause.Reset()
 			welcome, logged = true, ""
 		})
@@ -87,6 +96,14 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		if !welcome && !isRetryable(err) && err != nil && status.Code(err) != codes.DeadlineExceeded {
 			return fmt.Errorf("coordinator %s refused the worker: %w", l.cluster.Address, why)
 		}
+		if wasThere {
+			away.Reset()
+			wasThere = false
+		}
+		if !reported && away.Spent() >= awayFor {
+			reported = true
+			w.reportAway(fmt.Sprintf("worker %s: %v; trying again until it answers", l.name, why))
+		}
 		stranger := errors.Is(why, wire.ErrOtherCluster)
 		switch now := fmt.Sprint(why); {
 		case stranger && (now != logged || time.Since(at) >= remindEvery):
@@ -102,6 +119,20 @@ func (w *Worker) connect(ctx context.Context, l *link) error {
 		if pause.Wait(ctx) != nil {
 			return nil
 		}
+	}
+}
+
+// awayFor is how long a worker is without a coordinator before OnWait is called.
+const awayFor = 2 * time.Second
+
+// reportAway reports why the worker waits for its coordinator: to OnWait, else to the log, which
+// has it already, else to standard error.
+func (w *Worker) reportAway(why string) {
+	switch {
+	case w.cluster.OnWait != nil:
+		w.cluster.OnWait(why)
+	case w.cluster.Log == nil:
+		fmt.Fprintln(os.Stderr, "layshaft:", plain.Lines(why))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -254,4 +255,48 @@ func TestErrorEscapes(t *testing.T) {
 	if got, want := err.Error(), `task f\x1b[31m 1: `+tasks.ErrFailed.Error()+`: bad\x1b[2J\xe9`+"\nline 2"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+}
+
+// A worker that cannot reach its coordinator reports that once, after two seconds.
+func TestWorkerReportsMissingCoordinator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards reports
+		var reports []string
+		reported := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(reports)
+		}
+		onWait := func(why string) {
+			mu.Lock()
+			defer mu.Unlock()
+			reports = append(reports, why)
+		}
+		cluster := tasks.Cluster{Address: "nowhere:1", OnWait: onWait,
+			Dial: func(context.Context, string) (net.Conn, error) { return nil, errors.New("nobody is there") }}
+		w := tasks.NewWorker(cluster)
+		w.Name = "lonely"
+		tasks.Handle(w, "f", func(context.Context, int) (int, error) { return 1, nil })
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() { left <- w.Run(ctx) }()
+		for _, step := range []struct {
+			wait time.Duration
+			want int
+		}{{time.Second, 0}, {12 * time.Second, 1}, {time.Minute, 1}} {
+			time.Sleep(step.wait)
+			synctest.Wait()
+			if said := reported(); len(said) != step.want {
+				t.Errorf("after %v more: reports %q, want %d", step.wait, said, step.want)
+			}
+		}
+		if said := reported(); len(said) > 0 && (!strings.Contains(said[0], "worker lonely") || !strings.Contains(said[0], "nobody is there")) {
+			t.Errorf("the report %q lacks the worker or the reason", said[0])
+		}
+		leave()
+		if err := <-left; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute) // for the timers of connections
+	})
 }

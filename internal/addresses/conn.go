@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/attributes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
@@ -190,6 +191,19 @@ func (c *Conn) Unreachable(err error) error {
 		return wire.Unreachable(list[0], err)
 	}
 	return fmt.Errorf("%w; start one of them (layshaft coordinator), or name others with -cluster HOST:PORT,HOST:PORT", c.Away(err))
+}
+
+// EndedWhileAway returns the cause of the end of ctx, which ended a call. The result tells if no
+// coordinator could be reached at that time, and why: away has the reason of the attempt before,
+// and is nil in the first one.
+func (c *Conn) EndedWhileAway(ctx context.Context, away error) error {
+	if away == nil && c.GetState() == connectivity.Connecting {
+		away = awayError{wire.ErrUnavailable, fmt.Sprintf("no answer yet from coordinator %s", c.List())}
+	}
+	if away == nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w; %w", context.Cause(ctx), away)
 }
 
 type awayError struct {

@@ -89,7 +89,7 @@ func Dial(cfg Config) (*Client, error) {
 	}
 	conn, err := addresses.Open(list, cfg.Dial, wire.Plain(cfg.Credentials) && cfg.Dial == nil, append(wire.DialOptions(), grpc.WithTransportCredentials(cfg.Credentials),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(false)), // retry sees why the coordinator cannot be reached
-		retry.Connections(3*time.Second, minRetry, maxRetry))...)
+		retry.Connections(retry.Try(cfg.Connect), minRetry, maxRetry))...)
 	if err != nil {
 		return nil, fmt.Errorf("coordinator %s: %w; the address must be HOST:PORT", list, err)
 	}
@@ -108,11 +108,12 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 	var patience retry.Patience
 	patience.Reset()
 	pause := retry.Backoff{Min: minRetry, Max: maxRetry}
+	var away error        // says that the coordinator cannot be reached, and why
 	var failing time.Time // first failure since the last answer
 	noteAnswer := func() {
 		c.reached.Store(true)
 		c.away.Store(false)
-		failing = time.Time{}
+		failing, away = time.Time{}, nil
 		pause.Reset()
 		patience.Reset()
 	}
@@ -126,7 +127,7 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 			return err // even if ctx has ended: the caller has its answer
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return c.conn.EndedWhileAway(ctx, away)
 		}
 		limit := c.cfg.Connect
 		if c.reached.Load() {
@@ -144,14 +145,15 @@ func (c *Client) retry(ctx context.Context, call func(ctx context.Context, noteA
 		if patience.Spent() >= limit {
 			return c.conn.Unreachable(err)
 		}
+		away = c.conn.Away(err)
 		if failing.IsZero() {
 			failing = time.Now()
 		}
 		if time.Since(failing) >= awayAfter && c.cfg.Away != nil && !c.away.Swap(true) {
 			c.cfg.Away(fmt.Sprintf("%v; this tries for up to %v", c.conn.Unreachable(err), limit))
 		}
-		if err := pause.Wait(ctx); err != nil {
-			return err
+		if pause.WaitAtMost(ctx, limit-patience.Spent()) != nil {
+			return c.conn.EndedWhileAway(ctx, away)
 		}
 	}
 }

@@ -54,8 +54,11 @@ func (p *Patience) Spent() time.Duration {
 }
 
 // Wait waits for the next pause. It returns the cause of ctx if ctx ends first.
-func (b *Backoff) Wait(ctx context.Context) error {
-	t := time.NewTimer(b.Next())
+func (b *Backoff) Wait(ctx context.Context) error { return b.WaitAtMost(ctx, b.Max*2) }
+
+// WaitAtMost is Wait with a limit of the pause.
+func (b *Backoff) WaitAtMost(ctx context.Context, limit time.Duration) error {
+	t := time.NewTimer(min(b.Next(), limit))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -63,6 +66,15 @@ func (b *Backoff) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// longestTry is the limit of one attempt to connect.
+const longestTry = 3 * time.Second
+
+// Try returns the limit of one attempt to connect, so that a whole number of attempts takes limit.
+// It is at most three seconds.
+func Try(limit time.Duration) time.Duration {
+	return limit / max((limit+longestTry-1)/longestTry, 1)
 }
 
 // Connections makes a gRPC client repeat failed connection attempts, with pauses from least to

@@ -31,6 +31,9 @@ func Mismatch(ctx context.Context, err error, address string, plain bool) error 
 	if err == nil {
 		return nil
 	}
+	if isSilent(err) {
+		return nil // other protocols would have answered
+	}
 	text := err.Error() // gRPC keeps nothing else
 	has := func(part string) bool { return strings.Contains(text, part) }
 	hint := ""
@@ -54,7 +57,7 @@ func Mismatch(ctx context.Context, err error, address string, plain bool) error 
 	case has("signed by unknown authority") && has("has expired"):
 		hint = "the certificate of the CA has expired: make another with layshaft cert init, and issue all certificates again"
 	case has("signed by unknown authority"):
-		hint = "the certificate of " + address + " is of another CA than that of -tls-ca"
+		hint = "the certificate of " + address + " is of another CA than -tls-ca"
 	case has("x509: "), has("tls: "):
 		hint = "the certificates do not fit"
 	default:
@@ -79,6 +82,9 @@ func Unreachable(address string, err error) error {
 	if isOutOfFiles(err) {
 		return fmt.Errorf("coordinator %s is out of file descriptors: try again later, and raise its limit (ulimit -n, LimitNOFILE= of systemd)", address)
 	}
+	if isSilent(err) {
+		return fmt.Errorf("coordinator %s cannot be reached: %w; look at that process (layshaft coordinator), or name another with -cluster HOST:PORT", address, withoutDialing(FromStatus(err)))
+	}
 	if closesConnections(err) {
 		return fmt.Errorf("coordinator %s cannot be reached: %w; the port closes connections, as a gossip port does: give the coordinator's address for clients and workers (its flag -listen, by default port 7070)", address, FromStatus(err))
 	}
@@ -100,6 +106,17 @@ func Reason(err error) string {
 // server begins with this frame.
 func isOutOfFiles(err error) bool { return strings.Contains(err.Error(), "GoAwayFrame") }
 
+// isSilent reports whether a handshake reached its time limit: the kernel of the peer accepted the
+// connection, but its process did not answer. gRPC then closes the connection that it reads from.
+func isSilent(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "error reading server preface: ") && strings.Contains(text, "use of closed network connection") ||
+		strings.Contains(text, "authentication handshake failed: context deadline exceeded")
+}
+
+// noAnswer describes a peer that isSilent.
+const noAnswer = "it accepts connections, but does not answer; its process may be stopped or overloaded"
+
 func closesConnections(err error) bool {
 	return strings.Contains(err.Error(), "error reading server preface: EOF")
 }
@@ -119,6 +136,9 @@ const noAddresses = "name resolver error: produced zero addresses"
 
 // withoutDialing returns err without the words of gRPC around an error of the network.
 func withoutDialing(err error) error {
+	if isSilent(err) {
+		return dialError{err, noAnswer}
+	}
 	if text := err.Error(); strings.Contains(text, noAddresses) {
 		return dialError{err, strings.ReplaceAll(text, noAddresses, "no address is known for its name, so check the spelling and the DNS")}
 	}

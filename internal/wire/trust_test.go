@@ -107,4 +107,17 @@ func TestUnreachableIsPlain(t *testing.T) {
 	if !strings.HasPrefix(err.Error(), want) || !errors.Is(err, wire.ErrUnavailable) {
 		t.Errorf("%v, want %s", err, want)
 	}
+	for _, text := range []string{
+		`connection error: desc = "error reading server preface: read tcp 127.0.0.1:1->127.0.0.1:2: use of closed network connection"`,
+		`connection error: desc = "transport: authentication handshake failed: context deadline exceeded"`,
+	} {
+		err, plain := status.Error(codes.Unavailable, text), strings.Contains(text, "preface")
+		if why := wire.Mismatch(t.Context(), err, "h:1", plain); why != nil {
+			t.Errorf("Mismatch = %v for a peer that does not answer", why)
+		}
+		const want = "coordinator h:1 cannot be reached: it accepts connections, but does not answer; "
+		if got := wire.Unreachable("h:1", err); !strings.HasPrefix(got.Error(), want) || !errors.Is(got, wire.ErrUnavailable) {
+			t.Errorf("%v, want %s", got, want)
+		}
+	}
 }

@@ -236,7 +236,17 @@ class TestTasks(Base):
                 with self.assertRaisesRegex(TimeoutError, "no result within 2 s; coordinator 127.0.0.1:"):
                     await client.do("py-nobody", timeout=2)
 
-        await asyncio.gather(do(), attach(), scatter(), lost())
+        async def silent() -> None:
+            with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel accepts connections
+                address = f"127.0.0.1:{server.getsockname()[1]}"
+                async with layshaft.Client(layshaft.Cluster(address, connect=1)) as client:
+                    with self.assertRaisesRegex(TimeoutError, f"no result within 0.5 s; no answer yet from coordinator {address}"):
+                        await client.do("py-nobody", timeout=0.5)
+                async with layshaft.Client(layshaft.Cluster(address, connect=1)) as client:
+                    with self.assertRaisesRegex(layshaft.UnavailableError, f"coordinator {address}: .*timed out"):
+                        await client.enqueue("py-nobody")
+
+        await asyncio.gather(do(), attach(), scatter(), lost(), silent())
 
     async def test_process_is_killed(self) -> None:
         path = self.dir / "pid"
@@ -271,6 +281,9 @@ class TestTasks(Base):
         for call, text in (
             (lambda: self.client.do("", b""), "a name has 1 to 512 bytes"),
             (lambda: self.client.do("f", attempts=-1), "attempts -1 must not be negative"),
+            (lambda: self.client.do("f", priority="low"), "priority 'low': use Priority.HIGH"),
+            (lambda: self.client.do("f", attempts="x"), "attempts 'x' must be a number"),
+            (lambda: self.client.do("f", after="10"), "after '10' must be a number of seconds"),
             (lambda: self.client.do("f", object()), "has no JSON form"),
             (lambda: self.client.attach("xyz"), "is not the ID of a task"),
             (lambda: self.client.attach(function="f"), "by function and unique key"),

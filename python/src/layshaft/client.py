@@ -120,7 +120,11 @@ class Options:
         """Returns the message for a submit."""
         if not function or len(function.encode()) > 512:
             raise InvalidError(f"function {function[:40]!r}: a name has 1 to 512 bytes")
+        if not isinstance(self.priority, Priority):
+            raise InvalidError(f"priority {self.priority!r}: use Priority.HIGH, Priority.NORMAL or Priority.LOW")
         for name in ("after", "backoff", "max_backoff", "soft_limit", "hard_limit", "keep", "attempts"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int if name == "attempts" else (int, float)):
+                raise InvalidError(f"{name} {getattr(self, name)!r} must be a number{'' if name == 'attempts' else ' of seconds'}")
             if getattr(self, name) < 0:
                 raise InvalidError(f"{name} {getattr(self, name)} must not be negative")
         keep = self.keep or keep
@@ -671,6 +675,8 @@ class Client:
         while True:
             channel = self._connection.channel()
             trial.begin()
+            if delay:
+                delay.trying(channel)
             try:
                 out = await call(channel)
             except (grpc.RpcError, _Ended) as error:
@@ -710,14 +716,14 @@ class _Trial:
                 raise from_status(error) from None
         elif not isinstance(error, UnavailableError):
             raise UnavailableError("the client was closed") from None
-        if self._last is not None:
-            self._failing += min(now - self._last, _LONGEST_TRY)
+        self._failing += min(now - (self._begun if self._last is None else self._last), _LONGEST_TRY)
         self._last = now
-        if self._failing >= (c.cluster.patience if c._reached else c.cluster.connect):
+        left = (c.cluster.patience if c._reached else c.cluster.connect) - self._failing
+        if left <= 0:
             why = error.details() if isinstance(error, grpc.RpcError) else error
             raise UnavailableError(f"coordinator {c.cluster.address}: {why}") from None
         c._connection.skip(channel)
-        await asyncio.sleep(self._pause * random.uniform(0.5, 1))
+        await asyncio.sleep(min(self._pause * random.uniform(0.5, 1), left))
         self._pause = min(self._pause * 2, MAX_PAUSE)
 
 
@@ -745,6 +751,11 @@ class _Delay:
 
     def __init__(self) -> None:
         self._why = ""
+        self._channel: Channel | None = None
+
+    def trying(self, channel: Channel) -> None:
+        """Takes the channel of the next try."""
+        self._channel = channel
 
     def note(self, update: Any) -> None:
         """Takes the reason in an update. Any other update means that there is none."""
@@ -757,7 +768,10 @@ class _Delay:
 
     def suffix(self) -> str:
         """Returns the reason as the end of an error."""
-        return f"; {self._why}" if self._why else ""
+        why = self._why
+        if not why and self._channel and self._channel.connecting():
+            why = f"no answer yet from coordinator {self._channel.address}"
+        return f"; {why}" if why else ""
 
 
 async def _limited(call: Awaitable[R], timeout: float | None, what: str, delay: _Delay) -> R:

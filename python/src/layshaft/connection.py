@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Sequence
@@ -28,10 +29,16 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+_LONGEST_CONNECT = 3.0  # the limit of one attempt to connect, in seconds
+
+
+def _try_ms(limit: float) -> int:
+    """Returns the limit of one attempt, in ms, so that a whole number of them takes limit seconds."""
+    return max(int(1000 * limit / max(math.ceil(limit / _LONGEST_CONNECT), 1)), 1)
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,10 @@ class Channel:
         self.grpc = channel
         self._calls: dict[str, Any] = {}
 
+    def connecting(self) -> bool:
+        """Reports whether the connection is not open yet."""
+        return self.grpc.get_state() is grpc.ChannelConnectivity.CONNECTING
+
     def unary(self, method: str, reply: Any) -> Any:
         """Returns the call of a method with one request and one reply of the given type."""
         return self._call(method, reply, self.grpc.unary_unary)
@@ -151,9 +162,9 @@ class Connection:
 
     def _open(self, address: str) -> grpc.aio.Channel:
         tls = self.cluster.tls
+        options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", _try_ms(self.cluster.connect))]
         if tls is None:
-            return grpc.aio.insecure_channel(address, options=_OPTIONS)
-        options = list(_OPTIONS)
+            return grpc.aio.insecure_channel(address, options=options)
         if tls.server_name:
             options.append(("grpc.ssl_target_name_override", tls.server_name))
         return grpc.aio.secure_channel(address, self._credentials(tls), options=options)
