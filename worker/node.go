@@ -247,6 +247,11 @@ func NewNode(cfg NodeConfig) (_ *Node, err error) {
 	}
 	n.outputs = newOutputServer(n.w.store, n.out.reportLost)
 	if cfg.Runner == nil {
+		// Children read files by themselves, so workers on one machine need not send them.
+		n.peers.readsFiles = true
+		if n.outputs.place, err = n.w.store.Place(); err != nil {
+			n.log.Warn("workers on this machine read no files of this one", "err", err)
+		}
 		err = n.runChildren()
 	}
 	if err = errors.Join(err, n.identity.save()); err != nil {

@@ -25,6 +25,7 @@ type outputServer struct {
 	reads *semaphore.Weighted
 	sent  atomic.Int64        // bytes
 	lost  func(a job.Attempt) // is called for damaged outputs; may be nil
+	place shuffle.Place       // zero if the store's files are not shared
 }
 
 func newOutputServer(store *shuffle.Store, lost func(a job.Attempt)) *outputServer {
@@ -32,7 +33,15 @@ func newOutputServer(store *shuffle.Store, lost func(a job.Attempt)) *outputServ
 }
 
 // getManifest serves GetManifest.
-func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, send func(*layshaftv1.GetManifestResponse) error) error {
+func (s *outputServer) getManifest(req *layshaftv1.GetManifestRequest, sendPiece func(*layshaftv1.GetManifestResponse) error) error {
+	var place *layshaftv1.Place
+	if s.place.Dir != "" {
+		place = &layshaftv1.Place{Directory: s.place.Dir, Mark: s.place.Mark}
+	}
+	send := func(p *layshaftv1.GetManifestResponse) error {
+		p.Place, place = place, nil
+		return sendPiece(p)
+	}
 	for _, p := range req.GetAttempts() {
 		a, err := wire.AttemptFromProto(p)
 		if err != nil {

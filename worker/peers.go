@@ -28,13 +28,16 @@ const (
 	peerIdle = time.Minute
 )
 
-// peers holds the addresses of other workers, and connections to those that were needed. The name
+// peers holds the addresses of other workers, and connections to the ones needed so far. The name
 // of a process always has one address. A worker ID has the address of the worker's newest known
 // process.
 type peers struct {
 	dial      func(address string) (*grpc.ClientConn, error)
 	manifests *manifestCache
 	received  atomic.Int64 // bytes read from their outputs
+	// readsFiles allows to read files of workers on the same machine. It is set before the first
+	// use.
+	readsFiles bool
 
 	// mu guards the fields below.
 	mu        sync.Mutex
@@ -113,7 +116,7 @@ func (p *peers) remote(name string) *remoteOutputs {
 			return nil
 		}
 		r = newRemote(conn, name, p.manifests)
-		r.received = &p.received
+		r.received, r.readsFiles = &p.received, p.readsFiles
 		p.remotes[name] = r
 	}
 	return r

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,8 @@ type remoteOutputs struct {
 	calls     chan struct{} // a semaphore for calls
 	manifests *manifestCache
 	received  *atomic.Int64 // bytes read; shared with other peers
+	// readsFiles allows to read files of a worker on the same machine.
+	readsFiles bool
 
 	// mu guards the fields below.
 	mu sync.Mutex
@@ -52,6 +55,8 @@ type remoteOutputs struct {
 	order []*remoteBytes
 	// when the peer did not answer; zero if it has answered since
 	unreachable time.Time
+	place       shuffle.Place // of the peer's store, as it said last
+	isHere      bool          // this process can read the files there
 }
 
 // partOf identifies one partition of an attempt's output.
@@ -107,7 +112,7 @@ func (r *remoteOutputs) Runs(a job.Attempt, port, part int) ([]job.RunReader, er
 			return nil, err
 		}
 	}
-	return shuffle.Remote(r.bytes).Runs(m, port, part), nil
+	return r.runs().Runs(m, port, part), nil
 }
 
 func (r *remoteOutputs) All(a job.Attempt, port int) ([]job.RunReader, error) {
@@ -115,7 +120,7 @@ func (r *remoteOutputs) All(a job.Attempt, port int) ([]job.RunReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return shuffle.Remote(r.bytes).All(m, port), nil
+	return r.runs().All(m, port), nil
 }
 
 func (r *remoteOutputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.RunReader, error) {
@@ -123,7 +128,35 @@ func (r *remoteOutputs) Range(a job.Attempt, port int, lo, hi []byte) ([]job.Run
 	if err != nil {
 		return nil, err
 	}
-	return shuffle.Remote(r.bytes).Range(m, port, lo, hi), nil
+	return r.runs().Range(m, port, lo, hi), nil
+}
+
+// runs returns the source of runs.
+func (r *remoteOutputs) runs() shuffle.Remote {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.isHere {
+		return shuffle.Remote{Bytes: r.bytes}
+	}
+	return shuffle.Remote{Bytes: r.bytes, Path: r.place.Segment}
+}
+
+// notePlace takes in where the peer's segments are.
+func (r *remoteOutputs) notePlace(p *layshaftv1.Place) {
+	if !r.readsFiles || p == nil {
+		return
+	}
+	place := shuffle.Place{Dir: p.GetDirectory(), Mark: p.GetMark()}
+	r.mu.Lock()
+	known := place.Dir == r.place.Dir && bytes.Equal(place.Mark, r.place.Mark)
+	r.mu.Unlock()
+	if known {
+		return
+	}
+	isHere := place.IsHere()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.place, r.isHere = place, isHere
 }
 
 // prefetch fetches what Runs will need, or what Manifest will need if port is negative. Errors
@@ -188,6 +221,7 @@ func (r *remoteOutputs) fetch(as []job.Attempt, only *layshaftv1.Partition, got 
 			if err != nil {
 				return err
 			}
+			r.notePlace(p.GetPlace())
 			if data = append(data, p.GetData()...); len(data) > maxManifest {
 				return fmt.Errorf("manifest of %s: more than %d bytes", as[done], maxManifest)
 			}

@@ -7,9 +7,9 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/segment"
 	"github.com/layshaft/layshaft/internal/wire"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
-	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
 // remoteBytes are stored bytes on another worker, read from front to back. A reducer opens all of
@@ -41,7 +41,7 @@ type fetched struct {
 }
 
 // bytes is a shuffle.Remote.
-func (r *remoteOutputs) bytes(a job.Attempt, inline bool, from, to int64) shuffle.Bytes {
+func (r *remoteOutputs) bytes(a job.Attempt, inline bool, from, to int64) segment.Bytes {
 	b := &remoteBytes{r: r, a: a, inline: inline, off: from, pos: from, end: to, size: record.ReadAhead}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	r.mu.Lock()

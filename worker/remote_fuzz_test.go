@@ -61,8 +61,8 @@ func FuzzManifestFromPeer(f *testing.F) {
 			t.Fatalf("manifest of %s", got.Attempt)
 		}
 		r := newRemote(&failing{code: codes.DataLoss}, "w", newManifestCache())
-		for _, runs := range [][]job.RunReader{shuffle.Remote(r.bytes).Runs(got, port, part), shuffle.Remote(r.bytes).All(got, port),
-			shuffle.Remote(r.bytes).Range(got, port, []byte("a"), nil)} {
+		for _, runs := range [][]job.RunReader{shuffle.Remote{Bytes: r.bytes}.Runs(got, port, part), shuffle.Remote{Bytes: r.bytes}.All(got, port),
+			shuffle.Remote{Bytes: r.bytes}.Range(got, port, []byte("a"), nil)} {
 			for _, run := range runs {
 				if _, err := run.Next(); err == nil && run.Bytes() > 0 {
 					t.Fatal("a block came from nowhere")

@@ -37,6 +37,8 @@ type served struct {
 	conn  *grpc.ClientConn
 	calls atomic.Int64 // of ReadOutput
 	lost  chan job.Attempt
+
+	server *outputServer
 }
 
 func serveStore(t testing.TB, opts shuffle.Options) *served {
@@ -53,7 +55,8 @@ func serveStore(t testing.TB, opts shuffle.Options) *served {
 		return h(ctx, req)
 	})
 	server := grpc.NewServer(append(wire.ServerOptions(quiet, nil), count, grpc.ForceServerCodecV2(newPieceCodec()))...)
-	layshaftv1.RegisterWorkerServiceServer(server, &service{outputs: newOutputServer(s.store, func(a job.Attempt) { s.lost <- a })})
+	s.server = newOutputServer(s.store, func(a job.Attempt) { s.lost <- a })
+	layshaftv1.RegisterWorkerServiceServer(server, &service{outputs: s.server})
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
 	s.conn, err = grpc.NewClient("passthrough:///x", append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()), connectParams,
@@ -373,7 +376,7 @@ func TestRemoteDamage(t *testing.T) {
 			}
 			defer into.Close()
 			for _, m := range ms {
-				err := into.Copy(t.Context(), m, newRemote(s.conn, "w", newManifestCache()).bytes)
+				err := into.Copy(t.Context(), m, shuffle.Remote{Bytes: newRemote(s.conn, "w", newManifestCache()).bytes})
 				if m.Attempt == bad {
 					wantLost(t, err, bad)
 				} else if err != nil {

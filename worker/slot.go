@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/segment"
 	"github.com/layshaft/layshaft/worker/internal/attempt"
-	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
 // runSlot runs one attempt after another until the worker drains.
@@ -152,7 +152,7 @@ func (w *Worker) dropProgram(id job.ID, slot int) {
 
 // sumOutput is an output that only computes its hash.
 type sumOutput struct {
-	shuffle.Sum
+	segment.Sum
 	attempt job.Attempt
 }
 

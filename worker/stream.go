@@ -427,5 +427,5 @@ func (n *Node) copyOutput(ctx context.Context, p job.Producer) error {
 	if err != nil {
 		return err
 	}
-	return n.w.store.Copy(ctx, m, shuffle.Remote(from.bytes))
+	return n.w.store.Copy(ctx, m, shuffle.Remote{Bytes: from.bytes})
 }

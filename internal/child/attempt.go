@@ -1,18 +1,17 @@
 package child
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
 
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/wire"
 	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -27,6 +26,8 @@ type attempt struct {
 	id       atomic.Pointer[job.Attempt] // nil before its start
 	progress job.Progress
 	out      output
+	// partition has the runs that open returned last.
+	partition []job.RunReader
 	// sentStacks are the stacks that the worker has; only the sender of progress uses it.
 	sentStacks *string
 
@@ -43,13 +44,15 @@ type attempt struct {
 const (
 	checking = -1
 	opening  = -2
+	growing  = -3
 )
 
 // answer is the worker's answer to a question.
 type answer struct {
 	blocks [][]byte
 	runs   []*runnerv1.InputRun
-	err    error // io.EOF after the last blocks
+	path   string // of the segment
+	err    error  // io.EOF after the last blocks
 }
 
 func (a *attempt) send(m *runnerv1.RunResponse, data mem.BufferSlice) error {
@@ -108,6 +111,8 @@ func (a *attempt) listen() {
 			a.answer(msg.Blocks.GetRun(), x)
 		case *runnerv1.RunRequest_Granted:
 			a.answer(checking, &answer{err: failureFrom(msg.Granted.GetFailure())})
+		case *runnerv1.RunRequest_Grown:
+			a.answer(growing, &answer{path: msg.Grown.GetPath(), err: failureFrom(msg.Grown.GetFailure())})
 		case *runnerv1.RunRequest_Opened:
 			a.answer(opening, &answer{runs: msg.Opened.GetRuns(), err: failureFrom(msg.Opened.GetFailure())})
 		case *runnerv1.RunRequest_Cancel:
@@ -156,6 +161,15 @@ func (a *attempt) check(need int64) error {
 	return err
 }
 
+// grow asks for n more bytes in the segment, and returns its path.
+func (a *attempt) grow(n int64) (path string, err error) {
+	x, err := a.await(growing, &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Grow{Grow: &runnerv1.GrowSegment{Bytes: n}}})
+	if err != nil {
+		return "", err
+	}
+	return x.path, nil
+}
+
 // inputs returns the input runs from the start of the attempt.
 func (a *attempt) inputs(in []*runnerv1.InputRuns) [][]job.RunReader {
 	total := 0
@@ -169,13 +183,26 @@ func (a *attempt) inputs(in []*runnerv1.InputRuns) [][]job.RunReader {
 	return inputs
 }
 
-// open returns the runs of one partition; see job.Run.OpenPartition.
+// closeFiles closes the runs that are read from files. The worker closes its own runs by itself.
+func closeFiles(runs []job.RunReader) {
+	for _, r := range runs {
+		if _, isPulled := r.(*input); !isPulled {
+			_ = r.Close()
+		}
+	}
+}
+
+// open returns the runs of one partition, and closes the runs of the previous call; see
+// job.Run.OpenPartition.
 func (a *attempt) open(part int) ([]job.RunReader, error) {
+	closeFiles(a.partition)
+	a.partition = nil
 	x, err := a.await(opening, &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Open{Open: &runnerv1.OpenRuns{Partition: int64(part)}}})
 	if err != nil {
 		return nil, err
 	}
-	return a.number(x.runs, len(x.runs)), nil
+	a.partition = a.number(x.runs, len(x.runs))
+	return slices.Clone(a.partition), nil
 }
 
 // number makes readers of further runs, out of total runs that are read together. A quarter of the
@@ -191,7 +218,8 @@ func (a *attempt) number(runs []*runnerv1.InputRun, total int) []job.RunReader {
 	a.mu.Unlock()
 	readers := make([]job.RunReader, len(runs))
 	for i, r := range runs {
-		readers[i] = &input{attempt: a, number: first + int64(i), records: r.GetRecords(), bytes: r.GetBytes(), want: each / 2, ahead: each >= smallest}
+		pulled := &input{attempt: a, number: first + int64(i), records: r.GetRecords(), bytes: r.GetBytes(), want: each / 2, ahead: each >= smallest}
+		readers[i] = openPlace(r, pulled) // no process is needed between it and the file
 	}
 	return readers
 }
@@ -256,72 +284,4 @@ func (r *input) Close() error {
 	}
 	r.ready, r.err = nil, io.EOF
 	return r.attempt.send(&runnerv1.RunResponse{Body: &runnerv1.RunResponse_Close{Close: &runnerv1.CloseRun{Run: r.number}}}, nil)
-}
-
-// output collects blocks and sends them to the worker.
-type output struct {
-	attempt *attempt
-	buf     *[]byte // nil when empty
-	n       int     // bytes in it
-	blocks  []*runnerv1.OutputBlock
-	used    int // of blocks
-}
-
-var buffers = new(batches)
-
-// Append adds one block; see job.Output. An error of the worker's output ends the attempt's
-// context.
-func (o *output) Append(port, run, part int, block []byte, records int, first []byte) error {
-	if len(block) == 0 {
-		return nil
-	}
-	if len(block) > record.MaxFrame {
-		return fmt.Errorf("block of %d bytes exceeds %d: a single record or group this large cannot be shuffled", len(block), record.MaxFrame)
-	}
-	if o.n+len(block) > batch {
-		if err := o.flush(); err != nil {
-			return err
-		}
-	}
-	if first != nil {
-		first = bytes.Clone(first[:min(len(first), job.MaxFirst)])
-	}
-	if o.used == len(o.blocks) {
-		o.blocks = append(o.blocks, new(runnerv1.OutputBlock))
-	}
-	b := o.blocks[o.used]
-	o.used++
-	b.Port, b.Run, b.Partition, b.Size, b.Records, b.First = int64(port), int64(run), int64(part), int64(len(block)), int64(records), first
-	if len(block) > batch {
-		return o.sendBlocks(mem.SliceBuffer(bytes.Clone(block)))
-	}
-	if o.buf == nil {
-		o.buf = buffers.Get(batch)
-	}
-	o.n += copy((*o.buf)[o.n:], block)
-	if o.used >= maxBlocks {
-		return o.flush()
-	}
-	return nil
-}
-
-// maxBlocks is the maximum number of blocks in one message, because descriptions of small blocks
-// are as long as the blocks.
-const maxBlocks = 1 << 10
-
-// flush sends the collected blocks.
-func (o *output) flush() error {
-	if o.n == 0 {
-		return nil
-	}
-	*o.buf = (*o.buf)[:o.n]
-	data := mem.NewBuffer(o.buf, buffers)
-	o.buf, o.n = nil, 0
-	return o.sendBlocks(data)
-}
-
-func (o *output) sendBlocks(data mem.Buffer) error {
-	m := &runnerv1.RunResponse{Body: &runnerv1.RunResponse_Append{Append: &runnerv1.AppendBlocks{Blocks: o.blocks[:o.used]}}}
-	o.used = 0
-	return o.attempt.send(m, mem.BufferSlice{data})
 }

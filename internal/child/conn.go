@@ -18,6 +18,7 @@ import (
 	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/segment"
 	"github.com/layshaft/layshaft/internal/wire"
 	runnerv1 "github.com/layshaft/layshaft/proto/layshaft/runner/v1"
 	layshaftv1 "github.com/layshaft/layshaft/proto/layshaft/v1"
@@ -169,6 +170,9 @@ func (h *host) start() (*runnerv1.RunRequest, error) {
 		s.Inputs = append(s.Inputs, &runnerv1.InputRuns{Runs: h.number(in)})
 	}
 	h.opened = len(h.runs)
+	if out, ok := r.Output.(segment.Output); ok {
+		s.MayWriteSegment, s.CompressesSegment = true, out.Compresses()
+	}
 	for _, parts := range r.Sinks {
 		s.Sinks = append(s.Sinks, &runnerv1.SinkDescriptions{Descriptions: parts})
 	}
@@ -181,7 +185,7 @@ func (h *host) number(runs []job.RunReader) []*runnerv1.InputRun {
 	defer h.mu.Unlock()
 	out := make([]*runnerv1.InputRun, len(runs))
 	for i, r := range runs {
-		out[i] = &runnerv1.InputRun{Records: r.Records(), Bytes: r.Bytes()}
+		out[i] = &runnerv1.InputRun{Records: r.Records(), Bytes: r.Bytes(), File: placeOf(r)}
 	}
 	h.runs = append(h.runs, runs...)
 	return out
@@ -245,10 +249,13 @@ func (h *host) listen() error {
 			if f := failureFrom(msg.End.GetFailure()); f != nil {
 				return f
 			}
+			if out, ok := h.run.Output.(segment.Output); ok {
+				out.SetSum(msg.End.GetSum())
+			}
 			maps.Copy(h.run.Counters, msg.End.GetCounters())
 			h.run.Sink, h.run.Keys = msg.End.GetSink(), wire.KeysFromProto(msg.End.GetKeys())
 			return nil
-		case *runnerv1.RunResponse_Pull, *runnerv1.RunResponse_Close, *runnerv1.RunResponse_Check, *runnerv1.RunResponse_Open:
+		case *runnerv1.RunResponse_Pull, *runnerv1.RunResponse_Close, *runnerv1.RunResponse_Check, *runnerv1.RunResponse_Open, *runnerv1.RunResponse_Grow:
 			err = h.question(msg)
 		default:
 			err = errors.New("an empty message")
@@ -263,8 +270,16 @@ func (h *host) listen() error {
 func (h *host) append(blocks []*runnerv1.OutputBlock, data []byte) (outErr, err error) {
 	for _, b := range blocks {
 		port, run, part, n := b.GetPort(), b.GetRun(), b.GetPartition(), b.GetSize()
-		if min(port, run, part, b.GetRecords()) < 0 || max(port, run, part) > math.MaxInt32 || n < 0 || n > int64(len(data)) {
+		out, mayWrite := h.run.Output.(segment.Output)
+		isStored := mayWrite && b.GetStored() != 0
+		if min(port, run, part, b.GetRecords()) < 0 || max(port, run, part) > math.MaxInt32 || n < 0 || n > int64(len(data)) && !isStored {
 			return nil, fmt.Errorf("block %v of %d bytes", b, len(data))
+		}
+		if isStored {
+			if err := out.AppendStored(int(port), int(run), int(part), n, b.GetStored(), int(b.GetRecords()), b.First); err != nil {
+				return err, nil
+			}
+			continue
 		}
 		if outErr := h.run.Output.Append(int(port), int(run), int(part), data[:n], int(b.GetRecords()), b.First); outErr != nil {
 			return outErr, nil
@@ -348,8 +363,20 @@ func (h *host) answer(question any) (*runnerv1.RunRequest, mem.BufferSlice) {
 			g.Failure = failureTo(h.call.Check(msg.Check.GetBytes()))
 		}
 		return &runnerv1.RunRequest{Body: &runnerv1.RunRequest_Granted{Granted: g}}, nil
+	case *runnerv1.RunResponse_Grow:
+		return &runnerv1.RunRequest{Body: &runnerv1.RunRequest_Grown{Grown: h.grow(msg.Grow.GetBytes())}}, nil
 	}
 	return nil, nil
+}
+
+// grow makes room in the segment of the attempt.
+func (h *host) grow(n int64) *runnerv1.GrownSegment {
+	out, ok := h.run.Output.(segment.Output)
+	if !ok {
+		return &runnerv1.GrownSegment{Failure: wire.FailureToProto(&job.Failure{Kind: job.Fatal, Message: "the child asked for a segment, which the attempt does not have"})}
+	}
+	path, err := out.Grow(n)
+	return &runnerv1.GrownSegment{Path: path, Failure: failureTo(err)}
 }
 
 // open opens the runs of one partition, and closes the runs of the previous call.

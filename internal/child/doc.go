@@ -7,6 +7,10 @@
 // the same result as a call inside the worker. The worker keeps inputs, output, manifest and disk
 // budget; only scratch files belong to the child.
 //
+// What lies in files of this machine crosses no socket: the child reads such inputs by itself, and
+// writes all but small outputs into the segment that the worker seals. If it cannot open such a
+// file, the bytes cross the socket.
+//
 // Memory is bounded on both ends. A run of an input has at most two batches of blocks in transit,
 // or one block when there are very many runs. Output waits in one batch and the stream's window.
 //

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -214,6 +215,7 @@ func (s *server) Run(stream runnerv1.RunnerService_RunServer) error {
 	defer cancel(nil)
 	a := &attempt{stream: stream, ctx: ctx, cancel: cancel, waiting: make(map[int64]chan *answer)}
 	a.out = output{attempt: a}
+	defer a.out.close()
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(a.listen)
@@ -244,7 +246,10 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	scratch := &call.Scratch{Dir: start.GetScratch(), Check: a.check, Allowance: scratchAllowance, Progress: &a.progress}
 	defer scratch.Close()
 	a.memory = start.GetMemory()
-	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: a.inputs(start.GetInputs()), Output: &a.out, Memory: a.memory, Slots: int(start.GetSlots()),
+	a.out.isDirect, a.out.compresses = start.GetMayWriteSegment(), start.GetCompressesSegment()
+	inputs := a.inputs(start.GetInputs())
+	opened := slices.Concat(inputs...) // the function may change inputs
+	r := &job.Run{Attempt: launch.Attempt, Tasks: int(start.GetTasks()), Split: launch.Split, Inputs: inputs, Output: &a.out, Memory: a.memory, Slots: int(start.GetSlots()),
 		Temp: scratch.Temp, Counters: make(map[string]int64), Progress: &a.progress}
 	if r.Isolated, r.Skips = launch.Isolated, launch.Skips; r.Isolated && r.Split != nil {
 		m, err := openMark(start.GetScratch())
@@ -276,16 +281,19 @@ func (s *server) attempt(a *attempt, start *runnerv1.StartAttempt) *runnerv1.End
 	ticker.Go(func() { a.reportProgress(done, launch.Attempt, watch) })
 	s.tag(tagBegins, launch.Attempt)
 	err = call.Run(a.ctx, p.Stages[stage], r)
+	closeFiles(opened)
+	closeFiles(a.partition)
 	s.tag(tagEnds, launch.Attempt)
 	close(done)
 	ticker.Wait()
+	var sum uint64
 	if err == nil {
-		err = a.out.flush()
+		sum, err = a.out.end()
 	}
 	if err != nil {
 		return failed(err)
 	}
-	return &runnerv1.EndAttempt{Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed(), Keys: wire.KeysToProto(r.Keys)}
+	return &runnerv1.EndAttempt{Sum: sum, Counters: wire.CountersToProto(r.Counters), Sink: r.Sink, Progress: a.progressed(), Keys: wire.KeysToProto(r.Keys)}
 }
 
 // scratchAllowance is the number of extra bytes of scratch files requested from the worker at once.

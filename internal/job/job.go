@@ -126,6 +126,9 @@ type Spec struct {
 	// Requeue selects the records that sources pass on, in a form that package mapreduce knows;
 	// empty means all.
 	Requeue []byte
+	// Profile is the client's directory for profiles of the processes with user code; empty means
+	// no profiles.
+	Profile string
 	Memory  int64   // bytes used by one attempt before it spills; if zero, the worker decides
 	Stages  []Stage // each after the stages it reads
 }

@@ -59,6 +59,9 @@ type Progress struct {
 	// while it makes progress. Stacks are the stacks of its goroutines then, or nil.
 	Idle   atomic.Int64
 	Stacks atomic.Pointer[string]
+	// Absent has the fields that no record of the input had, for a source that looks for that, with
+	// the most similar name that records had. The goroutine of the attempt sets it.
+	Absent map[string]string
 }
 
 // Beat answers Asked. It costs a load.

@@ -30,7 +30,7 @@ func NewFrameReader(r io.ReaderAt, off, end int64, ahead int) *FrameReader {
 
 // Next returns the payload of the next frame, in memory that is never used again. It returns io.EOF
 // at the end of the range. On any damage the error wraps ErrCorrupt, also if a frame crosses the
-// end of the range or r ends before it. If ReadAt fails, the error is that of ReadAt.
+// end of the range or r ends before it. If ReadAt fails, it returns the error of ReadAt.
 func (f *FrameReader) Next() ([]byte, error) {
 	at := f.off - int64(len(f.buf))
 	if at == f.end {

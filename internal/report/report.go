@@ -71,6 +71,9 @@ type Options struct {
 	Owner string
 	// Client is the volume of files on the client's machine; empty when the job reads none.
 	Client string
+	// Quarantine is the file for bad records on the client's machine, HOST:PATH. It is empty when
+	// the plan allows none, and when the client does not wait for the job.
+	Quarantine string
 	// Submitted is the time of the submit; zero when it is unknown.
 	Submitted time.Time
 }

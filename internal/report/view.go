@@ -21,6 +21,9 @@ type JobView struct {
 	Failure string `json:"failure,omitempty"`
 	Detail  string `json:"detail,omitempty"`
 	Owner   string `json:"owner,omitempty"` // name of the submitter
+	// Quarantine is the file with the records that the job set aside, HOST:PATH; empty if there are
+	// none, or if no client has written them.
+	Quarantine string `json:"quarantine,omitempty"`
 	// Priority, Interactive, Detached and Tags are the options of the submit.
 	Priority    int      `json:"priority"`
 	Interactive bool     `json:"interactive"`
@@ -100,6 +103,9 @@ func ViewJob(r *Job) JobView {
 	}
 	for k := range r.Stages {
 		st := &r.Stages[k]
+		if r.Outcome == JobDone && st.Sum.Counters[job.Bad] > 0 {
+			v.Quarantine = r.Options.Quarantine
+		}
 		v.Counts.Add(st)
 		v.Stages = append(v.Stages, viewStage(st))
 	}

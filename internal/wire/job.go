@@ -107,7 +107,7 @@ func (d *Decoder) split(p *layshaftv1.Split) job.Split {
 
 // SpecToProto converts a job.
 func SpecToProto(s *job.Spec) *layshaftv1.Spec {
-	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan, Explain: text(s.Explain), Requeue: s.Requeue, Memory: s.Memory, Stages: List(s.Stages, stageToProto)}
+	return &layshaftv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan, Explain: text(s.Explain), Requeue: s.Requeue, Profile: text(s.Profile), Memory: s.Memory, Stages: List(s.Stages, stageToProto)}
 }
 
 func stageToProto(s job.Stage) *layshaftv1.Stage {
@@ -159,7 +159,7 @@ func SpecFromProto(p *layshaftv1.Spec) (*job.Spec, error) {
 		return nil, errors.New("job is not set")
 	}
 	var d Decoder
-	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(), Explain: p.GetExplain(), Requeue: p.GetRequeue(), Memory: d.Size("memory", p.GetMemory()),
+	s := &job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(), Explain: p.GetExplain(), Requeue: p.GetRequeue(), Profile: p.GetProfile(), Memory: d.Size("memory", p.GetMemory()),
 		Stages: List(p.GetStages(), d.stage)}
 	if d.Err != nil {
 		return nil, fmt.Errorf("job %q: %w", p.GetId(), d.Err)

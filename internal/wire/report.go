@@ -32,7 +32,7 @@ func OutcomeFromProto(p layshaftv1.Outcome) (report.Outcome, error) {
 
 // JobToProto converts the state of a job.
 func JobToProto(j *report.Job) *layshaftv1.JobStatus {
-	p := &layshaftv1.JobStatus{Id: string(j.ID), Name: j.Name, Priority: int32(j.Options.Priority), Owner: j.Options.Owner,
+	p := &layshaftv1.JobStatus{Id: string(j.ID), Name: j.Name, Priority: int32(j.Options.Priority), Owner: j.Options.Owner, Quarantine: text(j.Options.Quarantine),
 		Detached: j.Options.Detached, Interactive: j.Options.Interactive, Tags: j.Options.Tags,
 		SubmittedNanos: TimeToProto(j.Options.Submitted), EndedNanos: TimeToProto(j.Ended), Reason: j.Reason, Released: j.Released,
 		Outcome: OutcomeToProto(j.Outcome)}
@@ -58,7 +58,7 @@ func stageStatusToProto(s *report.Stage) *layshaftv1.StageStatus {
 // JobFromProto converts the state of a job.
 func JobFromProto(p *layshaftv1.JobStatus) (report.Job, error) {
 	j := report.Job{ID: job.ID(p.GetId()), Name: p.GetName(), Ended: TimeFromProto(p.GetEndedNanos()), Reason: p.GetReason(), Released: p.GetReleased(),
-		Options: report.Options{Priority: int(p.GetPriority()), Owner: p.GetOwner(), Detached: p.GetDetached(),
+		Options: report.Options{Priority: int(p.GetPriority()), Owner: p.GetOwner(), Quarantine: p.GetQuarantine(), Detached: p.GetDetached(),
 			Interactive: p.GetInteractive(), Tags: p.GetTags(), Submitted: TimeFromProto(p.GetSubmittedNanos())}}
 	var err error
 	if j.Outcome, err = OutcomeFromProto(p.GetOutcome()); err != nil {
@@ -104,14 +104,14 @@ func SummaryFromProto(p *layshaftv1.Summary) report.Summary {
 // these two.
 func OptionsToProto(o *report.Options) *layshaftv1.SubmitHeader {
 	return &layshaftv1.SubmitHeader{Protocol: Protocol, Code: CodeOf(o), Priority: int32(o.Priority), Tags: o.Tags, Interactive: o.Interactive,
-		Detached: o.Detached, Client: o.Client}
+		Detached: o.Detached, Client: o.Client, Quarantine: text(o.Quarantine)}
 }
 
 // OptionsFromProto converts the options of a submit.
 func OptionsFromProto(h *layshaftv1.SubmitHeader) report.Options {
 	code := h.GetCode()
 	return report.Options{Priority: int(h.GetPriority()), Tags: h.GetTags(), Interactive: h.GetInteractive(), Detached: h.GetDetached(),
-		Client: h.GetClient(), Code: code.GetSha256(), Platform: code.GetPlatform(), CodeSize: code.GetSize(), CodeLoader: code.GetDynamic()}
+		Client: h.GetClient(), Quarantine: h.GetQuarantine(), Code: code.GetSha256(), Platform: code.GetPlatform(), CodeSize: code.GetSize(), CodeLoader: code.GetDynamic()}
 }
 
 // CodeOf returns the identity of a job's program, or nil when the job needs no program.

@@ -36,7 +36,7 @@ func (d *decoder) attempt(p *journalv1.Attempt) job.Attempt {
 
 func specToProto(s *job.Spec) *journalv1.Spec {
 	return &journalv1.Spec{Id: string(s.ID), Name: text(s.Name), Hash: s.Hash, Params: s.Params, Plan: s.Plan,
-		Explain: text(s.Explain), Requeue: s.Requeue, Memory: s.Memory, Stages: wire.List(s.Stages, stageToProto)}
+		Explain: text(s.Explain), Requeue: s.Requeue, Profile: text(s.Profile), Memory: s.Memory, Stages: wire.List(s.Stages, stageToProto)}
 }
 
 func (d *decoder) spec(p *journalv1.Spec) job.Spec {
@@ -44,7 +44,7 @@ func (d *decoder) spec(p *journalv1.Spec) job.Spec {
 		d.Fail("job is not set")
 	}
 	return job.Spec{ID: job.ID(p.GetId()), Name: p.GetName(), Hash: p.GetHash(), Params: p.GetParams(), Plan: p.GetPlan(),
-		Explain: p.GetExplain(), Requeue: p.GetRequeue(), Memory: d.Size("memory", p.GetMemory()), Stages: wire.List(p.GetStages(), d.stage)}
+		Explain: p.GetExplain(), Requeue: p.GetRequeue(), Profile: p.GetProfile(), Memory: d.Size("memory", p.GetMemory()), Stages: wire.List(p.GetStages(), d.stage)}
 }
 
 func stageToProto(s job.Stage) *journalv1.Stage {

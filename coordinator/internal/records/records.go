@@ -158,14 +158,14 @@ func totalsFromProto(p *journalv1.Totals) sched.Totals {
 
 func optionsToProto(o *sched.Options) *journalv1.Options {
 	return &journalv1.Options{Priority: int64(o.Priority), Interactive: o.Interactive, Tags: o.Tags, Code: o.Code, Platform: o.Platform,
-		CodeSize: o.CodeSize, CodeLoader: o.CodeLoader, Detached: o.Detached, Owner: o.Owner, Client: o.Client,
+		CodeSize: o.CodeSize, CodeLoader: o.CodeLoader, Detached: o.Detached, Owner: o.Owner, Client: o.Client, Quarantine: text(o.Quarantine),
 		SubmittedNanos: wire.TimeToProto(o.Submitted)}
 }
 
 func optionsFromProto(p *journalv1.Options) sched.Options {
 	return sched.Options{Priority: int(p.GetPriority()), Interactive: p.GetInteractive(), Tags: p.GetTags(), Code: p.GetCode(),
 		Platform: p.GetPlatform(), CodeSize: p.GetCodeSize(), CodeLoader: p.GetCodeLoader(), Detached: p.GetDetached(),
-		Owner: p.GetOwner(), Client: p.GetClient(), Submitted: wire.TimeFromProto(p.GetSubmittedNanos())}
+		Owner: p.GetOwner(), Client: p.GetClient(), Quarantine: p.GetQuarantine(), Submitted: wire.TimeFromProto(p.GetSubmittedNanos())}
 }
 
 func summaryToProto(s sched.Summary) *journalv1.Summary {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/segment"
 )
 
 // openInputs returns the runs of each input, in order of edge, producing task and run.
@@ -56,7 +57,7 @@ func openInputs(cfg Config) ([][]job.RunReader, error) {
 			case job.Range:
 				runs, err = cfg.Fetch.Range(p, e.Port, lo, hi)
 				for i, r := range runs {
-					runs[i] = trimRun(r, lo, hi)
+					runs[i] = segment.Trim(r, lo, hi)
 				}
 			default:
 				err = &job.Failure{Kind: job.Fatal, Message: fmt.Sprintf("edge mode %d is unknown: coordinator and worker differ in version", e.Mode)}
@@ -130,9 +131,6 @@ func limitReadAhead(inputs [][]job.RunReader, total int, memory int64) {
 	ahead := max(16<<10, int(memory/4)/total)
 	for _, runs := range inputs {
 		for _, r := range runs {
-			if t, ok := r.(*trimmedRun); ok {
-				r = t.RunReader
-			}
 			if r, ok := r.(interface{ ReadAhead(bytes int) }); ok {
 				r.ReadAhead(ahead)
 			}

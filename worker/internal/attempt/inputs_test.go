@@ -1,7 +1,6 @@
 package attempt
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -248,20 +247,5 @@ func TestRangeNeedsFirstKeys(t *testing.T) {
 	cfg.Fetch = storeFetcher{s}
 	if _, _, err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "first keys") {
 		t.Errorf("%v, want an error about first keys", err)
-	}
-}
-
-func BenchmarkTrim(b *testing.B) {
-	var block []byte
-	key := bytes.Repeat([]byte("k"), 10)
-	for len(block) < 64<<10 {
-		block = record.AppendRecord(block, key, make([]byte, 88))
-	}
-	r := &trimmedRun{lo: []byte("a"), hi: []byte("z")}
-	b.SetBytes(int64(len(block)))
-	for b.Loop() {
-		if out, err := r.trim(block); err != nil || len(out) != len(block) {
-			b.Fatal(err)
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/segment"
 )
 
 // Copy copies an output of another store into this one, under the same attempt. m is its manifest,
@@ -26,7 +27,7 @@ func (s *Store) Copy(ctx context.Context, m *job.Manifest, from Remote) error {
 	}
 	slices.SortFunc(extents, func(a, b *job.Extent) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
 	for _, e := range extents {
-		if err := w.copyExtent(ctx, from.run(m, e, 0, e.Bytes)); err != nil {
+		if err := w.copyExtent(ctx, e, from.run(m, e, 0, e.Bytes)); err != nil {
 			return err
 		}
 	}
@@ -38,16 +39,15 @@ func (s *Store) Copy(ctx context.Context, m *job.Manifest, from Remote) error {
 	return err
 }
 
-func (w *Writer) copyExtent(ctx context.Context, r *run) error {
+func (w *Writer) copyExtent(ctx context.Context, e *job.Extent, r *segment.Run) error {
 	defer func() { _ = r.Close() }()
-	e := r.e
 	for i := 0; ctx.Err() == nil; i++ {
 		block, err := r.Next()
 		if err == io.EOF && (len(e.Blocks) == 0 || i == len(e.Blocks)) {
 			return nil
 		}
 		if err == nil && len(e.Blocks) > 0 && i >= len(e.Blocks) || err == io.EOF {
-			return r.inputLost(fmt.Errorf("%w: frame %d of %d blocks", record.ErrCorrupt, i, len(e.Blocks)))
+			return r.Lost(fmt.Errorf("%w: frame %d of %d blocks", record.ErrCorrupt, i, len(e.Blocks)))
 		}
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/segment"
 )
 
 // piecesOf reads an output of s piece by piece, like a peer.
@@ -24,7 +25,7 @@ type piecesOf struct {
 }
 
 func remoteOf(s *Store) Remote {
-	return func(a job.Attempt, inline bool, _, to int64) Bytes { return piecesOf{s, a, inline, to} }
+	return Remote{Bytes: func(a job.Attempt, inline bool, _, to int64) segment.Bytes { return piecesOf{s, a, inline, to} }}
 }
 
 func (p piecesOf) ReadAhead(int) {}

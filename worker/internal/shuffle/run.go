@@ -2,16 +2,11 @@ package shuffle
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"sort"
 
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/segment"
 )
 
 // Runs returns the runs of one partition of an output port, in run order. Files are opened on the
@@ -30,20 +25,15 @@ func (s *Store) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader 
 	return rangeRuns(m, port, lo, hi, s.run)
 }
 
-// Bytes reads stored bytes of an extent on another worker. ReadAt takes offsets within the segment
-// or the inline bytes, in rising order. An error of ReadAt means the output is lost, unless it
-// wraps a *job.Failure of another kind.
-type Bytes interface {
-	io.ReaderAt
-	io.Closer
-	// ReadAhead sets how many bytes are read at once. If called at all, it is called before the
-	// first ReadAt.
-	ReadAhead(bytes int)
+// Remote reads outputs on other workers.
+type Remote struct {
+	// Bytes returns the bytes between two offsets of an attempt's segment or, when inline is set,
+	// of its inline bytes. The caller closes them.
+	Bytes func(a job.Attempt, inline bool, from, to int64) segment.Bytes
+	// Path returns the path of an attempt's segment, if this process can read it, and otherwise "".
+	// Nil means that it can read none.
+	Path func(a job.Attempt) string
 }
-
-// Remote reads outputs on other workers. It returns the bytes between two offsets of an attempt's
-// segment or, when inline is set, of its inline bytes. The caller closes them.
-type Remote func(a job.Attempt, inline bool, from, to int64) Bytes
 
 // Runs is like Store.Runs.
 func (f Remote) Runs(m *job.Manifest, port, part int) []job.RunReader {
@@ -58,20 +48,35 @@ func (f Remote) Range(m *job.Manifest, port int, lo, hi []byte) []job.RunReader 
 	return rangeRuns(m, port, lo, hi, f.run)
 }
 
-func (f Remote) run(m *job.Manifest, e *job.Extent, from, to int64) *run {
+func (f Remote) run(m *job.Manifest, e *job.Extent, from, to int64) *segment.Run {
 	r := newRun(m, e, from, to)
-	r.remote = f(m.Attempt, e.Inline, e.Offset+from, e.Offset+to)
+	if f.Path != nil && !e.Inline {
+		r.Path = f.Path(m.Attempt)
+	}
+	if r.Path == "" {
+		r.Remote = f.Bytes(m.Attempt, e.Inline, r.From, r.To)
+	}
 	return r
 }
 
-func (s *Store) run(m *job.Manifest, e *job.Extent, from, to int64) *run {
+func (s *Store) run(m *job.Manifest, e *job.Extent, from, to int64) *segment.Run {
 	r := newRun(m, e, from, to)
-	r.s = s
+	if e.Inline {
+		r.Inline = func() ([]byte, error) { return s.inlineBytes(m.Attempt, r.From, r.To) }
+	} else {
+		r.Path = s.segmentPath(m.Attempt)
+	}
 	return r
+}
+
+// newRun returns a run of the bytes between two offsets of an extent, without their source.
+func newRun(m *job.Manifest, e *job.Extent, from, to int64) *segment.Run {
+	return &segment.Run{File: segment.File{From: e.Offset + from, To: e.Offset + to, Attempt: m.Attempt, Port: e.Port, Number: e.Run, Partition: e.Partition,
+		Records: e.Records, Bytes: e.Raw, IsWhole: from == 0 && to == e.Bytes}}
 }
 
 // opener returns the run of the bytes between two offsets of an extent.
-type opener func(m *job.Manifest, e *job.Extent, from, to int64) *run
+type opener func(m *job.Manifest, e *job.Extent, from, to int64) *segment.Run
 
 func partitionRuns(m *job.Manifest, port, part int, open opener) []job.RunReader {
 	var runs []job.RunReader
@@ -126,13 +131,13 @@ func rangeRuns(m *job.Manifest, port int, lo, hi []byte, open opener) []job.RunR
 			to = e.Blocks[end].Offset
 		}
 		r := open(m, e, from, to)
-		r.left = end - first
-		if !r.coversExtent {
-			r.records = 0
+		r.Blocks = end - first
+		if !r.IsWhole {
+			r.File.Records = 0
 			for _, b := range e.Blocks[first:end] {
-				r.records += b.Records
+				r.File.Records += b.Records
 			}
-			r.raw = int64(float64(e.Raw) * float64(to-from) / float64(e.Bytes))
+			r.File.Bytes = int64(float64(e.Raw) * float64(to-from) / float64(e.Bytes))
 		}
 		runs = append(runs, r)
 	}
@@ -149,121 +154,4 @@ func portExtents(m *job.Manifest, port int) []*job.Extent {
 	}
 	slices.SortStableFunc(es, func(a, b *job.Extent) int { return cmp.Compare(a.Run, b.Run) })
 	return es
-}
-
-// run reads an extent, or some of its blocks.
-type run struct {
-	s            *Store // holder of the bytes; nil for remote ones
-	remote       Bytes  // source of the bytes; nil for local ones
-	attempt      job.Attempt
-	e            *job.Extent
-	from, to     int64 // offsets in the extent
-	records, raw int64
-	coversExtent bool // from and to are the ends of the extent
-	ahead        int
-	left         int // of a Range: number of blocks still to come
-
-	returned int64 // raw bytes returned
-	opened   bool
-	file     *os.File
-	frames   *record.FrameReader
-	inline   []byte
-}
-
-func newRun(m *job.Manifest, e *job.Extent, from, to int64) *run {
-	return &run{attempt: m.Attempt, e: e, from: from, to: to, records: e.Records, raw: e.Raw, coversExtent: from == 0 && to == e.Bytes}
-}
-
-func (r *run) Records() int64 { return r.records }
-func (r *run) Bytes() int64   { return r.raw }
-
-// ReadAhead sets how many bytes are read at once, for callers with very many open runs. It has no
-// effect after the first Next.
-func (r *run) ReadAhead(bytes int) {
-	r.ahead = bytes
-	if r.remote != nil {
-		r.remote.ReadAhead(bytes)
-	}
-}
-
-// BlocksLeft returns the known number of blocks of a Range still to come. While it is above zero,
-// all keys of the current block are below the end of the range.
-func (r *run) BlocksLeft() int { return r.left }
-
-func (r *run) Close() error {
-	r.opened, r.inline, r.frames = true, nil, nil
-	if r.remote != nil {
-		return r.remote.Close()
-	}
-	if r.file == nil {
-		return nil
-	}
-	err := r.file.Close()
-	r.file = nil
-	return err
-}
-
-// Next returns the next block; see job.RunReader.
-func (r *run) Next() (block []byte, err error) {
-	if !r.opened {
-		r.opened = true
-		if err := r.open(); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case r.frames != nil:
-		block, err = r.frames.Next()
-	case len(r.inline) > 0:
-		block, r.inline, err = record.DecodeFrame(r.inline)
-	default:
-		return nil, io.EOF
-	}
-	r.returned += int64(len(block))
-	r.left--
-	if err == nil {
-		return block, nil
-	}
-	if err == io.EOF && r.coversExtent && r.returned != r.raw {
-		err = fmt.Errorf("%w: %d of %d bytes", record.ErrCorrupt, r.returned, r.raw)
-	}
-	_ = r.Close()
-	var f *job.Failure
-	if err != io.EOF && !errors.As(err, &f) {
-		err = r.inputLost(err)
-	}
-	return nil, err
-}
-
-func (r *run) open() error {
-	if r.remote != nil {
-		r.frames = record.NewFrameReader(r.remote, r.e.Offset+r.from, r.e.Offset+r.to, r.ahead)
-		return nil
-	}
-	if r.e.Inline {
-		b, err := r.s.inlineBytes(r.attempt, r.e.Offset+r.from, r.e.Offset+r.to)
-		if err != nil {
-			return r.inputLost(err)
-		}
-		r.inline = b
-		return nil
-	}
-	f, err := os.Open(r.s.segmentPath(r.attempt))
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err // for example too many open files: the output itself may be intact
-		}
-		return r.inputLost(err)
-	}
-	r.file = f
-	r.frames = record.NewFrameReader(f, r.e.Offset+r.from, r.e.Offset+r.to, r.ahead)
-	return nil
-}
-
-func (r *run) inputLost(err error) error {
-	return &job.Failure{
-		Kind:    job.InputLost,
-		Message: fmt.Sprintf("output of %s, port %d run %d partition %d: %v", r.attempt, r.e.Port, r.e.Run, r.e.Partition, err),
-		Lost:    []job.Attempt{r.attempt},
-	}
 }

@@ -249,10 +249,14 @@ func (s *Store) DropJob(id job.ID) error {
 	return nil
 }
 
-func (s *Store) jobDir(id job.ID) string { return filepath.Join(s.dir, "jobs", string(id)) }
+func (s *Store) jobDir(id job.ID) string { return jobDir(s.dir, id) }
 
-func (s *Store) segmentPath(a job.Attempt) string {
-	return filepath.Join(s.jobDir(a.Job), segmentName(a))
+func jobDir(dir string, id job.ID) string { return filepath.Join(dir, "jobs", string(id)) }
+
+func (s *Store) segmentPath(a job.Attempt) string { return segmentPath(s.dir, a) }
+
+func segmentPath(dir string, a job.Attempt) string {
+	return filepath.Join(jobDir(dir, a.Job), segmentName(a))
 }
 
 func segmentName(a job.Attempt) string {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/segment"
 )
 
 func open(t testing.TB, dir string, opts Options) *Store {
@@ -83,7 +84,7 @@ func block(rng *rand.Rand, n int, dense bool) []byte {
 type place struct{ port, run, part int }
 
 // fill writes a seeded output and returns its blocks.
-func fill(t testing.TB, w *Writer, seed uint64, sizes ...int) map[place][][]byte {
+func fill(t testing.TB, w job.Output, seed uint64, sizes ...int) map[place][][]byte {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	want := make(map[place][][]byte)
@@ -197,7 +198,7 @@ func TestSumIgnoresBlockSizes(t *testing.T) {
 	var sums []uint64
 	for i, size := range []int{1000, 64 << 10} {
 		w := create(t, s, attempt("j", i, 1))
-		var again Sum
+		var again segment.Sum
 		for b := range slices.Chunk(data, size) {
 			if err := w.Append(0, 0, 3, b, 1, nil); err != nil {
 				t.Fatal(err)
@@ -210,7 +211,7 @@ func TestSumIgnoresBlockSizes(t *testing.T) {
 		}
 		sums = append(sums, m.Sum)
 	}
-	var other Sum
+	var other segment.Sum
 	_ = other.Append(0, 0, 4, data, 1, nil)
 	if sums[0] != sums[1] || other.Sum64() == sums[0] {
 		t.Errorf("sums %x: want equal; other partition %x: want different", sums, other.Sum64())

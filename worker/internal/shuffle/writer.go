@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/order"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/segment"
 )
 
 const (
@@ -33,8 +34,11 @@ type Writer struct {
 	s     *Store
 	state *jobState
 	m     job.Manifest
-	seal  Sum
+	seal  segment.Sum
 	enc   record.Adaptive
+	// isDirect reports that another process writes the segment; sum is then the hash of its blocks.
+	isDirect bool
+	sum      uint64
 
 	buf       *[]byte  // bytes of the segment not yet in the file
 	flushed   int64    // bytes of the segment in the file
@@ -78,9 +82,24 @@ func (w *Writer) Append(port, run, part int, block []byte, records int, first []
 	if len(block) > record.MaxFrame {
 		return fmt.Errorf("block of %d bytes exceeds %d: a single record or group this large cannot be shuffled", len(block), record.MaxFrame)
 	}
+	if w.isDirect {
+		return errors.New("a block was appended to a segment that another process writes")
+	}
 	_ = w.seal.Append(port, run, part, block, records, first)
+	at := w.flushed + int64(len(*w.buf))
+	*w.buf = w.appendFrame(*w.buf, block)
+	w.addBlock(port, run, part, at, w.flushed+int64(len(*w.buf))-at, int64(len(block)), records, first)
+	if len(*w.buf) >= flushBytes {
+		w.err = w.flush()
+	}
+	return w.err
+}
+
+// addBlock adds a block, whose frame of stored bytes is at an offset of the segment, to the
+// extents.
+func (w *Writer) addBlock(port, run, part int, at, stored, raw int64, records int, first []byte) {
 	if n := len(w.m.Extents) - 1; n < 0 || w.m.Extents[n].Port != port || w.m.Extents[n].Run != run || w.m.Extents[n].Partition != part {
-		w.m.Extents = append(w.m.Extents, job.Extent{Port: port, Run: run, Partition: part, Offset: w.flushed + int64(len(*w.buf))})
+		w.m.Extents = append(w.m.Extents, job.Extent{Port: port, Run: run, Partition: part, Offset: at})
 	}
 	e := &w.m.Extents[len(w.m.Extents)-1]
 	if first != nil {
@@ -89,15 +108,9 @@ func (w *Writer) Append(port, run, part int, block []byte, records int, first []
 		w.firstKeys = append(w.firstKeys, first...)
 		e.Blocks = append(e.Blocks, job.Block{Offset: e.Bytes, Records: int64(records), First: w.firstKeys[at:len(w.firstKeys):len(w.firstKeys)]})
 	}
-	before := len(*w.buf)
-	*w.buf = w.appendFrame(*w.buf, block)
-	e.Bytes += int64(len(*w.buf) - before)
+	e.Bytes += stored
 	e.Records += int64(records)
-	e.Raw += int64(len(block))
-	if len(*w.buf) >= flushBytes {
-		w.err = w.flush()
-	}
-	return w.err
+	e.Raw += raw
 }
 
 // flush writes the buffer to the segment file.
@@ -118,7 +131,7 @@ func (w *Writer) flush() error {
 		return err
 	}
 	w.quotaUsed += n
-	if _, err := w.file.Write(*w.buf); err != nil {
+	if _, err := w.file.WriteAt(*w.buf, w.flushed); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			return cmp.Or(w.s.table.Check(n), fmt.Errorf("%w: %w", ErrDiskFull, err))
 		}
@@ -163,6 +176,12 @@ func (w *Writer) sealOutput(ctx context.Context, counters map[string]int64, sink
 	}
 	m := w.m
 	m.Counters, m.Sink, m.Sum = counters, sink, w.seal.Sum64()
+	if w.isDirect {
+		if err := w.endDirect(); err != nil {
+			return nil, err
+		}
+		m.Sum = w.sum
+	}
 	c := &commit{kind: putManifest, attempt: m.Attempt, state: w.state}
 	var head stored
 	if w.file == nil && len(*w.buf) <= maxInline {
@@ -190,6 +209,7 @@ func (w *Writer) sealOutput(ctx context.Context, counters map[string]int64, sink
 		if err := w.endFile(); err != nil {
 			return nil, err
 		}
+		w.returnRoom()
 		c.segment, head.segment = true, w.flushed
 	}
 	c.addValue(manifestKey(m.Attempt), append(head.append(make([]byte, 4, 40+len(body))), body...))
