@@ -20,6 +20,7 @@ import (
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/tasks"
 	"github.com/layshaft/layshaft/worker"
 )
@@ -201,6 +202,9 @@ func (b *bundle) summary(cluster string, at time.Time) []byte {
 // write writes the archive with access for its owner only, and returns its size. The file appears
 // when it is complete.
 func (b *bundle) write(to string, at time.Time) (size int64, err error) {
+	if to, err = state.Replaceable(to); err != nil {
+		return 0, err
+	}
 	f, err := os.CreateTemp(filepath.Dir(to), ".layshaft-debug-")
 	if err != nil {
 		return 0, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,12 +21,13 @@ import (
 	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // devCmd runs a local cluster.
 type devCmd struct {
 	Workers      int `default:"3" placeholder:"NUMBER" help:"Number of workers."`
-	Coordinators int `default:"1" placeholder:"NUMBER" help:"Number of coordinators. Three keep the same state, and any one may be killed. The ports of each are 10 above those of the one before."`
+	Coordinators int `default:"1" placeholder:"NUMBER" help:"Number of coordinators. Three keep the same state, and any one may be killed. The ports of each are 10 above the ports of the one before."`
 
 	Data   string `placeholder:"DIR" help:"Directory for the data of all processes, used again at the next start. Default: a temporary directory, removed at the end."`
 	Listen string `default:"127.0.0.1:7070" placeholder:"HOST:PORT" help:"Address of the coordinator; port 0 chooses a free port."`
@@ -80,6 +82,8 @@ func (d *devCmd) Run(ctx context.Context) (err error) {
 		}
 		note = ", removed at the end"
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	} else if err = cmp.Or(state.MakeDir(dir, 0o700), state.CheckDir(dir)); err != nil {
+		return fmt.Errorf("-data %s: %w; choose a directory that can be made and written", dir, err)
 	}
 	var peers, gossips []string
 	for _, p := range ports {

@@ -14,6 +14,7 @@ import (
 	"github.com/layshaft/layshaft/coordinator/datadir"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/security"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 type (
@@ -55,14 +56,18 @@ func (c *backupCmd) Run(ctx context.Context) error {
 	if c.File == "-" {
 		return client.Backup(ctx, os.Stdout)
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.File), ".layshaft-backup-*")
+	to, err := state.Replaceable(c.File)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(to), ".layshaft-backup-*")
 	if err != nil {
 		return err
 	}
 	err = errors.Join(client.Backup(ctx, f), f.Sync())
 	info, statErr := f.Stat()
 	if err = errors.Join(err, statErr, f.Close()); err == nil {
-		err = os.Rename(f.Name(), c.File)
+		err = os.Rename(f.Name(), to)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))

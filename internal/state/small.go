@@ -50,8 +50,71 @@ func readChecked(path string) ([]byte, error) {
 	return b[:end], nil
 }
 
-// Replace replaces a file atomically, and makes the new one durable.
+// Replaceable returns the file that a rename to path should replace: the target of a link, else
+// path. It refuses directories, devices and links to nothing, but not a missing file.
+func Replaceable(path string) (string, error) {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		link := path
+		if path, err = filepath.EvalSymlinks(link); errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%s: it is a link to a file that does not exist; remove it, or name another file", link)
+		}
+		if err == nil {
+			info, err = os.Stat(path)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return path, nil
+	case err != nil:
+		return "", fmt.Errorf("%s: it cannot be written: %w; name another file", path, withoutPath(err))
+	case info.IsDir():
+		return "", fmt.Errorf("%s: it is a directory; name another file", path)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s: it is not a regular file, so it cannot be replaced; name another file", path)
+	}
+	return path, nil
+}
+
+// CheckFile checks that Replace can write a file, and makes its directory.
+func CheckFile(path string) error {
+	path, err := Replaceable(path)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("%s: it cannot be written: %w; name another file", path, err)
+	}
+	if err := CheckDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%s: it cannot be written: %w; name another file", path, err)
+	}
+	return nil
+}
+
+// CheckDir checks that files can be made in a directory.
+func CheckDir(dir string) error {
+	f, err := os.CreateTemp(dir, ".layshaft-check-")
+	if err != nil {
+		return withoutPath(err) // it has a random name
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// withoutPath returns the cause of a fs.PathError.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// Replace replaces a file atomically, and makes the new one durable. If path is a link, the target
+// is replaced.
 func Replace(path string, data []byte, mode fs.FileMode) error {
+	path, err := Replaceable(path)
+	if err != nil {
+		return err
+	}
 	file, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
