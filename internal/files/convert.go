@@ -2,7 +2,7 @@ package files
 
 import "github.com/layshaft/layshaft/internal/job"
 
-// split has the fields of mapreduce.Split, which this package cannot import.
+// split has the fields of connector.Split, which this package cannot import.
 type split interface {
 	~struct {
 		Label string
@@ -13,7 +13,7 @@ type split interface {
 	}
 }
 
-// Convert converts splits to the type that a source returns: mapreduce.Split. It passes err
+// Convert converts splits to the type that a source returns: connector.Split. It passes err
 // through, so that it can take both results of Splits.
 func Convert[S split](splits []job.Split, err error) ([]S, error) {
 	if err != nil {

@@ -125,7 +125,7 @@ func EscapeFolder(s string) string {
 type Encoder[T any] interface {
 	// Write adds one record, and counts it in Writer.Records.
 	Write(v *T) error
-	// End writes what is left. The caller closes the file.
+	// End writes the remaining records. The caller closes the file.
 	End() error
 }
 
@@ -133,11 +133,11 @@ type Encoder[T any] interface {
 type Holder interface {
 	// Held returns the bytes of the records that it has not written yet.
 	Held() int64
-	// Flush writes them.
+	// Flush writes these records.
 	Flush() error
 }
 
-// RecordWriter is a mapreduce.SinkWriter.
+// RecordWriter is a connector.Writer.
 type RecordWriter[T any] interface {
 	Write(v *T) error
 	Close() ([]byte, error)

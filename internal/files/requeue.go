@@ -13,9 +13,9 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 )
 
-// A run sets bad records aside. After a fix, a later run reads only these records and adds what
-// they give to the finished output, as further parts. The manifest lists the added records, so that
-// no record is added twice, whoever repeats what.
+// A run sets bad records aside. After a fix, a later run reads only these records and adds their
+// results to the finished output, as further parts. The manifest lists the added records, so a
+// repeated or killed run adds no record twice.
 
 // addition is what a run adds to a finished output.
 type addition struct {
@@ -73,8 +73,8 @@ func (d *Dir) Requeued(ctx context.Context, of string) ([]string, error) {
 	return old.Requeued, err
 }
 
-// FinishRequeue adds the parts of a job to the finished output of job of, and records to the list
-// of those that were added. It may be killed at any point and called again.
+// FinishRequeue adds the parts of a job to the finished output of job of, and records to its list
+// of added records. It may be killed at any point and called again.
 func (d *Dir) FinishRequeue(ctx context.Context, job string, parts [][]byte, of string, records []string) error {
 	list, err := parseParts(parts)
 	if err != nil {
@@ -107,7 +107,7 @@ type requeuer interface {
 	FinishRequeue(ctx context.Context, job string, parts [][]byte, of string, records []string) error
 }
 
-// Requeued implements mapreduce.RequeueSink.
+// Requeued implements connector.RequeueSink.
 func (s Sink) Requeued(ctx context.Context, of string) ([]string, error) {
 	out, ok := s.out.(requeuer)
 	if !ok {
@@ -116,7 +116,7 @@ func (s Sink) Requeued(ctx context.Context, of string) ([]string, error) {
 	return out.Requeued(ctx, of)
 }
 
-// FinishRequeue implements mapreduce.RequeueSink.
+// FinishRequeue implements connector.RequeueSink.
 func (s Sink) FinishRequeue(ctx context.Context, job string, parts [][]byte, of string, records []string) error {
 	out, ok := s.out.(requeuer)
 	if !ok {

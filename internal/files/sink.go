@@ -7,7 +7,7 @@ import (
 )
 
 // Sink is the part of a sink that does not depend on the format of its records. Sinks embed it; its
-// methods are those of mapreduce.Sink, mapreduce.PlacedSink and mapreduce.PublishedSink.
+// methods implement connector.Sink, connector.PlacedSink and connector.PublishedSink.
 type Sink struct {
 	name   string
 	out    Output

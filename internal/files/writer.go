@@ -16,7 +16,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 )
 
-// Task identifies the attempt that writes an output file. It has the fields of mapreduce.SinkTask,
+// Task identifies the attempt that writes an output file. It has the fields of connector.SinkTask,
 // so the types convert.
 type Task struct {
 	Job     string // job ID, safe in file names
@@ -26,7 +26,7 @@ type Task struct {
 }
 
 // Output is a destination of output files: a *Dir or a *One. Check, Finish and Abandon implement
-// mapreduce.Sink.
+// connector.Sink.
 type Output interface {
 	String() string
 	// WithCodec returns a copy with codec c.
@@ -223,7 +223,7 @@ func newWriter(ctx context.Context, path string, c Codec, part Part, noSync bool
 }
 
 // Appender writes records of type T through a function that appends the encoded record to dst. It
-// is a mapreduce.SinkWriter[T].
+// is a connector.Writer[T].
 type Appender[T any] struct {
 	w      *Writer
 	append func(dst []byte, r *T) ([]byte, error)

@@ -241,8 +241,8 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 			c = at(p, i)
 		}
 
-		op, again := k.op, k.bit&seen != 0 || many != nil && k.again(many)
-		if again {
+		op, isRepeated := k.op, k.bit&seen != 0 || many != nil && k.addSeen(many)
+		if isRepeated {
 			op = opSkip // the first value counts
 		}
 		switch op {
@@ -305,7 +305,7 @@ func (d *Decoder) readRow(o *object, i, row int, root bool) int {
 			d.err.Field = join(k.name, d.err.Field)
 			return -1
 		}
-		if o.wide && k.col != nil && c != 'n' && !again {
+		if o.wide && k.col != nil && c != 'n' && !isRepeated {
 			k.col.Nulls[row] = false
 		}
 

@@ -72,6 +72,8 @@ type object struct {
 	embeds []uintptr       // offsets of embedded pointers on the way to promoted fields
 	// dirty is for the root struct: the bits of the keys that the last record set.
 	dirty uint64
+	// ever has the bits of the keys that any record had.
+	ever uint64
 	// nullable is for columns: the bits of the keys whose columns have Nulls.
 	nullable uint64
 }

@@ -130,7 +130,7 @@ func (d *Decoder) readObject(o *object, i int, dst unsafe.Pointer, root bool) in
 		}
 
 		op := k.op
-		if k.bit&seen != 0 || many != nil && k.again(many) {
+		if k.bit&seen != 0 || many != nil && k.addSeen(many) {
 			op = opSkip // the first value counts
 		}
 		switch op {
@@ -214,6 +214,7 @@ done:
 	if root {
 		o.dirty = seen
 	}
+	o.ever |= seen
 	return i
 }
 
@@ -245,15 +246,15 @@ func (o *object) noneSeen(few []uint64) []uint64 {
 	return make([]uint64, words)
 }
 
-// again reports whether a key of a wide object is in seen, and adds it.
-func (k *key) again(seen []uint64) bool {
+// addSeen adds a key of a wide object to seen, and reports whether it was there before.
+func (k *key) addSeen(seen []uint64) bool {
 	if k.op == opSkip {
 		return false
 	}
 	word, bit := &seen[k.number/64], uint64(1)<<(k.number%64)
-	again := *word&bit != 0
+	isRepeated := *word&bit != 0
 	*word |= bit
-	return again
+	return isRepeated
 }
 
 // lookup finds the key at i after a wrong prediction, and predicts it after last for the next line.

@@ -221,12 +221,12 @@ func (v *value) expected() string {
 
 // fail records an error: want was expected at i. It returns -1.
 func (d *Decoder) fail(i int, want string) int {
-	d.err = &Error{Offset: i, Want: want, Found: d.found(i)}
+	d.err = &Error{Offset: i, Want: want, Found: d.describe(i)}
 	return -1
 }
 
-// found describes the value at i.
-func (d *Decoder) found(i int) string {
+// describe describes the value at i, for errors.
+func (d *Decoder) describe(i int) string {
 	if i >= d.end {
 		return "the end of the line"
 	}

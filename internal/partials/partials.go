@@ -80,6 +80,19 @@ type Store struct {
 	unlock func() error
 }
 
+// Check makes a State directory and checks that it can be written.
+func Check(root string) error {
+	dir := filepath.Join(root, dirName)
+	err := state.MakeDir(dir, 0o700)
+	if err == nil {
+		err = state.CheckDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("state %s: %w; choose a directory that can be made and written", root, err)
+	}
+	return nil
+}
+
 // Open opens the partial aggregates of a State directory, and makes it if it is missing. Packs stay
 // in place until Close.
 func Open(root string) (*Store, error) {

@@ -50,10 +50,16 @@ type Agg[T, A, R any] struct {
 	// merge the accumulators of one worker before they cross the network, and the accumulators of
 	// one zone before they leave it. The aggregates of this package set it where it is true.
 	Unordered bool
+	// Commutes promises the same but for rounding, as in sums of floats. Records that were set
+	// aside can then be merged with the results of the others. The last digit of a result may
+	// differ from a run over all records.
+	Commutes bool
 	// Err is the reason why the aggregate cannot be used; nil if it can. Operators refuse a plan
 	// with it. A function that makes aggregates of its own returns Agg{Err: err} for bad arguments.
 	Err error
 }
+
+func (agg *Agg[T, A, R]) commutes() bool { return agg.Unordered || agg.Commutes }
 
 // Complete reports whether Add, Merge and Result are set and Err is nil.
 func (agg *Agg[T, A, R]) Complete() bool {

@@ -20,6 +20,7 @@ func Over[U, T, A, R any](agg Agg[T, A, R], f func(U) T) Agg[U, A, R] {
 		Size:   agg.Size,
 
 		Unordered: agg.Unordered,
+		Commutes:  agg.Commutes,
 	}
 }
 
@@ -50,6 +51,7 @@ func MapResult[T, A, R, S any](agg Agg[T, A, R], f func(R) S) Agg[T, A, S] {
 		Size:   agg.Size,
 
 		Unordered: agg.Unordered,
+		Commutes:  agg.Commutes,
 	}
 }
 
@@ -86,6 +88,7 @@ func Compose2[T, A, B, R1, R2, R any](
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered,
+		Commutes:  a1.commutes() && a2.commutes(),
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -130,6 +133,7 @@ func Compose3[T, A, B, C, R1, R2, R3, R any](
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered,
+		Commutes:  a1.commutes() && a2.commutes() && a3.commutes(),
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -178,6 +182,7 @@ func Compose4[T, A, B, C, D, R1, R2, R3, R4, R any](
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered,
+		Commutes:  a1.commutes() && a2.commutes() && a3.commutes() && a4.commutes(),
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -230,6 +235,7 @@ func Compose5[T, A, B, C, D, E, R1, R2, R3, R4, R5, R any](
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered,
+		Commutes:  a1.commutes() && a2.commutes() && a3.commutes() && a4.commutes() && a5.commutes(),
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)
@@ -286,6 +292,7 @@ func Compose6[T, A, B, C, D, E, F, R1, R2, R3, R4, R5, R6, R any](
 	}
 	agg := Agg[T, acc, R]{
 		Unordered: a1.Unordered && a2.Unordered && a3.Unordered && a4.Unordered && a5.Unordered && a6.Unordered,
+		Commutes:  a1.commutes() && a2.commutes() && a3.commutes() && a4.commutes() && a5.commutes() && a6.commutes(),
 		Add: func(a *acc, v T) {
 			a1.Add(&a.A, v)
 			a2.Add(&a.B, v)

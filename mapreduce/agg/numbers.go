@@ -52,6 +52,7 @@ func Sum[T any, N Number](f func(T) N) Agg[T, Total[N], N] {
 	}
 	return Agg[T, Total[N], N]{
 		Unordered: !isFloat[N](),
+		Commutes:  true,
 
 		Add:    func(a *Total[N], v T) { a.Add(f(v)) },
 		Merge:  func(a, b *Total[N]) { a.Merge(b) },
@@ -101,6 +102,8 @@ func Mean[T any, N Number](f func(T) N) Agg[T, Average, float64] {
 		return Agg[T, Average, float64]{}
 	}
 	return Agg[T, Average, float64]{
+		Commutes: true,
+
 		Add:    func(a *Average, v T) { a.Add(float64(f(v))) },
 		Merge:  func(a, b *Average) { a.Merge(b) },
 		Result: func(a *Average) float64 { return a.Mean() },
