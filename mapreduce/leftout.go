@@ -29,7 +29,7 @@ func (c *compiled) places(t settings) []string {
 }
 
 // printLeftOut prints how many files the sources of a run left out, and the way to read them. It
-// names files without a byte too: the run is right, but its user seldom wants it.
+// also prints how many files are empty: they are no error, but seldom intended.
 func printLeftOut(t *settings, in *filesys.Input) {
 	w, prefix := t.Err, "layshaft: "
 	if t.Explain {

@@ -18,10 +18,10 @@ import (
 // read the right side then look its records up in a table of the whole left side, if that is small,
 // and pass the pairs on to the aggregates. So the right records are not shuffled.
 //
-// The stages of the shuffled join stay. Each right task decides for itself: one that finds the left
-// side too large writes its records to the shuffle. A task that runs again because its output was
-// lost must decide the same, since what it wrote before may have been read. So only sizes that are
-// equal on all workers decide; see tableLimit.
+// The stages of the shuffled join stay. Each right task decides for itself: if the left side is too
+// large, the task writes its records to the shuffle. A task that runs again after the loss of its
+// output must decide the same, because other tasks may have read its first output. So only sizes
+// that are equal on all workers decide; see tableLimit.
 
 // probeRole is an inner join as seen from the tasks that read its right side.
 type probeRole struct {
@@ -238,7 +238,7 @@ func (t *lefts[L]) key(n uint32) []byte {
 	return t.keys[l.keyAt:][:l.keyLen]
 }
 
-// prefetch loads what find and the use of its result need into the processor's cache.
+// prefetch loads the slots and entries that find and its caller read into the processor's cache.
 func (t *lefts[L]) prefetch(hashes []uint64) {
 	var sum uint64
 	for _, h := range hashes {

@@ -45,10 +45,10 @@ func (f Files) Changed(before Files) Files {
 const filesPoll = 5 * time.Second
 
 // WaitForFiles waits until each pattern matches files, and all of them stay as they are for five
-// seconds. Patterns are those of sources: paths, globs and directories, on this machine or another
-// place that target knows, such as dataset://. With before, the result of an earlier run, it waits
-// until the files differ from it, too. It blocks until ctx ends: use the option Timeout. Any other
-// error than missing files ends it.
+// seconds. Patterns have the form of sources: paths, globs and directories, on this machine or
+// another place that target knows, such as dataset://. With before, the result of an earlier run,
+// it waits until the files differ from it, too. It blocks until ctx ends: use the option Timeout.
+// Any other error than missing files ends it.
 func WaitForFiles(ctx context.Context, target mapreduce.Target, before Files, patterns ...string) (found Files, err error) {
 	err = mapreduce.WithFiles(ctx, target, func(ctx context.Context) (err error) {
 		found, err = waitForFiles(ctx, before, patterns)

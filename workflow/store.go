@@ -129,7 +129,7 @@ func (s *store) load(steps []*step) (done map[string]bool, err error) {
 	var last map[string]json.RawMessage
 	if text != nil {
 		if err := json.Unmarshal(text, &last); err != nil {
-			return nil, fmt.Errorf("%s: %w; remove it and its copy to go on without the results of the last run", s.last, err)
+			return nil, fmt.Errorf("%s: %w; remove it and its copy to continue without the results of the last run", s.last, err)
 		}
 	}
 	for _, st := range steps {

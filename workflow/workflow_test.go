@@ -165,8 +165,9 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestKilledAtTheEnd starts a run after one whose process was killed after the last step, and after
-// one whose directory was half removed.
+// TestKilledAtTheEnd starts a run after one whose process was killed after the last step, once
+// before and once after its results became the last ones, and after one whose directory was half
+// removed.
 func TestKilledAtTheEnd(t *testing.T) {
 	n, c := newNight(), workflow.Config{Dir: t.TempDir()}
 	d := n.define()
@@ -187,6 +188,10 @@ func TestKilledAtTheEnd(t *testing.T) {
 	if err := os.MkdirAll(c.Dir+"/night/runs/0123.ended/x", 0o700); err != nil {
 		t.Fatal(err)
 	}
+	complete := filepath.Join(t.TempDir(), "run")
+	if err := os.CopyFS(complete, os.DirFS(runs[0])); err != nil {
+		t.Fatal(err)
+	}
 	n.count()
 	if err := d.Run(t.Context(), c, 5); err != nil || n.last["left"] == 1 {
 		t.Errorf("%v; the other run has not ended", err)
@@ -194,6 +199,13 @@ func TestKilledAtTheEnd(t *testing.T) {
 	n.count()
 	if err := d.Run(t.Context(), c, 1); err != nil || n.count() != "index1 left1 mail1 right1 total1" || n.last["left"] != 1 {
 		t.Errorf("%v; the run of before ends, and a new one starts; last %v", err, n.last)
+	}
+	// The results are the last ones, and the directory of the run is still there.
+	if err := os.CopyFS(runs[0], os.DirFS(complete)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Run(t.Context(), c, 1); err != nil || n.count() != "index1 left1 mail1 right1 total1" || n.last["left"] != 1 {
+		t.Errorf("%v; the run of before ends once more, and a new one starts; last %v", err, n.last)
 	}
 	if left, _ := filepath.Glob(c.Dir + "/night/runs/*"); len(left) != 0 {
 		t.Errorf("left: %v", left)

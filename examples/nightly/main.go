@@ -74,7 +74,7 @@ func main() {
 	orders := flag.String("orders", "orders/*.csv", "orders as CSV, with the columns customer, amount and day")
 	out := flag.String("out", "report.csv", "`FILE` for the report")
 	work := flag.String("work", "nightly-work", "`DIR` for the results of steps")
-	draw := flag.Bool("draw", false, "print a picture of the steps as SVG, with those that are done, and run nothing")
+	draw := flag.Bool("draw", false, "print a picture of the steps as SVG, mark the ones that are done, and run nothing")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "nightly: unexpected argument %q; name the orders with -orders\n", flag.Arg(0))

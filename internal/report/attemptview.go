@@ -14,7 +14,7 @@ import (
 type PostMortem struct {
 	Task job.Task
 	N    int // number of the attempt
-	// Record and Detail are those of the failure. Without them, those of the cause are shown.
+	// Record and Detail belong to the failure. If they are empty, pages show the ones of the cause.
 	Record string `json:",omitempty"`
 	Detail string `json:",omitempty"`
 	// Death is nil if the attempt ended without its worker's report.

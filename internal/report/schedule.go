@@ -36,7 +36,7 @@ type Schedule struct {
 	History []ScheduleFire `json:"history"` // the latest first
 }
 
-// ScheduleCounts counts the times of a schedule: Due = Fired + Skipped + Missed + those that wait.
+// ScheduleCounts counts the times of a schedule: Due = Fired + Skipped + Missed + waiting times.
 type ScheduleCounts struct {
 	Due     int `json:"due"`     // times so far, with those on request
 	Fired   int `json:"fired"`   // tasks submitted
