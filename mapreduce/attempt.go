@@ -9,8 +9,10 @@ import (
 
 	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/bytesize"
+	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // attempt runs one attempt of stage s.
@@ -20,7 +22,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		return &job.Failure{Kind: job.Fatal, Message: "this stage only publishes what other stages wrote; run an attempt of another stage again"}
 	case s.publish:
 		err := c.publish(ctx, spec, run)
-		var fatal *fatalError
+		var fatal *call.FatalError
 		if errors.As(err, &fatal) {
 			return &job.Failure{Kind: job.Fatal, Message: err.Error()}
 		}
@@ -64,7 +66,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 		return e.failure(err)
 	}
 	e.memory = max(run.Memory-tables, run.Memory/4) / 2 / int64(max(1, holders))
-	e.ctx = context.WithValue(ctx, memoryKey{}, e.memory)
+	e.ctx = call.WithMemory(ctx, e.memory)
 	if s.opts.timeout > 0 {
 		limited, stop := awake.WithDeadline(e.ctx, s.opts.timeout)
 		defer stop()
@@ -129,9 +131,15 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 	}
 	if s.head.read != nil {
 		run.Counters[readCounter] = run.Progress.Records.Load()
+		for field, near := range run.Progress.Absent {
+			run.Counters[absentCounter+field] = run.Counters[readCounter]
+			run.Counters[nearCounter+field+": "+near] = 1
+		}
 	}
-	if e.selected != nil {
-		run.Counters[requeuedCounter] = e.selected.found
+	for _, x := range []*selection{e.selected, e.counted} {
+		if x != nil {
+			run.Counters[requeuedCounter] = x.found
+		}
 	}
 	c.count(run)
 	return e.failure(e.err)
@@ -139,7 +147,7 @@ func (c *compiled) attempt(ctx context.Context, s *stage, spec *job.Spec, sh *sh
 
 // failure converts err for the worker.
 func (e *env) failure(err error) error {
-	var fatal *fatalError
+	var fatal *call.FatalError
 	if errors.As(err, &fatal) || errors.Is(err, filesys.ErrChanged) {
 		return &job.Failure{Kind: job.Fatal, Message: err.Error()}
 	}
@@ -217,13 +225,11 @@ func (c *compiled) publish(ctx context.Context, spec *job.Spec, run *job.Run) er
 	if err := c.plan.opts.limit(all.Bad, all.Read); err != nil {
 		return Fatal(err)
 	}
-	for _, o := range c.plan.outs {
-		if o.sink == nil {
-			continue
-		}
-		if err := o.sink.finish(ctx, string(spec.ID), parts[o]); err != nil {
-			return fmt.Errorf("%s: %w", o.sink.name, err)
-		}
+	if err := c.finishSinks(ctx, spec, string(spec.ID), nil, all.Bad > 0, func(o *out) [][]byte { return parts[o] }); err != nil {
+		return err
+	}
+	if c.partials != nil && all.Bad > 0 {
+		return c.partials.shelf.Keep(ctx, string(spec.ID))
 	}
 	return nil
 }
@@ -232,6 +238,8 @@ func (c *compiled) publish(ctx context.Context, spec *job.Spec, run *job.Run) er
 const (
 	badCounter      = job.Bad     // bad records
 	readCounter     = ".read"     // records read from sources
+	absentCounter   = ".absent "  // and a field: records of splits in which no record had the field
+	nearCounter     = ".near "    // and a field and a name: splits in which the name was most similar
 	consumedCounter = ".records"  // records read by a stage
 	consumedBytes   = ".bytes"    // bytes read by a stage
 	spilledCounter  = ".spilled"  // bytes written because memory was full
@@ -241,8 +249,8 @@ const (
 
 // sinkTask returns the number of a task among all tasks that write to the sink of x, over all
 // stages.
-func (c *compiled) sinkTask(x *end, spec *job.Spec, run *job.Run) SinkTask {
-	t := SinkTask{Job: string(spec.ID), Attempt: run.Attempt.N}
+func (c *compiled) sinkTask(x *end, spec *job.Spec, run *job.Run) connector.SinkTask {
+	t := connector.SinkTask{Job: string(spec.ID), Attempt: run.Attempt.N}
 	for _, s := range c.stages {
 		for _, o := range s.ends {
 			if o.out != x.out {

@@ -91,6 +91,9 @@ func (b *rebuilder) build(ctx context.Context, spec *job.Spec, _ int) (*job.Prog
 	// the slot's memory; never released, because the process serves only this job
 	var reserve sync.Once
 	for i, stage := range p.Stages {
+		if spec.Profile != "" && !replays.Load() {
+			stage = profiled(spec, stage)
+		}
 		p.Stages[i] = func(ctx context.Context, run *job.Run) error {
 			reserve.Do(func() { spill.Reserve(run.Memory) })
 			ctx, err := childContext(ctx, spec)

@@ -18,6 +18,7 @@ import (
 	"github.com/layshaft/layshaft/internal/child"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // The test binary is the child, too.
@@ -31,11 +32,11 @@ type upTo int
 
 func (n upTo) String() string { return "upTo(" + strconv.Itoa(int(n)) + ")" }
 
-func (n upTo) Splits(context.Context, int64) ([]Split, error) {
-	return []Split{{Label: "all"}}, nil
+func (n upTo) Splits(context.Context, int64) ([]connector.Split, error) {
+	return []connector.Split{{Label: "all"}}, nil
 }
 
-func (n upTo) Read(_ context.Context, _ Split, r *Reader[int]) error {
+func (n upTo) Read(_ context.Context, _ connector.Split, r *connector.Reader[int]) error {
 	for i := range int(n) {
 		r.Emit(&i)
 	}
@@ -114,7 +115,7 @@ func childSpec(t *testing.T, in childParams) *job.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := childPipeline.plan(t.Context(), raw, childPipeline.rows)
+	c, err := childPipeline.untyped.plan(t.Context(), raw, childPipeline.untyped.gather)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"net"
@@ -84,6 +85,7 @@ func startCluster(ctx context.Context, t settings, name string, params []byte, b
 	if err != nil {
 		return nil, err
 	}
+	t.noteUnsentFlags(flag.CommandLine, params)
 	j, err := e.start(ctx, &t, name, params, build)
 	if err != nil {
 		return nil, errors.Join(err, e.disconnect())
@@ -166,6 +168,9 @@ func (e *cluster) start(ctx context.Context, t *settings, name string, params []
 	}
 	if t.requeue != nil && t.cluster.Detach {
 		return nil, fmt.Errorf("plan %s: detach: this program adds the records of -requeue to the output at the end of the job, so the job needs it; leave detach out", name)
+	}
+	if err := t.lendProfile(ctx); err != nil {
+		return nil, err
 	}
 	_, dirs := lent.Count()
 	publish := dirs == 0 && t.requeue == nil
@@ -302,6 +307,10 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 	opt := report.Options{
 		Priority: t.cluster.Priority, Interactive: t.cluster.Interactive, Tags: t.cluster.Tags, Code: code.SHA256, Platform: code.Platform, CodeSize: code.Size,
 		CodeLoader: code.Dynamic, Detached: t.cluster.Detach, Client: volume, Submitted: time.Now(),
+	}
+	if t.Quarantine != "" && !t.cluster.Detach {
+		host, _ := os.Hostname() // empty if unknown
+		opt.Quarantine = host + ":" + absolute(t.Quarantine)
 	}
 	for range 3 {
 		got, err := e.client.Submit(ctx, e.spec, opt)

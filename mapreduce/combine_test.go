@@ -140,7 +140,7 @@ func TestSlices(t *testing.T) {
 		return CountBy(Read(p, upTo(0)), func(i int) int { return i })
 	})
 	for _, x := range []struct{ input, worker, zone int64 }{{1 << 20, 1, 1}, {2 << 30, 2, 4}, {64 << 30, 4, 8}} {
-		c, err := d.plan(t.Context(), []byte("{}"), d.rows)
+		c, err := d.untyped.plan(t.Context(), []byte("{}"), d.untyped.gather)
 		if err != nil {
 			t.Fatal(err)
 		}

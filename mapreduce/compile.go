@@ -31,7 +31,10 @@ type stage struct {
 
 	combine bool // merges the inputs of the stage with the same head, for one worker or one zone
 	zoned   bool // merges for a zone; reads from the combine stage of the workers
-	publish bool // publishes the output of every stage's sinks; it has no head
+	// countsRequeued marks a source that a requeue with partial results reads as a whole.
+	countsRequeued bool
+	merged         bool // a source whose records only go to aggregates with partial results
+	publish        bool // publishes the output of every stage's sinks; it has no head
 }
 
 // end is an output of a stage.
@@ -55,7 +58,10 @@ type compiled struct {
 	readers  map[*node][]reader
 	outs     map[*node][]*out
 	identity jobdir.Identity // set by prepare
-	tally    bool            // attempts report to the publish stage how many records they read and set aside
+	partials *partialResults // nil if the plan keeps none
+	// unmergeable is why a requeue cannot merge, for a plan with a shuffle.
+	unmergeable error
+	tally       bool // attempts report to the publish stage how many records they read and set aside
 }
 
 func compile(p *Plan) (*compiled, error) {
@@ -97,6 +103,7 @@ func compile(p *Plan) (*compiled, error) {
 	if err := c.order(); err != nil {
 		return nil, err
 	}
+	c.addPartials()
 	c.connect()
 	return c, nil
 }

@@ -15,8 +15,8 @@
 // [Definition.Collect], [Definition.WriteTo] or [Definition.Start] with a [Target] and parameters.
 // Aggregates are in package agg, operators over ordered groups in package window. Sources and sinks
 // are in the packages textio, csvio, jsonio, parquetio, avroio, stanzaio, binio, memio, pgio,
-// searchio and indexio. Package source is a kit for formats of your own, and package loop repeats a
-// pipeline.
+// searchio and indexio. Package source is a kit for formats of your own, package connector is for
+// authors of further sources and sinks, and package loop repeats a pipeline.
 //
 // # Values
 //
@@ -40,6 +40,15 @@
 // function with a context and an error: [Skip] sets the record aside, [Fatal] ends the job, and any
 // other error fails the attempt. A failed attempt is repeated up to [Retry] times. An attempt may
 // run more than once, so a function with outside effects must be idempotent.
+//
+// Functions run in other processes, where main ends at [Main]. So a function may use its arguments,
+// the parameters of Define, and what the function given to Define makes of them. It must not read a
+// flag, os.Args, or a variable that main sets: on a cluster it would silently read the default.
+//
+//	Filter(func(x Product) bool { return x.Price >= params.MinPrice }) // right
+//	Filter(func(x Product) bool { return x.Price >= *minPrice })       // wrong: a flag
+//
+// "layshaft vet ./..." finds functions that depend on more than their input; see package vet.
 //
 // Each slot calls Define's function once to build its own copy of all functions, and calls them
 // from one goroutine.

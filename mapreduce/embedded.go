@@ -24,13 +24,13 @@ import (
 	"github.com/layshaft/layshaft/coordinator"
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/jobdir"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spill"
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/internal/wire"
-	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -178,9 +178,9 @@ func (c *compiled) lockPlaces() (release func(), err error) {
 	return release, nil
 }
 
-// checkPlaces checks, before anything runs, that the sinks and the quarantine can be written. With
-// Explain nothing is checked inside this process. On a cluster the sinks are checked even then,
-// because the check shows which files this process lends.
+// checkPlaces checks, before anything runs, that the sinks and all files of the run can be written.
+// With Explain nothing is checked inside this process. On a cluster the sinks are checked even
+// then, because the check shows which files this process lends.
 func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
 	if t.Quarantine == "" {
 		t.Quarantine = t.Requeue
@@ -195,7 +195,17 @@ func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
 			}
 		}
 	}
-	if c.plan.allowsBad() && !t.Explain {
+	if t.Explain {
+		return nil
+	}
+	for _, file := range []struct{ flag, path string }{{"report", t.Report}, {"trace", t.Trace}} {
+		if file.path != "" {
+			if err := state.CheckFile(file.path); err != nil {
+				return fmt.Errorf("%s %w with -%[1]s", file.flag, err)
+			}
+		}
+	}
+	if c.plan.allowsBad() {
 		if t.Quarantine == "" {
 			t.Quarantine = c.defaultQuarantine(t)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -18,8 +19,8 @@ type engine interface {
 	wait(ctx context.Context) error
 	// status returns the status of the job; ok is false while it is unknown.
 	status() (st report.Job, ok bool)
-	// history returns the record of the attempts, if Reporting asks for it.
-	history(ctx context.Context) (*report.Run, error)
+	// history returns the record of the attempts, made by r, if recordsRun asked for it.
+	history(ctx context.Context, r inspection.Recorder) (*report.Run, error)
 	// changed returns a channel that is closed when an attempt commits or the job ends. Call it
 	// before you look at status or commits.
 	changed() <-chan struct{}
@@ -91,10 +92,10 @@ func (j *Job) watch(ctx context.Context) {
 	if err != nil && !j.interrupted && !j.hasQuarantine && j.c.plan.allowsBad() && j.target.Quarantine != j.target.Requeue {
 		j.keepBadRecords(context.WithoutCancel(ctx))
 	}
-	if err == nil && j.target.Verify && j.target.Progress != "none" {
+	if err == nil && j.target.Verify {
 		fmt.Fprintf(j.target.Err, "verify: %s ran twice, with the same output\n", report.Plural(j.spec.Tasks(), "task"))
 	}
-	if err == nil && j.counters[badCounter] > 0 && j.target.requeue == nil && j.target.Progress != "none" {
+	if err == nil && j.counters[badCounter] > 0 && j.target.requeue == nil {
 		fmt.Fprintf(j.target.Err, "%s set aside in %s\n", report.Plural(int(j.counters[badCounter]), "bad record"), j.target.Quarantine)
 	}
 	if err == nil && j.target.Counters {
@@ -103,6 +104,9 @@ func (j *Job) watch(ctx context.Context) {
 	e := j.writeRunFiles(context.WithoutCancel(ctx))
 	if local, ok := j.engine.(*embedded); ok && local.profile != nil {
 		e = errors.Join(e, local.profile.Write(j.spec))
+	}
+	if _, ok := j.engine.(*cluster); ok && j.target.Profile != "" {
+		e = errors.Join(e, j.target.mergeProfiles(j.spec))
 	}
 	if e != nil && err == nil {
 		err = e

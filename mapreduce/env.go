@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/spill"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // env is the state that the operators of one attempt share. It belongs to the attempt's goroutine,
@@ -43,9 +45,14 @@ type env struct {
 	// quarantineJob is the job in lines of the quarantine file.
 	quarantineJob string
 	selected      *selection // records of the sources to pass on; nil means all
-	samplers      []keySampler
-	numbers       map[*node]*uint64    // see counter
-	random        map[*node]*rand.Rand // see draw
+	counted       *selection // records of a requeue among all records; nil counts none
+	// keep writes an accumulator to the partial results; nil if the stage keeps none.
+	keep      func(key, acc []byte) error
+	kept      *keptPart // partial results of an earlier run; nil if there are none
+	keptParts int       // number of partitions of these
+	samplers  []keySampler
+	numbers   map[*node]*uint64    // see counter
+	random    map[*node]*rand.Rand // see draw
 }
 
 // fail ends the attempt with err. Only the first error counts.
@@ -154,39 +161,19 @@ func (b *bursts) flush() error {
 	return nil
 }
 
-type skipError struct{ err error }
-
-func (e *skipError) Error() string { return e.err.Error() }
-func (e *skipError) Unwrap() error { return e.err }
-
-type fatalError struct{ err error }
-
-func (e *fatalError) Error() string { return e.err.Error() }
-func (e *fatalError) Unwrap() error { return e.err }
-
 // Skip marks err so that the record is set aside in the quarantine and the attempt continues,
 // within MaxBad. Skip(nil) is nil.
-func Skip(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &skipError{err}
-}
+func Skip(err error) error { return connector.Skip(err) }
 
 // Fatal marks err so that the job ends at once, because another attempt cannot help. Fatal(nil) is
 // nil.
-func Fatal(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &fatalError{err}
-}
+func Fatal(err error) error { return connector.Fatal(err) }
 
-// userError handles an error of an operator's function for record.
-func userError[T any](e *env, n *node, err error, record *T) {
-	var skip *skipError
+// userError handles an error of an operator's function for the record that record points to.
+func userError(e *env, n *node, err error, record any) {
+	var skip *call.SkipError
 	if errors.As(err, &skip) {
-		e.fail(e.setAside(n.label()+" at "+n.at, skip.err, fmt.Sprintf("%+v", *record), ""))
+		e.fail(e.setAside(n.label()+" at "+n.at, skip.Err, formatted(record), ""))
 		return
 	}
 	if errors.As(err, new(interface{ Placed() })) { // it names the place itself
@@ -199,6 +186,9 @@ func userError[T any](e *env, n *node, err error, record *T) {
 	}
 	e.fail(located(q, err))
 }
+
+// formatted returns the record that record points to as text.
+func formatted(record any) string { return fmt.Sprintf("%+v", reflect.ValueOf(record).Elem()) }
 
 // Quarantined is one bad record in the quarantine file, which has one JSON object per line.
 type Quarantined struct {
@@ -275,14 +265,14 @@ var traceFirst = func() func() {
 }()
 
 // readSplit runs a source over the attempt's split.
-func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
+func readSplit[T any](e *env, s connector.Source[T], push func(*T)) (err error) {
 	if sp := e.run.Split; sp.Label == noInput && len(sp.Data) == 0 {
 		return nil
 	}
-	r := &Reader[T]{Emit: push, progress: e.run.Progress, stopped: &e.stopped}
+	r := &connector.Reader[T]{Emit: push}
 	e.inputPlace = func() inputPlace { return inputPlace{r.Path, r.Offset, r.Line} }
 	e.where = func() (string, int64, int64) { return filesys.DisplayText(r.Path), r.Offset, r.Line }
-	r.bad = func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
+	bad := func(err error, raw []byte) error { return e.setAside("read", err, string(raw), "") }
 	var number, current int64 // of records; current is zero while the source itself runs
 	if skips := e.run.Skips; e.run.Isolated || len(skips) > 0 {
 		mark := e.run.Mark
@@ -305,17 +295,29 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 		defer mark(0, "", 0, 0)
 	}
 	if only := e.selected; only != nil {
-		emit, bad := r.Emit, r.bad
+		emit, all := r.Emit, bad
 		r.Emit = func(t *T) {
 			if only.has(r.Path, r.Offset) {
 				emit(t)
 			}
 		}
-		r.bad = func(err error, raw []byte) error {
+		bad = func(err error, raw []byte) error {
 			if !only.has(r.Path, r.Offset) {
 				return nil
 			}
-			return bad(err, raw)
+			return all(err, raw)
+		}
+	}
+	if all := e.counted; all != nil {
+		emit := r.Emit
+		r.Emit = func(t *T) {
+			all.has(r.Path, r.Offset)
+			emit(t)
+		}
+		refuse := bad
+		bad = func(err error, raw []byte) error {
+			all.has(r.Path, r.Offset)
+			return refuse(err, raw)
 		}
 	}
 	if trace := traceFirst; trace != nil {
@@ -326,6 +328,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			emit(t)
 		}
 	}
+	r.Attach(e.run.Progress, &e.stopped, bad)
 	defer func() {
 		if v := recover(); v != nil {
 			kind := job.Transient
@@ -337,7 +340,7 @@ func readSplit[T any](e *env, s Source[T], push func(*T)) (err error) {
 			err = &job.Failure{Kind: kind, Message: fmt.Sprintf("%s%v", panicked, v), Detail: userStack(string(debug.Stack()), "mapreduce.readSplit["), Record: q.place(), Number: current}
 		}
 	}()
-	if err := s.Read(e.ctx, Split(*e.run.Split), r); err != nil {
+	if err := s.Read(e.ctx, connector.Split(*e.run.Split), r); err != nil {
 		return sourceError{err}
 	}
 	return nil

@@ -40,19 +40,19 @@ func ExampleTryMap() {
 	// Output: [4.5 12 0.99] <nil>
 }
 
-func ExampleFilter() {
+func ExampleDataset_Filter() {
 	errors := mapreduce.Define("errors", func(p *mapreduce.Plan, level string) mapreduce.Dataset[string] {
 		lines := mapreduce.Read(p, memio.Of("INFO started", "ERROR disk full", "INFO stopped"))
-		return mapreduce.Filter(lines, func(l string) bool { return strings.HasPrefix(l, level) })
+		return lines.Filter(func(l string) bool { return strings.HasPrefix(l, level) })
 	})
 	fmt.Println(errors.Collect(context.Background(), mapreduce.Local{}, "ERROR"))
 	// Output: [ERROR disk full] <nil>
 }
 
-func ExampleTryFilter() {
+func ExampleDataset_TryFilter() {
 	cheap := mapreduce.Define("cheap", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[string] {
 		texts := mapreduce.Read(p, memio.Of("4.50", "12", "0.99"))
-		return mapreduce.TryFilter(texts, func(_ context.Context, s string) (bool, error) {
+		return texts.TryFilter(func(_ context.Context, s string) (bool, error) {
 			price, err := strconv.ParseFloat(s, 64)
 			return price < 5, err
 		})

@@ -72,7 +72,7 @@ func ExampleMaxBad() {
 	for _, allowed := range []int64{2, 1} {
 		even := mapreduce.Define("even", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[int] {
 			numbers := mapreduce.Read(p, memio.Of(-1, 4, -2))
-			return mapreduce.TryFilter(numbers, func(_ context.Context, n int) (bool, error) {
+			return numbers.TryFilter(func(_ context.Context, n int) (bool, error) {
 				if n < 0 {
 					return false, mapreduce.Skip(negative)
 				}

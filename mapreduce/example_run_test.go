@@ -83,7 +83,7 @@ func ExampleDefinition_WriteTo() {
 }
 
 // A pipeline may write any number of datasets, and may have no rows.
-func ExampleWriteTo() {
+func ExampleDataset_WriteTo() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		fmt.Println(err)
@@ -94,7 +94,7 @@ func ExampleWriteTo() {
 	split := mapreduce.Define("split", func(p *mapreduce.Plan, dir string) mapreduce.Dataset[mapreduce.None] {
 		products := mapreduce.Read(p, memio.Of(Product{"drill", "Acme", 4900}, Product{"nail", "Bolt", 2}))
 		line := func(dst []byte, x Product) []byte { return append(dst, x.Name...) }
-		mapreduce.WriteTo(products, textio.WriteFileAs(filepath.Join(dir, "all.txt"), line))
+		products.WriteTo(textio.WriteFileAs(filepath.Join(dir, "all.txt"), line))
 		products.Filter(func(x Product) bool { return x.Cents < 100 }).
 			WriteTo(textio.WriteFileAs(filepath.Join(dir, "cheap.txt"), line))
 		return mapreduce.Nothing(p)

@@ -24,7 +24,7 @@ func SetProgram(hash string) (restore func()) {
 
 // Probes returns how many stages of the plan look up records in the left side of a join.
 func (d *Definition[P, T]) Probes(params []byte) (n int, err error) {
-	c, err := d.plan(context.Background(), params, d.rows)
+	c, err := d.untyped.plan(context.Background(), params, d.untyped.gather)
 	if err != nil {
 		return 0, err
 	}
@@ -37,3 +37,6 @@ func (d *Definition[P, T]) Probes(params []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// OnFinishStep sets what is called before each change at the end of a run.
+func OnFinishStep(f func(step string)) { finishStep = f }

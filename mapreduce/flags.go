@@ -28,7 +28,7 @@ type TargetFlags struct {
 
 // Names of the flags for runs inside this process, for runs on a cluster, and for both.
 var (
-	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify", "profile", "web"}
+	localFlags     = []string{"state", "state-age", "state-size", "workers", "slots", "memory", "budget", "verify", "web"}
 	clusterFlags   = []string{"detach", "priority", "interactive", "tags", "tls-ca", "tls-cert", "tls-key"}
 	reportingFlags = []string{"cluster", "progress", "explain", "explain-items", "explain-item-time", "counters", "report", "trace", "quarantine", "requeue", "hidden"}
 )
@@ -38,9 +38,15 @@ var (
 // The default of each flag is the environment variable LAYSHAFT_NAME, if it is set. Variables of
 // flags that have no meaning in a run are ignored, such as LAYSHAFT_WORKERS with -cluster. The same
 // flags on the command line are an error.
+//
+// If fs ends the process after an error, as flag.CommandLine does, the error is printed in a few
+// lines: a flag set prints all its flags only for -h.
 func Flags(fs *flag.FlagSet) *TargetFlags {
 	t := &TargetFlags{Reporting: Reporting{Progress: "auto"}, flags: fs, environ: map[string]error{}}
 	l, c, r := &t.local, &t.cluster, &t.Reporting
+	if fs.ErrorHandling() == flag.ExitOnError {
+		fs.SetOutput(&shortErrors{fs: fs, to: fs.Output()})
+	}
 	fs.StringVar(&l.State, "state", "", "keep journal and intermediate data in `DIR`; a killed run then continues when started again (LAYSHAFT_STATE; default a temporary directory)")
 	fs.DurationVar(&l.StateAge, "state-age", 0, "how `LONG` -state keeps a job after its end (LAYSHAFT_STATE_AGE; default 168h, negative no limit)")
 	fs.Var((*bytesize.Size)(&l.StateSize), "state-size", "`BYTES` that the jobs in -state may take; the oldest are removed (LAYSHAFT_STATE_SIZE; default 20GiB)")
@@ -59,7 +65,7 @@ func Flags(fs *flag.FlagSet) *TargetFlags {
 	fs.StringVar(&c.TLS.CA, "tls-ca", "", "with -cluster: PEM `FILE` with the certificate of its CA (LAYSHAFT_TLS_CA)")
 	fs.StringVar(&c.TLS.Cert, "tls-cert", "", "with -cluster: PEM `FILE` with the certificate of this client (LAYSHAFT_TLS_CERT)")
 	fs.StringVar(&c.TLS.Key, "tls-key", "", "with -cluster: PEM `FILE` with the private key of this client (LAYSHAFT_TLS_KEY)")
-	fs.StringVar(&r.Progress, "progress", r.Progress, "`HOW` to show progress: auto, brief, plain, lines or none (LAYSHAFT_PROGRESS)")
+	fs.StringVar(&r.Progress, "progress", r.Progress, "`HOW` to show progress: auto (bars on a terminal), brief (one line, erased at the end), plain and lines (a line every few seconds, by stage or in one), none; bad records and other notices are printed anyway (LAYSHAFT_PROGRESS)")
 	fs.BoolVar(&t.hidden, "hidden", false, "read files below names that start with . or _, too (LAYSHAFT_HIDDEN)")
 	fs.BoolVar(&r.Explain, "explain", false, "print stages, splits and partitions, and run nothing (LAYSHAFT_EXPLAIN)")
 	fs.Int64Var(&r.Items, "explain-items", 0, "with -explain: estimate the time for `NUMBER` records of -explain-item-time each (LAYSHAFT_EXPLAIN_ITEMS)")
@@ -92,7 +98,7 @@ func (t *TargetFlags) settings(plan string) (settings, error) {
 	}
 	idle, why := clusterFlags, "detach, priority, interactive, tags and TLS are for a cluster: name its coordinator with -cluster HOST:PORT"
 	if t.cluster.Address != "" {
-		idle, why = localFlags, "state, workers, slots, memory, budget, verify, profile and web are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster"
+		idle, why = localFlags, "state, workers, slots, memory, budget, verify and web are for runs inside this process: a cluster has its own; leave them out, or leave out -cluster"
 	}
 	var wrong error
 	relevant := maps.Clone(t.environ)
@@ -115,7 +121,7 @@ func (t *TargetFlags) settings(plan string) (settings, error) {
 	}
 	if t.cluster.Address != "" {
 		c := t.cluster
-		c.Reporting, c.Hidden = t.Reporting, t.hidden
+		c.Reporting, c.Hidden, c.Profile = t.Reporting, t.hidden, t.local.Profile
 		return t.withArguments(c.settings(plan))
 	}
 	l := t.local

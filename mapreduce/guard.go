@@ -6,49 +6,40 @@ import (
 
 	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
+// sink is a connector.Sink without the type of its records.
+type sink interface {
+	String() string
+	Check(ctx context.Context) error
+	Finish(ctx context.Context, job string, parts [][]byte) error
+	Abandon(ctx context.Context, job string) error
+}
+
+// writer is a connector.Writer without the type of its records.
+type writer interface {
+	Close() (part []byte, err error)
+	Abort()
+}
+
 // guarded is a sink whose panics in the client are errors. Panics in tasks end the attempt.
-type guarded[T any] struct{ Sink[T] }
+type guarded struct{ sink }
 
-func (s guarded[T]) guard(method string, f func() error) error {
-	return guard(s.Sink, method, f)
+func (s guarded) Check(ctx context.Context) error {
+	return guard(s, "Check", func() error { return s.sink.Check(ctx) })
 }
 
-func (s guarded[T]) Check(ctx context.Context) error {
-	return s.guard("Check", func() error { return s.Sink.Check(ctx) })
+func (s guarded) Finish(ctx context.Context, job string, parts [][]byte) error {
+	return guard(s, "Finish", func() error { return s.sink.Finish(ctx, job, parts) })
 }
 
-func (s guarded[T]) Open(ctx context.Context, t SinkTask) (w SinkWriter[T], err error) {
-	err = s.guard("Open", func() (err error) { w, err = s.Sink.Open(ctx, t); return err })
-	return guardedWriter[T]{w, s.Sink}, err
-}
-
-func (s guarded[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
-	return s.guard("Finish", func() error { return s.Sink.Finish(ctx, job, parts) })
-}
-
-func (s guarded[T]) Abandon(ctx context.Context, job string) error {
-	return s.guard("Abandon", func() error { return s.Sink.Abandon(ctx, job) })
-}
-
-// guardedWriter is the writer of a guarded sink.
-type guardedWriter[T any] struct {
-	SinkWriter[T]
-	sink fmt.Stringer
-}
-
-func (w guardedWriter[T]) Write(r *T) error {
-	return guard(w.sink, "Write", func() error { return w.SinkWriter.Write(r) })
-}
-
-func (w guardedWriter[T]) Close() (part []byte, err error) {
-	err = guard(w.sink, "Close", func() (err error) { part, err = w.SinkWriter.Close(); return err })
-	return part, err
+func (s guarded) Abandon(ctx context.Context, job string) error {
+	return guard(s, "Abandon", func() error { return s.sink.Abandon(ctx, job) })
 }
 
 // guardedSplits calls Splits of a source in the client.
-func guardedSplits[T any](s Source[T], ctx context.Context, target int64) (splits []job.Split, err error) {
+func guardedSplits[T any](s connector.Source[T], ctx context.Context, target int64) (splits []job.Split, err error) {
 	err = guard(nil, "Splits", func() (err error) { splits, err = jobSplits(s.Splits(ctx, target)); return err })
 	return splits, err
 }

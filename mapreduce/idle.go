@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/worker"
@@ -40,11 +41,11 @@ func (idle) stop() error                           { return nil }
 
 func (idle) setAside(context.Context) ([]worker.SetAside, error) { return nil, nil }
 
-func (idle) history(context.Context) (*report.Run, error)                 { return nil, errIdle }
-func (idle) manifest(job.Producer) (*job.Manifest, error)                 { return nil, errIdle }
-func (idle) open(job.Producer, int) ([]job.RunReader, error)              { return nil, errIdle }
-func (idle) findOutput(p job.Producer) (job.Producer, error)              { return p, errIdle }
-func (idle) rerunTask(context.Context, job.Launch) (*job.Manifest, error) { return nil, errIdle }
+func (idle) history(context.Context, inspection.Recorder) (*report.Run, error) { return nil, errIdle }
+func (idle) manifest(job.Producer) (*job.Manifest, error)                      { return nil, errIdle }
+func (idle) open(job.Producer, int) ([]job.RunReader, error)                   { return nil, errIdle }
+func (idle) findOutput(p job.Producer) (job.Producer, error)                   { return p, errIdle }
+func (idle) rerunTask(context.Context, job.Launch) (*job.Manifest, error)      { return nil, errIdle }
 
 // isNil reports whether a source or sink is nil, or a nil pointer.
 func isNil(v any) bool {

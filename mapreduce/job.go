@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/worker"
 )
 
@@ -89,51 +92,52 @@ func (j *Job) Close() error { return j.engine.stop() }
 // the sequence. If the job failed, the sequence ends early and Wait returns the reason.
 func Rows[T any](j *Job, name string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var zero T
-		if j == nil {
-			yield(zero, errors.New("Rows: the job is nil; Start has returned an error instead of it"))
-			return
-		}
 		codec, err := record.For[T]()
-		if err != nil {
-			yield(zero, err)
-			return
+		if err == nil {
+			err = j.eachRow(name, reflect.TypeFor[T](), func(value []byte) (more bool, err error) {
+				var row T
+				if _, err := codec.Decode(value, &row); err != nil {
+					return false, err
+				}
+				return yield(row, nil), nil
+			})
 		}
-		found := false
-		for _, s := range j.c.stages {
-			for port, x := range s.ends {
-				if x.out == nil || x.out.sink != nil || x.out.name != name {
-					continue
+		if err != nil {
+			yield(*new(T), err)
+		}
+	}
+}
+
+// eachRow passes the encoded rows of an output to f until f returns false. If the job ends without
+// that output, eachRow returns nil: Wait returns the reason.
+func (j *Job) eachRow(name string, typ reflect.Type, f func(value []byte) (more bool, err error)) error {
+	if j == nil {
+		return errors.New("Rows: the job is nil; Start has returned an error instead of it")
+	}
+	found := false
+	for _, s := range j.c.stages {
+		for port, x := range s.ends {
+			if x.out == nil || x.out.sink != nil || x.out.name != name {
+				continue
+			}
+			if found = true; x.out.n.typ != typ {
+				return fmt.Errorf("output %q holds %v, not %v", name, x.out.n.typ, typ)
+			}
+			for task := range j.spec.Stages[s.number].Tasks {
+				more, err := j.rows(s.number, task, port, f)
+				if errors.Is(err, errEnded) {
+					return nil
 				}
-				if found = true; x.out.n.typ != reflect.TypeFor[T]() {
-					yield(zero, fmt.Errorf("output %q holds %v, not %T", name, x.out.n.typ, zero))
-					return
-				}
-				for task := range j.spec.Stages[s.number].Tasks {
-					more, err := j.rows(s.number, task, port, func(value []byte) (bool, error) {
-						var row T
-						if _, err := codec.Decode(value, &row); err != nil {
-							return false, err
-						}
-						return yield(row, nil), nil
-					})
-					if errors.Is(err, errEnded) {
-						return // Wait returns the reason
-					}
-					if err != nil {
-						yield(zero, err)
-						return
-					}
-					if !more {
-						return
-					}
+				if err != nil || !more {
+					return err
 				}
 			}
 		}
-		if _, none := any(zero).(None); !found && !none {
-			yield(zero, fmt.Errorf("plan %s has no output %q; it has %s", j.name, name, j.outputs()))
-		}
 	}
+	if !found && typ != reflect.TypeFor[None]() {
+		return fmt.Errorf("plan %s has no output %q; it has %s", j.name, name, j.outputs())
+	}
+	return nil
 }
 
 func (j *Job) outputs() string {
@@ -175,6 +179,24 @@ func values(r job.RunReader, each func(value []byte) (bool, error)) (bool, error
 	}
 }
 
+// noteAbsent prints the fields that no record of a stage's input had. counters are the sums of the
+// stage.
+func (j *Job) noteAbsent(stage int, counters map[string]int64) {
+	for _, k := range slices.Sorted(maps.Keys(counters)) {
+		field, ok := strings.CutPrefix(k, absentCounter)
+		if !ok || counters[k] == 0 || counters[k] != counters[readCounter] || j.target.requeue != nil {
+			continue
+		}
+		near, most := "", int64(0)
+		for _, k := range slices.Sorted(maps.Keys(counters)) {
+			if name, ok := strings.CutPrefix(k, nearCounter+field+": "); ok && name != "" && counters[k] > most {
+				near, most = "; the nearest key is "+name, counters[k]
+			}
+		}
+		j.target.note("%s: no record has the field %s, so it is zero everywhere%s; correct its json tag, or add omitempty if it may be missing", j.spec.Stages[stage].Name, field, near)
+	}
+}
+
 // finish runs after the last commit: it handles bad records, sinks and counters.
 func (j *Job) finish(ctx context.Context) error {
 	j.counters = map[string]int64{}
@@ -189,8 +211,10 @@ func (j *Job) finish(ctx context.Context) error {
 			for k, n := range st.Stages[s].Sum.Counters {
 				j.counters[k] += n
 			}
+			j.noteAbsent(s, st.Stages[s].Sum.Counters)
 			continue
 		}
+		sum := map[string]int64{}
 		for _, p := range j.engine.commits(s) {
 			var m *job.Manifest
 			err := j.readOutput(p, func(now job.Producer) (err error) {
@@ -205,8 +229,10 @@ func (j *Job) finish(ctx context.Context) error {
 			j.counters[shuffledCounter] += m.Bytes()
 			for k, n := range m.Counters {
 				j.counters[k] += n
+				sum[k] += n
 			}
 		}
+		j.noteAbsent(s, sum)
 	}
 	if j.target.requeue != nil {
 		return j.finishRequeue(ctx, manifests, producers)
@@ -214,15 +240,15 @@ func (j *Job) finish(ctx context.Context) error {
 	if err := j.quarantine(manifests, producers); err != nil {
 		return err
 	}
-	for _, o := range j.c.plan.outs {
-		if o.sink == nil || j.c.publishes() {
-			continue
-		}
-		if err := o.sink.finish(ctx, j.ID(), j.partsOf(o, manifests)); err != nil {
-			return fmt.Errorf("%s: %w", o.sink.name, err)
-		}
+	if j.c.publishes() {
+		return nil
 	}
-	return nil
+	isBad := j.counters[badCounter] > 0
+	err := j.c.finishSinks(ctx, j.spec, j.ID(), nil, isBad, func(o *out) [][]byte { return j.partsOf(o, manifests) })
+	if err == nil && j.c.partials != nil && isBad {
+		err = j.c.partials.shelf.Keep(ctx, j.ID())
+	}
+	return err
 }
 
 // partsOf returns what the committed attempts wrote to a sink.
@@ -248,12 +274,16 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if bad == 0 {
 		return nil
 	}
-	tmp := j.target.Quarantine + ".tmp"
+	path, err := state.Replaceable(j.target.Quarantine)
+	if err != nil {
+		return fmt.Errorf("quarantine %w", err)
+	}
+	tmp := path + ".tmp"
 	defer os.Remove(tmp)
 	if err := j.writeBad(tmp, manifests, producers, nil); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, j.target.Quarantine); err != nil {
+	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
 	j.hasQuarantine = true
@@ -352,18 +382,8 @@ func (c *compiled) defaultQuarantine(t *settings) string {
 // checkQuarantine makes the directory of the quarantine file, and checks that the file can be
 // written.
 func checkQuarantine(path string) error {
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return fmt.Errorf("quarantine %s: it is not a regular file, so it cannot be replaced; name another with -quarantine", path)
-	}
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		var f *os.File
-		if f, err = os.CreateTemp(filepath.Dir(path), ".layshaft-check-"); err == nil {
-			err = errors.Join(f.Close(), os.Remove(f.Name()))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("quarantine %s: it cannot be written: %w; name another file with -quarantine", path, err)
+	if err := state.CheckFile(path); err != nil {
+		return fmt.Errorf("quarantine %w with -quarantine", err)
 	}
 	return nil
 }

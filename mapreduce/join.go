@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/internal/sketch"
 	"github.com/layshaft/layshaft/internal/spill"
 )
 
@@ -200,7 +201,8 @@ func semi[L, R, K any](n *node, leftKey func(L) K, rightKey func(R) K, keep bool
 // storeResult stores the result of a function in u, or handles its error for the left record.
 func storeResult[L, U any](e *env, n *node, u *U, v U, err error, l L) bool {
 	if err != nil {
-		userError(e, n, err, &l)
+		failed := l // so that l itself is not allocated for each record
+		userError(e, n, err, &failed)
 		return false
 	}
 	*u = v
@@ -323,7 +325,7 @@ func (ls *side[L]) decode() bool {
 // cannot.
 func sharesMemory(t reflect.Type) bool {
 	switch {
-	case t.Kind() == reflect.String || t == reflect.TypeFor[time.Time]() || !spill.HasPointers(t):
+	case t.Kind() == reflect.String || t == reflect.TypeFor[time.Time]() || !sketch.HasPointers(t):
 		return false
 	case t.Kind() == reflect.Array:
 		return sharesMemory(t.Elem())

@@ -228,7 +228,7 @@ func TestJobMemory(t *testing.T) {
 func TestManyPartitions(t *testing.T) {
 	parts := 65_000
 	if testing.Short() {
-		parts = 5000
+		parts = 1000
 	}
 	rows := run(t, mapreduce.Local{Slots: 2, Workers: 2}, func(p *mapreduce.Plan) mapreduce.Dataset[int64] {
 		d := mapreduce.Read(p, upTo(100_000).Cut(2))

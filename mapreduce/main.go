@@ -1,11 +1,14 @@
 package mapreduce
 
 import (
+	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 
 	"github.com/layshaft/layshaft/internal/child"
@@ -29,6 +32,8 @@ func Main() {
 	address, set := os.LookupEnv(child.Env)
 	if !set {
 		catchInterrupts.Store(true)
+		flagsBeforeMain = map[string]bool{}
+		flag.VisitAll(func(f *flag.Flag) { flagsBeforeMain[f.Name] = true })
 		return
 	}
 	replays.Store(os.Getenv(child.ReplayEnv) != "")
@@ -38,6 +43,22 @@ func Main() {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// flagsBeforeMain are the flags that package variables registered, which functions of pipelines can
+// read. Nil means that Main was not called.
+var flagsBeforeMain map[string]bool
+
+// noteUnsentFlags prints which flags of package variables have a value here that is not in the
+// parameters. A child does not parse flags, so a function that reads one gets its default there.
+func (t *settings) noteUnsentFlags(fs *flag.FlagSet, params []byte) {
+	own := slices.Concat(localFlags, clusterFlags, reportingFlags)
+	fs.Visit(func(f *flag.Flag) {
+		value := f.Value.String()
+		if flagsBeforeMain[f.Name] && !slices.Contains(own, f.Name) && value != f.DefValue && !bytes.Contains(params, []byte(value)) {
+			t.note("-%s %s counts in this process only: on the workers a function that reads the flag gets %q; if one does, make it a parameter of Define; layshaft vet ./... finds such functions", f.Name, value, f.DefValue)
+		}
+	})
 }
 
 // replays is set by Main in a program that runs one attempt again for a person. Then sinks write

@@ -43,7 +43,7 @@ func TryMap[T, U any](d Dataset[T], f func(context.Context, T) (U, error), opts 
 }
 
 // Filter keeps a record if f returns true.
-func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
+func (d Dataset[T]) Filter(f func(T) bool, opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "Filter", opts, d.n)
 	n.needs("function", f)
 	n.anyOrder = true
@@ -58,12 +58,8 @@ func Filter[T any](d Dataset[T], f func(T) bool, opts ...Option) Dataset[T] {
 	return Dataset[T]{n}
 }
 
-// Filter keeps a record if f returns true.
-func (d Dataset[T]) Filter(f func(T) bool, opts ...Option) Dataset[T] { return Filter(d, f, opts...) }
-
-// TryFilter is Filter with a context and errors. It handles errors like
-// TryMap.
-func TryFilter[T any](d Dataset[T], f func(context.Context, T) (bool, error), opts ...Option) Dataset[T] {
+// TryFilter is Filter with a context and errors. It handles errors like TryMap.
+func (d Dataset[T]) TryFilter(f func(context.Context, T) (bool, error), opts ...Option) Dataset[T] {
 	n := newNode[T](planOf(d.n), "TryFilter", opts, d.n)
 	n.needs("function", f)
 	n.anyOrder = true

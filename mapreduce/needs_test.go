@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -57,7 +58,7 @@ func TestNeeds(t *testing.T) {
 
 // limited is a source or sink with a budget of its own.
 type limited struct {
-	mapreduce.Source[int64]
+	connector.Source[int64]
 	name    string
 	n, size int
 }

@@ -22,7 +22,7 @@ var operators = map[string]func(t *testing.T, s *scene){
 		ctxOK := func(ctx context.Context) bool { return ctx != nil && ctx.Err() == nil }
 		got := run(t, s.target, func(p *mapreduce.Plan) mapreduce.Dataset[kv[int64, string]] {
 			d := s.read(p, s.items).Filter(func(x item) bool { return x.Shop != 0 })
-			d = mapreduce.TryFilter(d, func(ctx context.Context, x item) (bool, error) { return x.Price >= 0 && ctxOK(ctx), nil })
+			d = d.TryFilter(func(ctx context.Context, x item) (bool, error) { return x.Price >= 0 && ctxOK(ctx), nil })
 			d = mapreduce.TryMap(d, func(ctx context.Context, x item) (item, error) { x.ID *= 2; return x, nil })
 			tags := mapreduce.FlatMap(d, func(x item) iter.Seq[item] {
 				return func(yield func(item) bool) {

@@ -169,7 +169,7 @@ func Timeout(d time.Duration) AnyOption { return forAny(func(o *options) { o.tim
 // one process, Local.Budgets limits budgets; a budget that it does not name is unlimited. A stage
 // holds the sum of the needs of its operators. No speculative attempt starts in such a stage.
 // Sources and sinks may need a budget too, and declare its size until somebody sets one; see
-// BudgetUser.
+// connector.BudgetUser.
 func Needs(budget string, n int) Option {
 	return forOperator(func(o *options) { o.needs = append(slices.Clip(o.needs), job.Need{Budget: budget, N: n}) })
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
@@ -224,7 +225,7 @@ func TestSkippedRecordsGoToQuarantine(t *testing.T) {
 	retried := once()
 	j := start(t, t.Context(), mapreduce.Local{Slots: 2, Workers: 2, Reporting: mapreduce.Reporting{Quarantine: path}}, func(p *mapreduce.Plan) mapreduce.Dataset[visit] {
 		visits := mapreduce.Read(p, memio.Generate(1000, func(i int64) visit { return visit{fmt.Sprint("/", i), i} }).Cut(4))
-		good := mapreduce.TryFilter(visits, func(_ context.Context, v visit) (bool, error) {
+		good := visits.TryFilter(func(_ context.Context, v visit) (bool, error) {
 			if v.Ms%300 == 299 {
 				return false, mapreduce.Skip(fmt.Errorf("%d ms is too long", v.Ms))
 			}
@@ -310,7 +311,7 @@ func TestTooManyBadRecords(t *testing.T) {
 // TestPoisonRecord processes records whose function always panics. Exactly these records are set
 // aside, after the second panic.
 func TestPoisonRecord(t *testing.T) {
-	for _, source := range []mapreduce.Source[int64]{upTo(100).Cut(3), memio.Seq(func() iter.Seq[int64] {
+	for _, source := range []connector.Source[int64]{upTo(100).Cut(3), memio.Seq(func() iter.Seq[int64] {
 		return func(yield func(int64) bool) {
 			for i := int64(0); i < 100 && yield(i); i++ {
 			}

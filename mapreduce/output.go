@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/call"
 	"github.com/layshaft/layshaft/internal/filesys"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // None is the row type of a plan without rows. Such a plan writes only to sinks and named outputs.
@@ -34,10 +36,12 @@ func Output[T any](p *Plan, name string, d Dataset[T]) {
 			d.n.refuse(fmt.Errorf("two outputs are named %q; give each its own name", name))
 		}
 	}
-	gather(p, name, d)
+	gather(name, d)
 }
 
-func gather[T any](p *Plan, name string, d Dataset[T]) {
+// gather adds an output that holds the records of a dataset.
+func gather[T any](name string, d Dataset[T]) {
+	p := planOf(d.n)
 	vc := valueCodec[T](d.n)
 	p.outs = append(p.outs, &out{name: name, n: d.n, at: caller(),
 		gather: func(e *env, w *port) (any, func() error) {
@@ -55,20 +59,29 @@ func gather[T any](p *Plan, name string, d Dataset[T]) {
 // sinkRole is a sink with its type erased.
 type sinkRole struct {
 	name    string
-	place   string // absolute path; empty if the sink is not a PlacedSink
-	holds   bool   // the sink is a MemorySink
+	place   string // absolute path; empty if the sink is no connector.PlacedSink
+	path    string // the path as it was given
+	holds   bool   // the sink is a connector.MemorySink
 	check   func(ctx context.Context) error
-	open    func(e *env, t SinkTask, done func(part []byte)) (push any, flush func() error, err error)
+	open    func(e *env, t connector.SinkTask, done func(part []byte)) (push any, flush func() error, err error)
 	finish  func(ctx context.Context, job string, parts [][]byte) error
 	abandon func(ctx context.Context, job string) error
-	// published is PublishedSink.Published; nil if the sink does not have it.
+	// published is the method of a connector.PublishedSink; nil if the sink does not have it.
 	published func(ctx context.Context, job string, ended time.Time) (bool, error)
-	requeue   RequeueSink // nil if the sink is none
+	requeue   connector.RequeueSink // nil if the sink is none
 }
 
-// placeOf returns the absolute path of a PlacedSink, else "".
+// pathOf returns the path of a connector.PlacedSink as it was given, else "".
+func pathOf(sink any) string {
+	if s, ok := sink.(connector.PlacedSink); ok {
+		return s.Place()
+	}
+	return ""
+}
+
+// placeOf returns the absolute path of a connector.PlacedSink, else "".
 func placeOf(sink any) string {
-	if s, ok := sink.(PlacedSink); ok {
+	if s, ok := sink.(connector.PlacedSink); ok {
 		return absolute(s.Place())
 	}
 	return ""
@@ -111,82 +124,103 @@ func (p *Plan) checkPlace(name, place string) error {
 }
 
 // WriteTo writes all records to a sink. The output becomes visible when the whole job is done.
-func WriteTo[T any](d Dataset[T], s Sink[T]) {
-	p := planOf(d.n)
+func (d Dataset[T]) WriteTo(s connector.Sink[T]) {
+	addSink(d.n, s, func(o *opened, t connector.SinkTask) (writer, any, error) {
+		w, err := s.Open(o.e.ctx, t)
+		return w, func(r *T) {
+			if o.e.err != nil {
+				return
+			}
+			if err := w.Write(r); err != nil {
+				o.failed(err, r)
+			}
+		}, err
+	})
+}
+
+// opened is the output of one attempt.
+type opened struct {
+	e        *env
+	sink     sink
+	operator string // WriteTo and its file:line
+	closed   bool
+}
+
+// failed ends the attempt with an error of the writer for the record that record points to, or sets
+// the record aside.
+func (o *opened) failed(err error, record any) {
+	var skip *call.SkipError
+	if errors.As(err, &skip) {
+		err = o.e.setAside(o.operator, skip.Err, formatted(record), "")
+	}
+	if err != nil {
+		o.e.fail(fmt.Errorf("%s: %w", o.sink, err))
+	}
+}
+
+// addSink adds an output to the plan that writes the records of n to a sink. open returns the
+// writer of one attempt, and the function of type func(*T) that writes one record.
+func addSink(n *node, s sink, open func(*opened, connector.SinkTask) (w writer, push any, err error)) {
+	p := planOf(n)
 	if isNil(s) {
-		d.n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
+		n.refuse(fmt.Errorf("WriteTo: the sink is nil"))
 		return
 	}
 	name, place := s.String(), placeOf(s)
 	if err := p.checkPlace(name, place); err != nil {
-		d.n.refuse(err)
+		n.refuse(err)
 	}
-	safe := guarded[T]{s}
+	safe := guarded{s}
 	var published func(ctx context.Context, job string, ended time.Time) (bool, error)
-	if p, ok := any(s).(PublishedSink); ok {
+	if p, ok := s.(connector.PublishedSink); ok {
 		published = func(ctx context.Context, job string, ended time.Time) (there bool, err error) {
-			err = safe.guard("Published", func() (err error) { there, err = p.Published(ctx, job, ended); return err })
+			err = guard(s, "Published", func() (err error) { there, err = p.Published(ctx, job, ended); return err })
 			return there, err
 		}
 	}
-	requeue, _ := any(s).(RequeueSink)
-	d.n.useBudget(s)
+	requeue, _ := s.(connector.RequeueSink)
+	n.useBudget(s)
 	at := caller()
-	_, holds := any(s).(MemorySink)
-	p.outs = append(p.outs, &out{name: name, n: d.n, at: at, sink: &sinkRole{
+	_, holds := s.(connector.MemorySink)
+	p.outs = append(p.outs, &out{name: name, n: n, at: at, sink: &sinkRole{
 		name:  name,
 		place: place,
+		path:  pathOf(s),
 		holds: holds,
 		check: safe.Check,
-		open: func(e *env, t SinkTask, done func([]byte)) (any, func() error, error) {
+		open: func(e *env, t connector.SinkTask, done func([]byte)) (any, func() error, error) {
 			if replays.Load() {
-				return func(*T) {}, func() error { return nil }, nil
+				return n.tee(nil), func() error { return nil }, nil
 			}
-			w, err := s.Open(e.ctx, t)
+			o := &opened{e: e, sink: s, operator: "write at " + at}
+			w, push, err := open(o, t)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", s, err)
 			}
-			operator := "write at " + at
-			if w, ok := w.(RefusingWriter); ok {
+			if w, ok := w.(connector.RefusingWriter); ok {
 				w.SetBad(func(err error, record []byte) error {
 					where := e.where
 					defer func() { e.where = where }()
 					e.where = nil // the reader is at a later record
-					return e.setAside(operator, err, string(record), "")
+					return e.setAside(o.operator, err, string(record), "")
 				})
 			}
-			closed := false
 			e.closers = append(e.closers, func() {
-				if !closed {
+				if !o.closed {
 					w.Abort()
 				}
 			})
-			return func(r *T) {
-					if e.err != nil {
-						return
-					}
-					err := w.Write(r)
-					var skip *skipError
-					if errors.As(err, &skip) {
-						err = e.setAside(operator, skip.err, fmt.Sprintf("%+v", *r), "")
-					}
-					if err != nil {
-						e.fail(fmt.Errorf("%s: %w", s, err))
-					}
-				}, func() error {
-					part, err := w.Close()
-					if err != nil {
-						return fmt.Errorf("%s: %w", s, err)
-					}
-					closed = true
-					done(part)
-					return nil
-				}, nil
+			return push, func() error {
+				part, err := w.Close()
+				if err != nil {
+					return fmt.Errorf("%s: %w", s, err)
+				}
+				o.closed = true
+				done(part)
+				return nil
+			}, nil
 		},
 		finish:  safe.Finish,
 		abandon: safe.Abandon, published: published, requeue: requeue,
 	}})
 }
-
-// WriteTo writes all records to a sink. The output becomes visible when the whole job is done.
-func (d Dataset[T]) WriteTo(s Sink[T]) { WriteTo(d, s) }

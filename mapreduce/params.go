@@ -11,25 +11,35 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 )
 
-// encodeParams returns parameters as JSON. The plan receives the decoded parameters, here and in
-// other processes. So it returns an error with the first field whose value JSON does not carry.
-func encodeParams[P any](plan string, params P) ([]byte, error) {
-	raw, err := json.Marshal(params)
+// encodeParams returns the parameters that params points to as JSON. The plan receives the decoded
+// parameters, here and in other processes. So encodeParams returns an error with the first field
+// whose value JSON does not carry.
+func encodeParams(plan string, params any) ([]byte, error) {
+	in := reflect.ValueOf(params).Elem()
+	root := in.Type()
+	raw, err := json.Marshal(in.Interface())
 	if err != nil {
-		return nil, fmt.Errorf("plan %s: parameters of type %T cannot be written as JSON: %w", plan, params, err)
+		return nil, fmt.Errorf("plan %s: parameters of type %v cannot be written as JSON: %w", plan, root, err)
 	}
-	var back P
-	if err := json.Unmarshal(raw, &back); err != nil {
-		return nil, fmt.Errorf("plan %s: parameters of type %T do not come back from JSON: %w", plan, params, err)
+	back := reflect.New(root)
+	if err := decodeParams(plan, raw, back.Interface()); err != nil {
+		return nil, err
 	}
-	root := reflect.TypeFor[P]()
 	if root.Kind() == reflect.Pointer {
 		root = root.Elem()
 	}
-	if path, why := lostInJSON(reflect.ValueOf(&params).Elem(), reflect.ValueOf(&back).Elem()); why != "" {
+	if path, why := lostInJSON(in, back.Elem()); why != "" {
 		return nil, fmt.Errorf("plan %s: parameters do not survive JSON, which carries them to other processes: %s%s %s", plan, cmp.Or(root.Name(), "params"), path, why)
 	}
 	return raw, nil
+}
+
+// decodeParams stores the parameters in raw where params points to.
+func decodeParams(plan string, raw []byte, params any) error {
+	if err := json.Unmarshal(raw, params); err != nil {
+		return fmt.Errorf("plan %s: parameters of type %v do not come back from JSON: %w", plan, reflect.TypeOf(params).Elem(), err)
+	}
+	return nil
 }
 
 // lostInJSON compares a value with its copy from JSON. It returns the path of the first part that

@@ -28,6 +28,7 @@ import (
 	"github.com/layshaft/layshaft/internal/record"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // Persist is two steps in a plan: a source of the records that earlier runs have kept, and the
@@ -49,12 +50,12 @@ import (
 //   - Behind a shuffle, and with a source that does not read files, all records are kept together,
 //     and used if all input is the same.
 //
-// A change of the program, the parameters, the arguments, the environment that Env names, or of the
-// content of a file shows: nothing of it is used. So the steps must depend on nothing else. Files
-// of this machine are read to see whether they changed. Name a directory, or quote a glob: names
-// that a shell has listed are other arguments when there is a file more.
+// Kept records are not used after a change of the program, the parameters, the arguments, the
+// environment named by Env, or the content of their file. So the steps must depend on nothing else.
+// Files of this machine are read to find changes. Name a directory, or quote a glob: if a shell
+// expands the glob, each further file changes the arguments.
 //
-// The records come in another order when some are kept, as those of a Union. Counters count the
+// The order of the records changes when some are kept, as in a Union. Counters count the
 // records of this run. Nothing is kept without State, on a cluster, in plans that set bad records
 // aside, for sources such as memio.Seq whose splits do not tell their content, and where a dataset
 // before Persist is used elsewhere, too; Local.Explain prints the reason. The directory persist of
@@ -78,7 +79,7 @@ func Persist[T any](d Dataset[T], opts ...Option) Dataset[T] {
 	p.outs = append(p.outs, &out{name: x.String(), n: fresh, at: fresh.at, sink: &sinkRole{
 		name:  x.String(),
 		check: func(context.Context) error { return nil },
-		open: func(e *env, t SinkTask, done func([]byte)) (any, func() error, error) {
+		open: func(e *env, t connector.SinkTask, done func([]byte)) (any, func() error, error) {
 			return keepRecords(e, x, codec, t, done)
 		},
 		finish:  x.finish,
@@ -95,7 +96,7 @@ type persisted struct {
 // String names it in plans and errors.
 func (x *persisted) String() string { return "Persist at " + x.fresh.at }
 
-// kept returns what this run uses and keeps.
+// kept returns the records that this run uses and keeps.
 func (x *persisted) kept() *keeping {
 	if r, ok := x.fresh.plan.context().Value(reuseKey{}).(*reuse); ok && r.by[x.fresh.id] != nil {
 		return r.by[x.fresh.id]
@@ -105,18 +106,18 @@ func (x *persisted) kept() *keeping {
 
 type reuseKey struct{}
 
-// reuse is what one run uses of earlier runs. prepare fills it before any task runs, and all
-// instances of the plan share it.
+// reuse has the kept records of earlier runs for one run. prepare fills it before any task runs,
+// and all instances of the plan share it.
 type reuse struct{ by map[int]*keeping } // by the number of the node fresh
 
-// keeping is what one run uses and keeps at one Persist.
+// keeping has the records that one run uses and keeps at one Persist.
 type keeping struct {
 	dir       string            // of the key; empty if nothing is kept
 	why       string            // the reason then
 	undivided bool              // all records are kept together
 	drop      bool              // all records are kept, so those of the steps before are not needed
 	files     map[string]string // FILE by path, in all spellings
-	// looked has the local files as they were when their content was read.
+	// looked has size and time of the local files at the time when they were read.
 	looked map[string]fs.FileInfo
 	fresh  []string // FILEs whose records this run makes
 	stored map[string][]files.Part
@@ -342,7 +343,7 @@ func (k *keeping) changed() map[string]bool {
 	return out
 }
 
-// load finds the wanted FILEs among those that earlier runs have kept.
+// load finds the wanted FILEs among the FILEs kept by earlier runs.
 func (k *keeping) load(wanted map[string]bool) error {
 	runs, err := os.ReadDir(k.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -497,7 +498,7 @@ func (k *keeping) place(job string) files.Sink {
 }
 
 // keepRecords writes the records of an attempt, by file.
-func keepRecords[T any](e *env, x *persisted, codec *record.Codec[T], t SinkTask, done func([]byte)) (any, func() error, error) {
+func keepRecords[T any](e *env, x *persisted, codec *record.Codec[T], t connector.SinkTask, done func([]byte)) (any, func() error, error) {
 	k := x.kept()
 	if k.dir == "" || len(k.fresh) == 0 {
 		return func(*T) {}, func() error { done(nil); return nil }, nil
@@ -591,7 +592,7 @@ func (x *persisted) finish(ctx context.Context, job string, parts [][]byte) erro
 	return state.WriteFile(filepath.Join(place.Place(), keptName), append(data, '\n'))
 }
 
-// abandon removes what a failed job has written.
+// abandon removes the records of a failed job.
 func (k *keeping) abandon(ctx context.Context, job string) error {
 	if k.dir == "" {
 		return nil
@@ -607,11 +608,11 @@ func (c *compiled) explainReuse(w io.Writer) {
 		case k.why != "":
 			fmt.Fprintf(w, "%s: nothing is kept or used: %s\n", x, plain.Text(k.why))
 		case k.drop:
-			fmt.Fprintf(w, "%s: all records are those of an earlier run\n", x)
+			fmt.Fprintf(w, "%s: all records come from an earlier run\n", x)
 		case k.undivided:
 			fmt.Fprintf(w, "%s: no earlier run has this input, program, parameters and steps; the records are kept together\n", x)
 		default:
-			fmt.Fprintf(w, "%s: the records of %s are those of earlier runs; %s to read: new, changed, or kept by another program or with other parameters\n",
+			fmt.Fprintf(w, "%s: the records of %s come from earlier runs; %s to read: new, changed, or kept by another program or with other parameters\n",
 				x, report.Plural(len(k.at), "file"), report.Plural(len(k.fresh), "file"))
 		}
 	}

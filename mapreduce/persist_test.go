@@ -351,12 +351,12 @@ func TestPersistExplained(t *testing.T) {
 		}
 	}
 	check(explained(shouts, ""), "nothing is kept or used: there is no -state")
-	check(explained(shouts, dir), "the records of 0 files are those of earlier runs; 2 files to read")
+	check(explained(shouts, dir), "the records of 0 files come from earlier runs; 2 files to read")
 	if _, err := shouts.Collect(ctx, mapreduce.Local{State: dir, Reporting: mapreduce.Reporting{Err: io.Discard}}, persistParams{Dir: in}); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(in, "c.txt"), "three\n")
-	check(explained(shouts, dir), "the records of 2 files are those of earlier runs; 1 file to read")
+	check(explained(shouts, dir), "the records of 2 files come from earlier runs; 1 file to read")
 	shared := mapreduce.Define("shared", func(p *mapreduce.Plan, in persistParams) mapreduce.Dataset[string] {
 		d := mapreduce.Read(p, textio.Lines(in.Dir))
 		return mapreduce.Union(mapreduce.Persist(d), d)

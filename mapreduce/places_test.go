@@ -11,6 +11,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/state"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )
 
@@ -20,9 +21,9 @@ func TestTwoRunsToOnePlace(t *testing.T) {
 	if !state.Locks {
 		t.Skip("this system has no locks by which runs could keep away from each other")
 	}
-	for name, sink := range map[string]func(dir string) mapreduce.Sink[string]{
-		"directory": func(dir string) mapreduce.Sink[string] { return textio.Write(filepath.Join(dir, "out")) },
-		"file":      func(dir string) mapreduce.Sink[string] { return textio.WriteFile(filepath.Join(dir, "out")) },
+	for name, sink := range map[string]func(dir string) connector.Sink[string]{
+		"directory": func(dir string) connector.Sink[string] { return textio.Write(filepath.Join(dir, "out")) },
+		"file":      func(dir string) connector.Sink[string] { return textio.WriteFile(filepath.Join(dir, "out")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			reached, goOn := make(chan struct{}), make(chan struct{})

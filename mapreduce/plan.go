@@ -12,6 +12,7 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // KV is a value under a key, such as a word (Key) and its count (Value).
@@ -76,6 +77,9 @@ type node struct {
 	side  *sideRole // the broadcast input of a fuse node, its input number 1
 	union bool
 	skip  func(path string) bool // files that a source leaves out; see Persist
+	// keptParts is the number of partitions of the partial results that a run begins with; zero
+	// means none.
+	keptParts int
 	// allKept means that a source leaves out everything.
 	allKept bool
 	holds   bool // a fuse node that may hold memory until the end of the task
@@ -97,11 +101,12 @@ type readRole struct {
 
 // wideRole is an operator that needs its input shuffled.
 type wideRole struct {
-	ranged   bool // reads key ranges of sorted runs instead of partitions
-	combines bool // folds records before the shuffle
-	keepsKey bool // holds the records of a key while it reads
-	anyOrder bool // the order of the input does not change the result
-	parts    int  // the number of partitions if it is fixed, else 0
+	ranged   bool          // reads key ranges of sorted runs instead of partitions
+	combines bool          // folds records before the shuffle
+	keepsKey bool          // holds the records of a key while it reads
+	anyOrder bool          // the order of the input does not change the result
+	keepable *keepableRole // nil if its accumulators cannot be kept
+	parts    int           // the number of partitions if it is fixed, else 0
 	// write returns a func(*T) that takes records of input number input, and a function to call
 	// after the last record.
 	write func(e *env, input int, w *port) (push any, flush func() error)
@@ -140,12 +145,13 @@ type out struct {
 }
 
 func newNode[T any, O interface{ apply(*options) }](p *Plan, op string, opts []O, in ...*node) *node {
-	n := p.addNode(op, reflect.TypeFor[T](), in)
-	n.tee = tee[T]
-	for _, err := range applyOptions(&n.opts, opts) {
-		n.refuse(err)
-	}
+	n := p.addNode(op, reflect.TypeFor[T](), tee[T], in)
+	setOptions(n, opts)
 	return n
+}
+
+func setOptions[O interface{ apply(*options) }](n *node, opts []O) {
+	n.refuse(applyOptions(&n.opts, opts)...)
 }
 
 // tee returns a function that passes its argument to several functions.
@@ -166,11 +172,11 @@ func tee[T any](nexts []any) any {
 }
 
 // addNode adds a node with records of a type.
-func (p *Plan) addNode(op string, typ reflect.Type, in []*node) *node {
+func (p *Plan) addNode(op string, typ reflect.Type, tee func(nexts []any) any, in []*node) *node {
 	if p == nil {
 		panic(noPlan{PlanError{Op: op, At: caller(), Err: errors.New("its plan is nil; use the plan that Define passes to its function")}})
 	}
-	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: typ, in: in}
+	n := &node{plan: p, id: len(p.nodes), op: op, at: caller(), typ: typ, tee: tee, in: in}
 	for _, i := range in {
 		if i == nil || i.plan != p {
 			n.refuse(fmt.Errorf("its input belongs to another plan; operators may only join datasets of one call of Define's function"))
@@ -199,8 +205,10 @@ func planOf(n *node) *Plan {
 	return n.plan
 }
 
-func (n *node) refuse(err error) {
-	n.plan.errs = append(n.plan.errs, &PlanError{n.plan.name, n.op, n.at, err})
+func (n *node) refuse(errs ...error) {
+	for _, err := range errs {
+		n.plan.errs = append(n.plan.errs, &PlanError{n.plan.name, n.op, n.at, err})
+	}
 }
 
 func (n *node) label() string {
@@ -262,7 +270,7 @@ func NewCounter(p *Plan, name string) *Counter {
 func (c *Counter) Add(n int64) { c.n += n }
 
 // Read reads a source.
-func Read[T any](p *Plan, s Source[T], opts ...Option) Dataset[T] {
+func Read[T any](p *Plan, s connector.Source[T], opts ...Option) Dataset[T] {
 	n := newNode[T](p, "Read", opts)
 	if isNil(s) {
 		n.refuse(fmt.Errorf("the source is nil"))

@@ -16,28 +16,25 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
+	"github.com/layshaft/layshaft/internal/state"
 )
 
 // A run with Reporting.Requeue reads the same input as the run that set records aside, but its
-// sources pass on only those records: each is found by its path and offset. Their results become
-// further parts of the finished output. That gives the output of a whole run if each record is
-// handled alone, so plans with a shuffle are refused.
-
-// RequeueSink is a Sink that can add records to its finished output; see Reporting.Requeue. The
-// sinks for directories of files do that.
-type RequeueSink interface {
-	// Requeued returns the records that FinishRequeue has added to the output of job of, which may
-	// be empty for any job. If nothing can be added, it returns an error with the reason.
-	Requeued(ctx context.Context, of string) ([]string, error)
-	// FinishRequeue is called instead of Finish. It adds parts to the output of job of, and keeps
-	// the list of records, so that none of them is added twice. Like Finish it must be idempotent.
-	FinishRequeue(ctx context.Context, job string, parts [][]byte, of string, records []string) error
-}
+// sources pass on only the set-aside records, found by path and offset. In a plan without a
+// shuffle, their results become further parts of the finished output. If each record is handled
+// alone, the output equals the output of a whole run. In a plan whose first shuffles are
+// aggregates, the records are merged into the partial results of these, and a new output replaces
+// the old one; see partials.go. Other plans are refused.
 
 // requeue is the part of a job.Spec that selects records.
 type requeue struct {
 	Of      string           `json:"of,omitempty"` // job that set the records aside
 	Records []recordPosition `json:"records"`      // in order
+	// Merge are the partial results with which the records are merged; none if the records become
+	// further parts of the output.
+	Merge []mergeInput `json:"merge,omitempty"`
+
+	have []string // records that are in the output already
 }
 
 // encode returns the content of job.Spec.Requeue; nil for all records.
@@ -124,8 +121,19 @@ func (e *env) selectRecords(spec *job.Spec) error {
 	if r.Of != "" {
 		e.quarantineJob = r.Of
 	}
-	if e.stage.isRequeued() {
+	switch {
+	case e.stage.isRequeued(len(r.Merge) > 0):
 		e.selected = r.selection()
+	case e.stage.countsRequeued:
+		e.counted = r.selection()
+	}
+	for i := range r.Merge {
+		if m := &r.Merge[i]; m.Node == e.stage.head.id {
+			if e.run.Attempt.Task.Index >= len(m.Parts) {
+				return fmt.Errorf("requeue of job %s: %s has other partitions than its partial results", spec.ID, e.stage.label)
+			}
+			e.kept, e.keptParts = &m.Parts[e.run.Attempt.Task.Index], len(m.Parts)
+		}
 	}
 	return nil
 }
@@ -151,8 +159,8 @@ func readQuarantine(path string) ([]Quarantined, error) {
 }
 
 // planRequeue reads the file of Reporting.Requeue. It returns an error if the plan cannot run its
-// records alone. Sources leave out other files from then on. done means that the output has all
-// records already.
+// records alone. Afterwards, sources leave out files without such records. done means that the
+// output has all records already.
 func (c *compiled) planRequeue(ctx context.Context, t *settings) (done bool, err error) {
 	if t.Requeue == "" {
 		return false, nil
@@ -187,13 +195,18 @@ func (c *compiled) planRequeue(ctx context.Context, t *settings) (done bool, err
 		t.note("%s has no records, so nothing runs", t.Requeue)
 		return true, nil
 	}
-	have, err := c.requeuedBefore(ctx, r.Of)
-	if err != nil {
-		return fail("%w", err)
+	before := c.requeuedBefore
+	if c.partials != nil {
+		before = func(ctx context.Context, _ string) ([]string, error) { return c.planMerge(ctx, r) }
 	}
-	before := len(r.Records)
+	have, err := before(ctx, r.Of)
+	if err != nil {
+		return fail("%w; run the job as a whole", err)
+	}
+	r.have = have
+	all := len(r.Records)
 	r.Records = slices.DeleteFunc(r.Records, func(p recordPosition) bool { return slices.Contains(have, p.id()) })
-	if n := before - len(r.Records); n > 0 {
+	if n := all - len(r.Records); n > 0 {
 		t.note("%s of %s in the output already", report.Plural(n, "record"), t.Requeue)
 	}
 	t.requeue = r
@@ -205,7 +218,7 @@ func (c *compiled) planRequeue(ctx context.Context, t *settings) (done bool, err
 		wanted[p.Path] = true
 	}
 	for _, s := range c.stages {
-		if s.isRequeued() {
+		if s.isRequeued(len(r.Merge) > 0) {
 			s.head.skip = func(path string) bool {
 				path = filesys.DisplayText(path)
 				return !wanted[path] && !wanted[absolute(path)]
@@ -216,8 +229,11 @@ func (c *compiled) planRequeue(ctx context.Context, t *settings) (done bool, err
 }
 
 // isRequeued reports whether the source of a stage passes on selected records only. Small sides of
-// joins are read as a whole.
-func (s *stage) isRequeued() bool {
+// joins are read as a whole. With merge, so are sources that no partial results have.
+func (s *stage) isRequeued(merge bool) bool {
+	if merge {
+		return s.merged
+	}
 	return s.head != nil && s.head.read != nil && !slices.ContainsFunc(s.ends, func(x *end) bool { return x.side })
 }
 
@@ -236,20 +252,17 @@ func (c *compiled) requeuedBefore(ctx context.Context, of string) (all []string,
 	return all, nil
 }
 
-// alone are the operators that handle each record alone. The others of a stage depend on their
-// neighbours, or number records.
-var alone = []string{"Read", "Map", "TryMap", "Filter", "TryFilter", "FlatMap", "FlatMapEmit", "TryFlatMap", "KeyBy", "TryKeyBy", "Union", "BroadcastJoin", "TryBroadcastJoin", "FlatMapSide"}
+// isAlone reports whether an operator handles each record alone. The others of a stage depend on
+// their neighbours, or number records.
+func (n *node) isAlone() bool { return n.anyOrder || n.union || n.side != nil || n.read != nil }
 
 // canRequeue returns an error if the records cannot run without the others.
 func (c *compiled) canRequeue(records []Quarantined) error {
-	var whole []string
-	for _, s := range c.stages {
-		if s.head.wide != nil {
-			whole = append(whole, fmt.Sprintf("%d (%s at %s)", s.number, s.label, s.head.at))
-		}
+	if c.unmergeable != nil {
+		return c.unmergeable
 	}
-	if len(whole) > 0 {
-		return fmt.Errorf("the records meet others behind a shuffle, so each stage from there on must run whole: stage %s", strings.Join(whole, ", stage "))
+	if c.partials != nil {
+		return c.canSplit(records)
 	}
 	outputs := 0
 	for _, o := range c.plan.outs {
@@ -265,15 +278,20 @@ func (c *compiled) canRequeue(records []Quarantined) error {
 		return errors.New("the plan writes nothing")
 	}
 	for _, s := range c.stages {
-		if s.head.read != nil && !s.isRequeued() && slices.ContainsFunc(s.ends, func(x *end) bool { return !x.side }) {
+		if s.head.read != nil && !s.isRequeued(false) && slices.ContainsFunc(s.ends, func(x *end) bool { return !x.side }) {
 			return fmt.Errorf("stage %d (%s) is the small side of a join and has other readers", s.number, s.label)
 		}
 	}
 	for _, n := range c.plan.nodes {
-		if !slices.Contains(alone, n.op) && n.op != "Nothing" {
+		if !n.isAlone() {
 			return fmt.Errorf("stage with %s at %s must run whole: its result depends on other records", n.label(), n.at)
 		}
 	}
+	return c.canSplit(records)
+}
+
+// canSplit returns an error if other parts of the records may be in the output.
+func (c *compiled) canSplit(records []Quarantined) error {
 	for i := range records {
 		q := &records[i]
 		if q.Operator == "read" || q.Operator == "panic" || q.Operator == "crash" {
@@ -289,70 +307,126 @@ func (c *compiled) canRequeue(records []Quarantined) error {
 // splitsRecords returns where the plan makes several records of one before an operator that may set
 // one of them aside; empty if it does so nowhere.
 func (c *compiled) splitsRecords() string {
-	for _, n := range c.plan.nodes {
-		readers := len(c.outs[n])
-		for _, r := range c.readers[n] {
-			if r.n.side == nil || r.input == 0 {
-				readers++
-			}
+	for _, s := range c.stages {
+		if !s.isRequeued(c.partials != nil) {
+			continue
 		}
-		if readers > 1 {
-			return fmt.Sprintf("%s at %s has several readers", n.label(), n.at)
-		}
-		// Behind it, even a sink may set records aside.
-		if slices.Contains([]string{"FlatMap", "FlatMapEmit", "TryFlatMap", "FlatMapSide"}, n.op) {
-			return fmt.Sprintf("%s at %s makes several records of one", n.label(), n.at)
+		if text := c.splitsBehind(s.head); text != "" {
+			return text
 		}
 	}
 	return ""
 }
 
+// splitsBehind is splitsRecords for n and the operators behind it in its stage.
+func (c *compiled) splitsBehind(n *node) (text string) {
+	readers, refuses := len(c.outs[n]), len(c.outs[n]) > 0 // a sink may set records aside, too
+	for _, r := range c.readers[n] {
+		if r.n.side != nil && r.input == 1 {
+			continue
+		}
+		readers++
+		if r.n.wide == nil {
+			if text == "" {
+				text = c.splitsBehind(r.n)
+			}
+			refuses = refuses || c.setsAside(r.n)
+		}
+	}
+	switch {
+	case n.op == "TryFlatMap" || n.op == "FlatMapSide":
+		return fmt.Sprintf("%s at %s makes several records of one", n.label(), n.at)
+	case text != "" || !refuses:
+		return text
+	case readers > 1:
+		return fmt.Sprintf("%s at %s has several readers", n.label(), n.at)
+	case n.op == "FlatMap" || n.op == "FlatMapEmit":
+		return fmt.Sprintf("%s at %s makes several records of one", n.label(), n.at)
+	}
+	return ""
+}
+
+// setsAside reports whether n or an operator behind it in its stage may set a part of a record
+// aside.
+func (c *compiled) setsAside(n *node) bool {
+	return strings.HasPrefix(n.op, "Try") || n.op == "FlatMapSide" || len(c.outs[n]) > 0 || slices.ContainsFunc(c.readers[n], func(r reader) bool {
+		return r.n.wide == nil && (r.n.side == nil || r.input == 0) && c.setsAside(r.n)
+	})
+}
+
 // stillBad are records of a requeue that were set aside once more.
 type stillBad map[recordPosition]bool
+
+// errNoPlace means that a record without a place in the input is bad.
+var errNoPlace = errors.New("has no place in the input; run the job as a whole")
 
 func (b stillBad) add(line []byte) error {
 	var q Quarantined
 	if err := json.Unmarshal(line, &q); err != nil {
 		return err
 	}
+	if q.Source == "" {
+		return fmt.Errorf("a record that %s set aside (%s) %w", q.Operator, q.Error, errNoPlace)
+	}
 	b[positionOf(&q)] = true
 	return nil
 }
 
-// finishRequeue adds the repaired records to the output. The other ones remain in the quarantine
-// file, which is replaced last: until the output has the records, they are needed.
+// finishRequeue adds the repaired records to the output. Records that are bad again remain in the
+// quarantine file. The file is replaced last, because a killed run needs its old content.
 func (j *Job) finishRequeue(ctx context.Context, manifests []*job.Manifest, producers []job.Producer) error {
 	r, bad := j.target.requeue, stillBad{}
 	if n := j.counters[requeuedCounter]; n != int64(len(r.Records)) {
 		return fmt.Errorf("requeue %s: at the places of its %s the input has %d: it has changed, or several records have one place; run the job as a whole",
 			j.target.Requeue, report.Plural(len(r.Records), "record"), n)
 	}
-	tmp := j.target.Quarantine + ".tmp"
+	path, err := state.Replaceable(j.target.Quarantine)
+	if err != nil {
+		return fmt.Errorf("quarantine %w", err)
+	}
+	tmp := path + ".tmp"
 	defer os.Remove(tmp)
 	if err := j.writeBad(tmp, manifests, producers, bad.add); err != nil {
 		return err
 	}
-	// The whole run was within the limits of the plan, so what is left of its bad records is.
+	// The bad records of the whole run were within the limits of the plan, so fewer are too.
 	var added []string
 	for _, p := range r.Records {
 		if !bad[p] {
 			added = append(added, p.id())
 		}
 	}
+	if p := j.c.partials; p != nil {
+		have := slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.have, added))))
+		if err := j.c.finishSinks(ctx, j.spec, r.Of, have, true, func(o *out) [][]byte { return j.partsOf(o, manifests) }); err != nil {
+			return err
+		}
+		if err := j.replaceQuarantine(tmp, path, len(added)); err != nil {
+			return err
+		}
+		finishStep("remove old partial results")
+		return p.shelf.Keep(ctx, j.ID())
+	}
 	for _, o := range j.c.plan.outs {
 		if err := o.sink.requeue.FinishRequeue(ctx, j.ID(), j.partsOf(o, manifests), r.Of, added); err != nil {
 			return fmt.Errorf("%s: %w", o.sink.name, err)
 		}
 	}
-	if err := os.Rename(tmp, j.target.Quarantine); err != nil {
+	return j.replaceQuarantine(tmp, path, len(added))
+}
+
+// replaceQuarantine replaces the quarantine file by the records that are bad again.
+func (j *Job) replaceQuarantine(tmp, path string, added int) error {
+	finishStep("replace quarantine")
+	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("quarantine: %w", err)
 	}
 	j.hasQuarantine = true
-	j.noteRequeue(len(added))
+	j.noteRequeue(added)
 	return nil
 }
 
-// noteRequeue prints what the run did.
+// noteRequeue prints how many records the run added, and how many it set aside again.
 func (j *Job) noteRequeue(added int) {
 	rest := "nothing is left in "
 	if n := len(j.target.requeue.Records) - added; n > 0 {

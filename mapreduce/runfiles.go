@@ -8,9 +8,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
-	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
 
 // checkInspection returns an error if the target asks for something that only programs with package
@@ -30,21 +30,31 @@ func (t *settings) checkInspection() error {
 // recordsRun reports whether somebody wants the record of the run.
 func (t *settings) recordsRun() bool { return t.Report != "" || t.Trace != "" || t.tracer != nil }
 
+// recorder returns the Recorder of the run: the tracer, or the tools of package inspect.
+func (t *settings) recorder() inspection.Recorder {
+	if t.tracer != nil {
+		return t.tracer
+	}
+	return inspection.Registered()
+}
+
 // record starts the record of a job inside this process.
 func (e *embedded) record(t *settings, log *slog.Logger) {
 	if t.recordsRun() || t.Web != "" {
-		e.runs = inspection.Registered().NewRecord(log)
+		e.runs = t.recorder().NewRecord(log)
 	}
 }
 
-func (e *embedded) history(context.Context) (*report.Run, error) { return e.runs.Open(e.spec.ID) }
+func (e *embedded) history(context.Context, inspection.Recorder) (*report.Run, error) {
+	return e.runs.Open(e.spec.ID)
+}
 
-func (e *cluster) history(ctx context.Context) (*report.Run, error) {
+func (e *cluster) history(ctx context.Context, r inspection.Recorder) (*report.Run, error) {
 	encoded, err := e.client.History(ctx, e.spec.ID)
 	if err != nil {
 		return nil, err
 	}
-	return inspection.Registered().DecodeRecord(encoded)
+	return r.DecodeRecord(encoded)
 }
 
 // historyWait is how long a run waits for the record of its job at the end.
@@ -58,7 +68,7 @@ func (j *Job) writeRunFiles(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, historyWait)
 	defer cancel()
-	run, err := j.engine.history(ctx)
+	run, err := j.engine.history(ctx, t.recorder())
 	if t.tracer != nil {
 		j.trace(ctx, run, err)
 	}

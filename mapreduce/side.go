@@ -2,6 +2,7 @@ package mapreduce
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,42 +24,66 @@ type shared struct {
 	sides map[int]*sideEntry
 }
 
+// sideEntry is a side that an attempt loads or has loaded.
 type sideEntry struct {
-	once  sync.Once
+	done  chan struct{} // closed when value and err are set
 	value any
 	err   error
 }
 
 // sideValue returns what load makes from the side of a node, such as the table of a broadcast join.
-// It calls load once per process, and again after an error.
+// It calls load once per process, and again after an error. An attempt waits while another one
+// loads. If the other one fails, maybe because it was cancelled, this attempt loads itself.
 func sideValue[S any](e *env, n *node, load func() (*S, error)) (*S, error) {
-	e.shared.mu.Lock()
-	if e.shared.sides == nil {
-		e.shared.sides = map[int]*sideEntry{}
-	}
-	s := e.shared.sides[n.id]
-	if s == nil {
-		s = &sideEntry{}
-		e.shared.sides[n.id] = s
-	}
-	e.shared.mu.Unlock()
-	s.once.Do(func() {
-		defer func() {
-			if v := recover(); v != nil {
-				s.err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: string(debug.Stack())}
+	for {
+		s, isNew := e.shared.side(n.id)
+		if isNew {
+			e.shared.load(n.id, s, func() (any, error) { return load() })
+			if s.err != nil {
+				return nil, s.err
 			}
-		}()
-		s.value, s.err = load()
-	})
-	if s.err != nil {
-		e.shared.mu.Lock()
-		if e.shared.sides[n.id] == s {
-			delete(e.shared.sides, n.id)
 		}
-		e.shared.mu.Unlock()
-		return nil, s.err
+		select {
+		case <-s.done:
+		case <-e.ctx.Done():
+			return nil, context.Cause(e.ctx)
+		}
+		if s.err == nil {
+			return s.value.(*S), nil
+		}
 	}
-	return s.value.(*S), nil
+}
+
+// side returns the entry of a node. isNew means that the caller has to load it.
+func (x *shared) side(id int) (s *sideEntry, isNew bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s = x.sides[id]; s != nil {
+		return s, false
+	}
+	if x.sides == nil {
+		x.sides = map[int]*sideEntry{}
+	}
+	s = &sideEntry{done: make(chan struct{})}
+	x.sides[id] = s
+	return s, true
+}
+
+// load sets value and err of the entry of a node, and drops the entry after an error.
+func (x *shared) load(id int, s *sideEntry, load func() (any, error)) {
+	s.err = errors.New("the goroutine that loaded it has ended")
+	defer func() {
+		if v := recover(); v != nil {
+			s.err = &job.Failure{Kind: job.Transient, Message: fmt.Sprintf("panic: %v", v), Detail: string(debug.Stack())}
+		}
+		if s.err != nil {
+			x.mu.Lock()
+			delete(x.sides, id)
+			x.mu.Unlock()
+		}
+		close(s.done)
+	}()
+	s.value, s.err = load()
 }
 
 // lookup is a read-only hash table from encoded keys to values. A slot holds 32 bits of the hash,

@@ -1,31 +1,15 @@
 package mapreduce
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"github.com/layshaft/layshaft/internal/job"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Split is a slice of the input of a source, with the places where it is cheap to read.
-type Split struct {
-	// Label is for people, such as a.txt[0:1048576].
-	Label string
-	// Bytes is the estimated size of the input, for planning and progress.
-	Bytes int64
-	// Hosts are the IDs of the workers that hold the input. Empty means that every worker is
-	// equally near.
-	Hosts []string
-	// Note is shown by -explain, such as: gzip, cannot be cut.
-	Note string
-	// Data is the source's own description of the slice. Only the source reads it.
-	Data []byte
-}
-
 // jobSplits converts splits to the type of the engine. It passes err through.
-func jobSplits(splits []Split, err error) ([]job.Split, error) {
+func jobSplits(splits []connector.Split, err error) ([]job.Split, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -36,33 +20,9 @@ func jobSplits(splits []Split, err error) ([]job.Split, error) {
 	return converted, nil
 }
 
-// Source reads records of type T from outside. Packages textio, csvio, jsonio, parquetio, avroio,
-// stanzaio, binio, memio and pgio make sources, and package source makes sources for formats of
-// your own.
-type Source[T any] interface {
-	// String names the source in plans and errors, such as textio.Lines("logs/*.txt").
-	String() string
-	// Splits cuts the input into slices of about target bytes each, in a fixed order. It is called
-	// twice per run, in the client. If input is missing or unreadable, it returns an error that
-	// names the path and a way to solve it.
-	Splits(ctx context.Context, target int64) ([]Split, error)
-	// Read passes every record of the split to r, in a fixed order. It returns at the end of the
-	// split, when r.Stopped returns true, or with an error.
-	Read(ctx context.Context, s Split, r *Reader[T]) error
-}
-
-// BudgetUser is a Source or Sink whose attempts hold a part of a budget while they run, as with
-// Needs. So the number of connections or requests is limited over all workers and all jobs.
-type BudgetUser interface {
-	// Budget returns the name of the budget, the amount n that each attempt holds, and the size
-	// that the budget has while nobody has set one. If jobs declare several sizes at once, the
-	// smallest counts. An empty name means that nothing is needed.
-	Budget() (name string, n, size int)
-}
-
 // useBudget adds the needs of a source or sink to the node that reads or writes it.
 func (n *node) useBudget(x any) {
-	u, ok := x.(BudgetUser)
+	u, ok := x.(connector.BudgetUser)
 	if !ok {
 		return
 	}
@@ -74,46 +34,4 @@ func (n *node) useBudget(x any) {
 	default:
 		n.opts.needs = append(slices.Clip(n.opts.needs), job.Need{Budget: name, N: amount, Size: size})
 	}
-}
-
-// Reader receives the records of a source, for one attempt. One goroutine uses it.
-type Reader[T any] struct {
-	// Emit receives one record. The source may reuse the variable after the call, but must never
-	// change the memory of its strings and slices: users may keep them.
-	Emit func(*T)
-	// Path, Offset and Line are the position of the record that is emitted next; the source sets
-	// them before it calls Emit. Offset is in bytes of the decompressed file. Line counts from 1;
-	// zero means unknown.
-	Path         string
-	Offset, Line int64
-
-	progress *job.Progress
-	stopped  *atomic.Bool
-	bad      func(err error, raw []byte) error
-}
-
-// Stopped reports whether the attempt is ending, so that Read should return nil. Call it for every
-// record: it costs two loads, and tells a slow user function from one that hangs.
-func (r *Reader[T]) Stopped() bool {
-	r.progress.Beat()
-	return r.stopped.Load()
-}
-
-// Add counts consumed input, for progress. Call it once per chunk, not per record.
-func (r *Reader[T]) Add(records, bytes int64) {
-	r.progress.Records.Add(records)
-	r.progress.Bytes.Add(bytes)
-}
-
-// Bad reports a malformed record at the current position. If Bad returns nil, the record is set
-// aside and Read continues. Otherwise Read must return the error.
-func (r *Reader[T]) Bad(err error, raw []byte) error { return r.bad(err, raw) }
-
-// NewReader returns a Reader for tests of sources. emit receives records. bad receives malformed
-// records; if it is nil, the first one ends the reading.
-func NewReader[T any](emit func(*T), bad func(err error, raw []byte) error) *Reader[T] {
-	if bad == nil {
-		bad = func(err error, _ []byte) error { return err }
-	}
-	return &Reader[T]{Emit: emit, progress: new(job.Progress), stopped: new(atomic.Bool), bad: bad}
 }

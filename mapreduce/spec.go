@@ -26,6 +26,9 @@ func jobID(name, hash string) job.ID { return job.ID(name + "-" + hash[:12]) }
 // spec returns the job as data.
 func (c *compiled) spec(name, hash string, params []byte, splits map[*stage][]job.Split, t settings) *job.Spec {
 	sp := &job.Spec{ID: jobID(name, hash), Name: name, Hash: hash, Params: params, Plan: c.fingerprint(), Requeue: t.requeue.encode(), Memory: t.Memory / int64(t.Slots)}
+	if t.cluster != nil && t.Profile != "" {
+		sp.Profile = absolute(t.Profile)
+	}
 	for i, s := range c.stages {
 		st := job.Stage{Name: s.label, Places: s.places, Inputs: s.edges, MaxAttempts: s.opts.retry, Timeout: s.opts.timeout, Combine: s.combine, Needs: s.needs()}
 		if s.combine {
@@ -67,6 +70,8 @@ func (c *compiled) tasks(s *stage, splits map[*stage][]job.Split) int {
 		return 1
 	case s.head.read != nil:
 		return len(splits[s])
+	case s.head.keptParts > 0:
+		return s.head.keptParts
 	case s.head.wide.parts > 0:
 		return s.head.wide.parts
 	case s.head.opts.parallel > 0:

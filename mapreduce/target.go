@@ -99,6 +99,10 @@ type Cluster struct {
 	// Hidden makes sources read names that start with a dot or an underscore, too; see
 	// Local.Hidden.
 	Hidden bool
+	// Profile is a directory of this machine for profiles of all attempts, over all workers, as in
+	// Local.Profile. The end of each attempt takes some tenths of a second longer. Empty means
+	// none. It needs the import of mapreduce/inspect.
+	Profile string
 
 	Reporting
 }
@@ -131,9 +135,11 @@ type Reporting struct {
 	Quarantine string
 	// Requeue is the quarantine file of an earlier run. After a fix, a run with it reads only the
 	// records in this file, through the same plan, and adds what they give to the finished output
-	// of that run. Records that are bad again stay in the file. A plan with a shuffle is refused,
-	// as are rows and sinks that are no RequeueSink; the error lists the stages that must run
-	// whole. Added rows come after the others. Empty means a whole run.
+	// of that run. Records that are bad again stay in the file. Without a shuffle, added rows come
+	// after the others; rows and sinks that are no connector.RequeueSink are refused. In a plan
+	// whose first shuffles are aggregates that merge in any order, the records are merged with the
+	// partial results beside the output, and the new output replaces the old one. Other plans are
+	// refused; the error lists the stages that must run whole. Empty means a whole run.
 	Requeue string
 	// Out receives the output of Explain; Err receives progress, counters and warnings. Nil means
 	// standard output and standard error.
@@ -216,7 +222,7 @@ func (t Cluster) settings(plan string) (settings, error) {
 		return settings{}, fmt.Errorf("cluster %w; name the address of its coordinator", err)
 	}
 	r, err := t.withDefaults()
-	return settings{Local: Local{Hidden: t.Hidden, Reporting: r}, cluster: &t, args: arguments(nil, nil)}, err
+	return settings{Local: Local{Hidden: t.Hidden, Profile: t.Profile, Reporting: r}, cluster: &t, args: arguments(nil, nil)}, err
 }
 
 // note writes a line to Err. Names and texts of others in it are escaped.

@@ -20,16 +20,6 @@ type Task struct {
 	Memory int64
 }
 
-type memoryKey struct{}
-
-// TaskMemory returns the number of bytes that the function of an operator, or the writer of a
-// [MemorySink], may hold. ctx is the context of the function, or of Open; without one the result is
-// zero. The function is free to ignore it.
-func TaskMemory(ctx context.Context) int64 {
-	n, _ := ctx.Value(memoryKey{}).(int64)
-	return n
-}
-
 // MapTask keeps state over the records of one task, such as a small table that is emitted at the
 // end. start is called once for each attempt. It returns a function for every record, and one that
 // is called after the last record. Both may call emit any number of times.

@@ -168,7 +168,8 @@ func TestEveryTypeIsChecked(t *testing.T) {
 	}
 }
 
-// operatorNames returns the exported functions of the packages in dirs that take a Dataset.
+// operatorNames returns the exported functions of the packages in dirs that take a Dataset, and the
+// exported methods of Dataset.
 func operatorNames(t *testing.T, dirs ...string) []string {
 	var names []string
 	for _, dir := range dirs {
@@ -185,7 +186,15 @@ func operatorNames(t *testing.T, dirs ...string) []string {
 				t.Fatal(err)
 			}
 			for _, d := range f.Decls {
-				if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.IsExported() && takesDataset(fn.Type.Params.List) {
+				fn, ok := d.(*ast.FuncDecl)
+				if !ok || !fn.Name.IsExported() {
+					continue
+				}
+				params := fn.Type.Params.List
+				if fn.Recv != nil {
+					params = fn.Recv.List
+				}
+				if takesDataset(params) {
 					names = append(names, fn.Name.Name)
 				}
 			}

@@ -8,8 +8,8 @@ import (
 	"net"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
 
 // listenWeb opens the address of Local.Web; it returns nil without one.

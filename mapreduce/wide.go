@@ -35,7 +35,7 @@ func partitioner[K any](n *node, e *env, codec *record.KeyCodec[K], parts int) f
 		return func(_ []byte, hash uint64) int { return spill.Partition(hash, parts) }
 	}
 	f, k := n.opts.partition.(func(K, int) int), new(K)
-	strings := spill.HasPointers(reflect.TypeFor[K]())
+	strings := sketch.HasPointers(reflect.TypeFor[K]())
 	return func(key []byte, _ uint64) int {
 		if strings {
 			key = bytes.Clone(key) // f may keep its strings, and the memory of key is reused
@@ -196,97 +196,125 @@ func aggregateAll[T, A, R any](n *node, agg Agg[T, A, R]) Dataset[R] {
 // single there is one key, the empty key, and it has a result even without records.
 func aggregate[T, K, A, R, O any](n *node, key func(T) K, agg Agg[T, A, R], emit func(func(*O)) func(*K, R), single bool) {
 	kc, ac := keyCodec[K](n), valueCodec[A](n)
-	if err := cmp.Or(agg.Err, sketch.CheckKeys(reflect.TypeFor[A]())); err != nil {
-		n.refuse(err)
-	} else if !agg.Complete() {
-		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; an aggregate of package agg lacks them if it was made with a nil function"))
-	}
-	if len(n.plan.errs) > 0 {
+	if !n.aggregates(reflect.TypeFor[K](), reflect.TypeFor[A](), agg.Err, agg.Complete(), agg.Unordered, agg.Commutes) {
 		return
 	}
-	n.wide = &wideRole{combines: true, anyOrder: agg.Unordered}
-	if a := reflect.TypeFor[A](); agg.Unordered && (!single || spill.HasPointers(a) || a.Size() > smallOne) {
+	if a := reflect.TypeFor[A](); agg.Unordered && (!single || sketch.HasPointers(a) || a.Size() > smallOne) {
 		n.wide.combine = func(e *env, w *port, slices int) error { return combine(e, w, slices, ac, agg.Merge) }
 	}
 	if single {
 		n.wide.parts = 1
 	}
 	n.wide.write = func(e *env, _ int, w *port) (any, func() error) {
-		size, costly := agg.Size, false
-		if size == nil && spill.HasPointers(reflect.TypeFor[A]()) {
-			var scratch []byte
-			size = func(a *A) int { scratch = ac.Append(scratch[:0], a); return 2 * len(scratch) }
-			costly = true
-		}
-		c := spill.NewCombiner(spill.CombinerConfig[T, A]{
-			Add: agg.Add, Size: size, Costly: costly, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
-			Parts: w.parts, Limit: e.memory, Output: w.spill,
-			// a panic must occur while its record is known
-			Direct: e.plan.allowsBad() || e.run.Isolated,
-			Keys:   sampleKeys(e, w, kc, single),
-		})
-		e.closers = append(e.closers, c.Close)
-		if kc.IsString {
-			k := new(K)
-			return func(t *T) {
-				*k = key(*t)
-				if err := c.AddString(*(*string)(unsafe.Pointer(k)), t); err != nil {
-					e.fail(err)
-				}
-			}, c.Flush
-		}
-		kd := newKeyed(kc, key)
+		return fold(e, n, w, kc, ac, key, agg.Add, agg.Size, single)
+	}
+	n.wide.read = func(e *env, next any) error {
+		return mergeFolded(e, n, kc, ac, agg.Merge, agg.Result, emit(next.(func(*O))), single)
+	}
+}
+
+// aggregates makes n fold by key, and reports whether the plan is right so far. complete reports
+// whether the Agg has all functions that it needs.
+func (n *node) aggregates(key, acc reflect.Type, err error, complete, unordered, commutes bool) bool {
+	if err := cmp.Or(err, sketch.CheckKeys(acc)); err != nil {
+		n.refuse(err)
+	} else if !complete {
+		n.refuse(errors.New("an Agg needs the functions Add, Merge and Result; an aggregate of package agg lacks them if it was made with a nil function"))
+	}
+	if len(n.plan.errs) > 0 {
+		return false
+	}
+	n.wide = &wideRole{combines: true, anyOrder: unordered, keepable: &keepableRole{key: formOf(key), acc: formOf(acc)}}
+	if !unordered && !commutes {
+		n.wide.keepable.ordered = "its result depends on the order of records"
+	}
+	return true
+}
+
+// fold returns a function that folds a record into the accumulator of its key, and a function that
+// writes the accumulators.
+func fold[T, K, A any](e *env, n *node, w *port, kc *record.KeyCodec[K], ac *record.Codec[A], key func(T) K, add func(*A, T), size func(*A) int, single bool) (any, func() error) {
+	costly := false
+	if size == nil && sketch.HasPointers(reflect.TypeFor[A]()) {
+		var scratch []byte
+		size = func(a *A) int { scratch = ac.Append(scratch[:0], a); return 2 * len(scratch) }
+		costly = true
+	}
+	c := spill.NewCombiner(spill.CombinerConfig[T, A]{
+		Add: add, Size: size, Costly: costly, Encode: ac.Append, Partition: partitioner(n, e, kc, w.parts),
+		Parts: w.parts, Limit: e.memory, Output: w.spill,
+		// a panic must occur while its record is known
+		Direct: e.plan.allowsBad() || e.run.Isolated,
+		Keys:   sampleKeys(e, w, kc, single),
+	})
+	e.closers = append(e.closers, c.Close)
+	if kc.IsString {
+		k := new(K)
 		return func(t *T) {
-			*kd.k = kd.of(*t)
-			kd.buf = kc.Append(kd.buf[:0], kd.k)
-			if err := c.AddBytes(kd.buf, t); err != nil {
+			*k = key(*t)
+			if err := c.AddString(*(*string)(unsafe.Pointer(k)), t); err != nil {
 				e.fail(err)
 			}
 		}, c.Flush
 	}
-	n.wide.read = func(e *env, next any) error {
-		push := emit(next.(func(*O)))
-		m, err := merge(e, 1)
-		if err != nil {
-			return err
+	kd := newKeyed(kc, key)
+	return func(t *T) {
+		*kd.k = kd.of(*t)
+		kd.buf = kc.Append(kd.buf[:0], kd.k)
+		if err := c.AddBytes(kd.buf, t); err != nil {
+			e.fail(err)
 		}
-		k := new(K)
-		// Result may keep a, unless neither A nor R has room for a pointer.
-		kept := spill.HasPointers(reflect.TypeFor[A]()) || spill.HasPointers(reflect.TypeFor[R]())
-		a, b := new(A), new(A)
-		key, value, _, err := m.next()
-		if single && err == io.EOF {
-			push(k, agg.Result(new(A)))
-		}
-		for err == nil {
-			if kept {
-				a, b = new(A), new(A)
-			} else {
-				*a, *b = *new(A), *new(A)
-			}
-			if _, err := ac.Decode(value, a); err != nil {
-				return err
-			}
-			if err := kc.Decode(key, k); err != nil {
-				return err
-			}
-			first := key
-			for {
-				if key, value, _, err = m.next(); err != nil || !bytes.Equal(key, first) {
-					break
-				}
-				if _, err := ac.Decode(value, b); err != nil {
-					return err
-				}
-				agg.Merge(a, b)
-			}
-			push(k, agg.Result(a))
-		}
-		if err == io.EOF {
-			err = nil
-		}
+	}, c.Flush
+}
+
+// mergeFolded merges the accumulators of each key, and passes the key and its result to push.
+func mergeFolded[K, A, R any](e *env, n *node, kc *record.KeyCodec[K], ac *record.Codec[A], merge func(a, b *A), result func(*A) R, push func(*K, R), single bool) error {
+	m, err := mergeKept(e)
+	if err != nil {
 		return err
 	}
+	k := new(K)
+	// result may keep a, unless neither A nor R has room for a pointer.
+	kept := sketch.HasPointers(reflect.TypeFor[A]()) || sketch.HasPointers(reflect.TypeFor[R]())
+	a, b := new(A), new(A)
+	var encoded []byte
+	checkKey := checkPartition(n, e, kc)
+	key, value, _, err := m.next()
+	if single && err == io.EOF {
+		push(k, result(new(A)))
+	}
+	for err == nil {
+		if kept {
+			a, b = new(A), new(A)
+		} else {
+			*a, *b = *new(A), *new(A)
+		}
+		if _, err := ac.Decode(value, a); err != nil {
+			return err
+		}
+		if err := kc.Decode(key, k); err != nil {
+			return err
+		}
+		first := key
+		for {
+			if key, value, _, err = m.next(); err != nil || !bytes.Equal(key, first) {
+				break
+			}
+			if _, err := ac.Decode(value, b); err != nil {
+				return err
+			}
+			merge(a, b)
+		}
+		if checkKey(first); e.keep != nil {
+			encoded = ac.Append(encoded[:0], a)
+			e.fail(e.keep(first, encoded))
+		}
+		push(k, result(a))
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return err
 }
 
 // smallOne is a size of an accumulator, in bytes. Up to it, the last stage reads one accumulator

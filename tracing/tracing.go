@@ -30,24 +30,27 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/layshaft/layshaft/coordinator/recorder"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spans"
-	_ "github.com/layshaft/layshaft/mapreduce/inspect" // records of jobs, from which their spans are made
 )
 
-// MaxAttempts is the largest number of attempts of a job that get a span. Of more, the failed ones
-// and then the longest get one, and the attribute layshaft.attempts.omitted of the job counts the
-// others. Exporters drop spans that come faster than they can send them.
+// MaxAttempts is the largest number of attempts of a job that get a span. Beyond it, failed
+// attempts come first, then the longest. The attribute layshaft.attempts.omitted of the job counts
+// attempts without a span. Exporters drop spans that come faster than they can send them.
 const MaxAttempts = 1000
 
 // With returns a context with which pipelines, calls of tasks and workers make spans. The spans of
 // a job or call are below the span that the context has then.
 func With(ctx context.Context, provider trace.TracerProvider) context.Context {
-	return spans.With(ctx, &tracer{provider.Tracer("github.com/layshaft/layshaft/tracing")})
+	return spans.With(ctx, &tracer{Tracer: provider.Tracer("github.com/layshaft/layshaft/tracing")})
 }
 
 // tracer is a spans.Tracer.
-type tracer struct{ trace.Tracer }
+type tracer struct {
+	trace.Tracer
+	recorder.Memory
+}
 
 // setEnd sets the status of a span that ends with err, which may be nil.
 func setEnd(span trace.Span, err error) {

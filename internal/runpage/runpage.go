@@ -34,7 +34,7 @@ type Content struct {
 	Live bool
 	// Source is the URL of the timeline; Packed is the timeline itself, in a file.
 	Source, Packed string
-	// Running are running attempts, and More counts those that are not shown.
+	// Running are running attempts, and More counts further attempts that are not shown.
 	Running []report.Attempt
 	More    int
 	// Others are other runs of the same program.

@@ -1,16 +1,19 @@
-// Package spans is the seam between the parts that run jobs and tasks and package otel, which makes
-// spans of them. A program without package otel has no Tracer, and pays one look-up for each job
-// and call. Package spans starts no goroutine and keeps no state.
+// Package spans connects the parts that run jobs and tasks with package tracing, which makes spans
+// of them. A program without package tracing has no Tracer, and pays one look-up for
+// each job and call. Package spans starts no goroutine and keeps no state.
 package spans
 
 import (
 	"context"
 
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/report"
 )
 
 // Tracer makes spans. Its methods may be called by several goroutines at once.
 type Tracer interface {
+	// A job's spans are made from its record.
+	inspection.Recorder
 	// Call begins the span of a call of a function, such as "do" or "enqueue". It returns the
 	// position in the trace, for the attempts of its tasks, and the end of the span.
 	Call(ctx context.Context, kind, function string) (trace string, end func(err error))

@@ -1,5 +1,5 @@
-// Package inspect adds to a program what shows its runs: the flags -report, -trace, -web and
-// -profile, which are the fields Report, Trace, Web and Profile of a target. Import it for this
+// Package inspect adds the tools that show the runs of a program: the flags -report, -trace, -web
+// and -profile, which are the fields Report, Trace, Web and Profile of a target. Import it for this
 // effect:
 //
 //	import _ "github.com/layshaft/layshaft/mapreduce/inspect"
@@ -11,25 +11,19 @@ package inspect
 
 import (
 	"io"
-	"log/slog"
 	"runtime/debug"
 	"time"
 
 	"github.com/layshaft/layshaft/coordinator/recorder"
-	"github.com/layshaft/layshaft/internal/history"
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/runpage"
-	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
 
 func init() { inspection.Register(tools{}) }
 
 // tools are the inspection.Tools of a program.
-type tools struct{}
-
-func (tools) NewRecord(log *slog.Logger) inspection.Record { return recorder.New(nil, log) }
-
-func (tools) DecodeRecord(encoded []byte) (*report.Run, error) { return history.Decode(encoded) }
+type tools struct{ recorder.Memory }
 
 func (tools) WriteReport(w io.Writer, run *report.Run, live *report.Job, running []report.Attempt) error {
 	now := time.Now()

@@ -17,9 +17,9 @@ import (
 	"github.com/google/pprof/profile"
 
 	"github.com/layshaft/layshaft/internal/flame"
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/state"
-	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
 
 // heapEvery is the interval of looks at the heap of a profiled run, and heapStep the growth from
@@ -40,8 +40,12 @@ type profiler struct {
 }
 
 func (tools) StartProfile(dir string) (inspection.Profile, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("profile: %w", err)
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = state.CheckDir(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("profile %s: %w; name a directory that can be made and written", dir, err)
 	}
 	p := &profiler{dir: dir}
 	if err := pprof.StartCPUProfile(&p.cpu); err != nil {
@@ -85,7 +89,16 @@ func (p *profiler) Stop() {
 // Write ends the profiles and writes their files.
 func (p *profiler) Write(spec *job.Spec) error {
 	p.Stop()
-	all, err := flame.Merge(string(spec.ID), p.cpu.Bytes())
+	var heap [][]byte
+	if len(p.heap) > 0 {
+		heap = append(heap, p.heap)
+	}
+	return tools{}.WriteProfiles(p.dir, spec, [][]byte{p.cpu.Bytes()}, heap)
+}
+
+// WriteProfiles merges profiles and writes their files.
+func (tools) WriteProfiles(dir string, spec *job.Spec, cpu, heap [][]byte) error {
+	all, err := flame.Merge(string(spec.ID), cpu...)
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
@@ -94,7 +107,7 @@ func (p *profiler) Write(spec *job.Spec) error {
 		if err := content(&b); err != nil {
 			return fmt.Errorf("profile %s: %w", name, err)
 		}
-		return state.Replace(filepath.Join(p.dir, name), b.Bytes(), 0o644)
+		return state.Replace(filepath.Join(dir, name), b.Bytes(), 0o644)
 	}
 	if err := put("cpu.pprof", all.Write); err != nil {
 		return err
@@ -114,13 +127,58 @@ func (p *profiler) Write(spec *job.Spec) error {
 	if len(graphs) > 0 && len(parts) > 1 && parts[-1] != nil { // the stages come first
 		graphs = append(graphs[1:], graphs[0])
 	}
-	if heap, err := profile.ParseData(p.heap); err == nil {
-		if err := put("heap.pprof", func(w io.Writer) error { _, err := w.Write(p.heap); return err }); err != nil {
+	var heaps []*profile.Profile
+	for _, b := range heap {
+		if h, err := profile.ParseData(b); err == nil {
+			heaps = append(heaps, h)
+		}
+	}
+	if len(heaps) > 0 {
+		h, err := profile.Merge(heaps)
+		if err != nil {
+			return fmt.Errorf("profile of the heap: %w", err)
+		}
+		if err := put("heap.pprof", h.Write); err != nil {
 			return err
 		}
-		graphs = append(graphs, flame.Graph{Title: "memory in use when it was largest", Profile: heap})
+		graphs = append(graphs, flame.Graph{Title: "memory in use when it was largest", Profile: h})
 	}
 	return put("flame.html", func(w io.Writer) error {
 		return flame.WriteHTML(w, "Profile of job "+string(spec.ID), graphs...)
 	})
+}
+
+// process profiles a process that runs attempts for a cluster.
+type process struct {
+	cpu  bytes.Buffer
+	most uint64 // size of the largest heap so far
+}
+
+// ProfileProcess starts to profile this process.
+func (tools) ProfileProcess() (inspection.ProcessProfile, error) {
+	p := &process{}
+	if err := pprof.StartCPUProfile(&p.cpu); err != nil {
+		return nil, fmt.Errorf("%w; the program must not profile itself", err)
+	}
+	return p, nil
+}
+
+// Next returns the profiles since the call before.
+func (p *process) Next() (cpu, heap []byte, err error) {
+	pprof.StopCPUProfile()
+	cpu = bytes.Clone(p.cpu.Bytes())
+	p.cpu.Reset()
+	if err := pprof.StartCPUProfile(&p.cpu); err != nil {
+		return nil, nil, err
+	}
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); float64(m.HeapInuse) > heapStep*float64(p.most) {
+		p.most = m.HeapInuse
+		var b bytes.Buffer
+		if err := pprof.Lookup("heap").WriteTo(&b, 0); err != nil {
+			return nil, nil, err
+		}
+		heap = b.Bytes()
+	}
+	return cpu, heap, nil
 }

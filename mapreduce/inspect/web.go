@@ -9,8 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/page"
-	"github.com/layshaft/layshaft/mapreduce/internal/inspection"
 )
 
 // webRefresh is how often a browser asks for the page of a running job again, in seconds.
