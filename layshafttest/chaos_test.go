@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/layshaft/layshaft/mapreduce"
 )
 
 var (
@@ -41,12 +43,8 @@ func runChaos(t *testing.T, n int, options ...Option) {
 				h := &history{t: t}
 				c := Start(t, 3, slices.Concat(options, []Option{Chaos(uint64(seed)), h.option(), Zones("east", "west"), SnapshotEvery(1 + seed%50)})...)
 				var waits []func()
-				for k := range 3 {
+				for k, d := range []*mapreduce.Definition[numbers, sum]{sums, groups, lookUps} {
 					in := numbers{N: 100 + 50*k, Splits: 9, Groups: 5, Map: 100 * time.Millisecond, Reduce: 300 * time.Millisecond}
-					d := sums
-					if k == 1 {
-						d = groups
-					}
 					_, wait := begin(t, c, d, in)
 					waits = append(waits, func() { in.check(t, wait()) })
 				}

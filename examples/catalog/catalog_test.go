@@ -58,9 +58,13 @@ func tree(t *testing.T, dir string) map[string][]byte {
 
 // TestCatalog compares the pipeline with a loop over the same 20,000 lines.
 func TestCatalog(t *testing.T) {
-	dir := generated(t, 20_000, mapreduce.Local{})
+	n := int64(20_000)
+	if testing.Short() {
+		n = 5000
+	}
+	dir := generated(t, n, mapreduce.Local{})
 	want := naively(t, dir)
-	if want.bad == 0 || want.unbranded == 0 || int64(len(want.products)) != distinct(want.products, sku) || len(want.products)+want.bad == 20_000 {
+	if want.bad == 0 || want.unbranded == 0 || int64(len(want.products)) != distinct(want.products, sku) || int64(len(want.products)+want.bad) == n {
 		t.Fatalf("the catalogue lacks bad, unbranded or repeated lines: %d products, %d bad", len(want.products), want.bad)
 	}
 	for _, target := range []mapreduce.Local{{Slots: 1}, {Workers: 3, Slots: 4}, {Slots: 2, Verify: true}} {

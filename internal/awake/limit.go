@@ -139,7 +139,7 @@ func WithTimeoutCause(parent context.Context, d time.Duration, cause error) (con
 	}
 }
 
-// limited is a context that ends like another one, but whose error is that of a deadline after the
+// limited is a context that ends like another one, but returns the error of a deadline after the
 // limit has passed. A channel of its own makes derived contexts take this error.
 type limited struct {
 	context.Context

@@ -6,7 +6,7 @@
 //
 // After a value that is cut off or out of range, all reads return zeros. So a decoder checks once,
 // at its end. A wrong length costs no memory: a length is refused if fewer bytes follow. The
-// package has no clock and reads no files; the encoding is that of encoding/binary.
+// package has no clock and reads no files; the encoding is defined by encoding/binary.
 package cursor
 
 import (

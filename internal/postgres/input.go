@@ -41,7 +41,7 @@ type Selection struct {
 	Where string   // a further condition
 }
 
-// Budget returns the budget of connections to a database; see mapreduce.BudgetUser. The snapshot
+// Budget returns the budget of connections to a database; see connector.BudgetUser. The snapshot
 // holds one of them.
 func Budget(database string, connections int) (name string, n, size int) {
 	return "pg:" + Display(database), 1, connections - 1

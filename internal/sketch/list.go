@@ -8,18 +8,18 @@ import (
 	"unsafe"
 )
 
-// list holds the keys of a very large table that is only added to: sorted, and behind them the keys
-// that were added last, in no order and perhaps more than once. When there are as many new keys as
-// sorted ones, they are sorted and merged. That takes a few sequential passes over the memory,
-// where a hash table that does not fit into the processor's cache takes a miss for each key. The
-// encoding needs the order anyway.
+// list holds the keys of a very large table that only grows: sorted keys, and behind them new keys
+// in no order, perhaps more than once. When there are as many new keys as sorted ones, they are
+// sorted and merged. Merging takes a few sequential passes over the memory. A hash table larger
+// than the processor's cache takes a miss for each key instead. The encoding needs the order
+// anyway.
 type list struct {
 	nums, newNums     []uint64
 	shorts, newShorts []short
 	early             int // see settle
 }
 
-// maxEarly is how many early reads a list bears; each may cost a pass over all keys.
+// maxEarly is the limit of early reads of a list; each may cost a pass over all keys.
 const maxEarly = 4
 
 func (l *list) addNum(x uint64) {
@@ -126,8 +126,9 @@ func mergeShorts(keys, more []short) []short {
 // scratch is memory for sortShorts.
 var scratch = sync.Pool{New: func() any { return new([]short) }}
 
-// sortShorts sorts by the first eight bytes of the keys, one byte after the other from the last,
-// and then those that share the first eight. Bytes that all share cost nothing.
+// sortShorts sorts by the first eight bytes of the keys, one byte after the other from the last.
+// Then it sorts each group of keys with equal first eight bytes. A byte that is equal in all keys
+// costs nothing.
 func sortShorts(xs []short) {
 	if slices.IsSortedFunc(xs, compareShorts) {
 		return

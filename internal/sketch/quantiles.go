@@ -269,7 +269,7 @@ func (q *Quantiles) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
-// decodeNumber reads a number and refuses those that Add never stores.
+// decodeNumber reads a number and refuses numbers that Add never stores.
 func decodeNumber(data []byte) (float64, error) {
 	if len(data) < 8 {
 		return 0, errQuantiles

@@ -26,6 +26,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/hotkeys"
 	"github.com/layshaft/layshaft/internal/record"
+	"github.com/layshaft/layshaft/internal/sketch"
 )
 
 // batchSize is how many values wait to be looked up together.
@@ -131,7 +132,7 @@ func NewCombiner[T, A any](cfg CombinerConfig[T, A]) *Combiner[T, A] {
 	}
 	c := &Combiner[T, A]{cfg: cfg, isDirect: true, sampleAt: cfg.sampleKeys, skip: firstSkip(cfg.Keys)}
 	t := reflect.TypeFor[A]()
-	if c.inSlot = t.Size() <= 40 && !HasPointers(t); c.inSlot {
+	if c.inSlot = t.Size() <= 40 && !sketch.HasPointers(t); c.inSlot {
 		c.flat.limit = cfg.Limit
 		c.flat.init(1 << 10)
 		return c
@@ -450,24 +451,4 @@ func writeTable[T, A, X any](c *Combiner[T, A], t *core[X], acc func(*X) *A) err
 		}
 	}
 	return p.flush()
-}
-
-// HasPointers reports whether values of type t contain pointers for the garbage collector.
-func HasPointers(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr,
-		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
-		return false
-	case reflect.Array:
-		return t.Len() > 0 && HasPointers(t.Elem())
-	case reflect.Struct:
-		for i := range t.NumField() {
-			if HasPointers(t.Field(i).Type) {
-				return true
-			}
-		}
-		return false
-	}
-	return true
 }

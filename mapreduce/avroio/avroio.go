@@ -10,7 +10,7 @@
 //		{"name": "name", "type": "string"}, {"name": "cents", "type": "long"}]}`))
 //
 // Fields take the values under the names in their tags; other values are left out. The types of Go
-// for the types of Avro are those of github.com/hamba/avro: a union with null is a pointer, and a
+// for the types of Avro are defined by github.com/hamba/avro: a union with null is a pointer, and a
 // decimal is a *big.Rat. Text must be UTF-8. Patterns are paths, globs (** matches any depth) and
 // directories. A file is read in one piece, and small files share a task.
 package avroio
@@ -33,13 +33,13 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // config limits what a damaged file may make the decoder allocate.
 var config = avro.Config{MaxByteSliceSize: files.MaxRecord, MaxSliceAllocSize: files.MaxRecord}.Freeze()
 
-// Source reads records as values of type T. It is a mapreduce.Source[T], made by Rows.
+// Source reads records as values of type T. It is a connector.Source[T], made by Rows.
 type Source[T any] struct{ patterns []string }
 
 // Rows returns a source of the records of files.
@@ -51,7 +51,7 @@ func (s Source[T]) String() string {
 }
 
 // Splits packs the files into splits of about target bytes; zero means 64 MiB.
-func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	fs, err := files.Expand(ctx, s.patterns)
 	if err != nil {
 		return nil, err
@@ -59,11 +59,11 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	for i := range fs {
 		fs[i].Codec, fs[i].Raw = files.Plain, fs[i].Size // Avro compresses its own blocks
 	}
-	return files.Convert[mapreduce.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
+	return files.Convert[connector.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
 }
 
 // Read emits the records of the split. The position of a record is its number in the file, from 1.
-func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s Source[T]) Read(ctx context.Context, split connector.Split, r *connector.Reader[T]) error {
 	slices, err := files.SlicesOf(job.Split(split))
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 	return nil
 }
 
-func readFile[T any](ctx context.Context, sl files.Slice, r *mapreduce.Reader[T]) (err error) {
+func readFile[T any](ctx context.Context, sl files.Slice, r *connector.Reader[T]) (err error) {
 	r.Path, r.Offset, r.Line = sl.Path, 0, 0
 	f, err := files.Open(ctx, sl.Path, sl.Hosts, sl.Version)
 	if err != nil {
@@ -121,7 +121,7 @@ func readFile[T any](ctx context.Context, sl files.Slice, r *mapreduce.Reader[T]
 	return d.Error()
 }
 
-// Sink writes records. It is a mapreduce.Sink[T], made by Write and WriteFile.
+// Sink writes records. It is a connector.Sink[T], made by Write and WriteFile.
 type Sink[T any] struct {
 	files.Sink
 	schema avro.Schema
@@ -191,7 +191,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 }
 
 // Open starts the file of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -235,12 +235,12 @@ func (w *writer[T]) header() []byte {
 func (w *writer[T]) Write(v *T) error {
 	if w.text != nil {
 		if err := w.text(reflect.ValueOf(v).Elem()); err != nil {
-			return mapreduce.Skip(err)
+			return connector.Skip(err)
 		}
 	}
 	b, err := config.Marshal(w.schema, v)
 	if err != nil {
-		return mapreduce.Skip(err)
+		return connector.Skip(err)
 	}
 	w.buf = append(w.buf, b...)
 	w.count++

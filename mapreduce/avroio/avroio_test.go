@@ -15,6 +15,7 @@ import (
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/avroio"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -41,7 +42,7 @@ func product(i int64) Product {
 	return x
 }
 
-func write[T any](dir, schema string, source mapreduce.Source[T], target mapreduce.Local) error {
+func write[T any](dir, schema string, source connector.Source[T], target mapreduce.Local) error {
 	_, err := mapreduce.Define("write", func(p *mapreduce.Plan, _ mapreduce.None) mapreduce.Dataset[mapreduce.None] {
 		mapreduce.Read(p, source).WriteTo(avroio.Write[T](dir, schema))
 		return mapreduce.Nothing(p)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/hamba/avro/v2/ocf"
 
-	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/avroio"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // productFile returns a file of 60 products in blocks of 20.
@@ -42,12 +42,16 @@ func FuzzRows(f *testing.F) {
 // TestRandomDamage changes, removes and repeats bytes of files. A damaged file is an error or has
 // other rows; it never panics, and takes no more memory than a file of its size may.
 func TestRandomDamage(t *testing.T) {
+	seeds := uint64(250)
+	if testing.Short() {
+		seeds = 25
+	}
 	for _, codec := range []ocf.CodecName{ocf.Null, ocf.Deflate, ocf.Snappy, ocf.ZStandard} {
 		whole := productFile(t, codec)
 		if n, err := readDamaged(t, whole); n != 60 || err != nil {
 			t.Fatalf("%s: %d rows, %v", codec, n, err)
 		}
-		for seed := range uint64(250) {
+		for seed := range seeds {
 			r := rand.New(rand.NewPCG(seed, 0))
 			data := bytes.Clone(whole)
 			for range 1 + r.IntN(3) {
@@ -88,7 +92,7 @@ func readDamaged(t *testing.T, data []byte) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	r := mapreduce.NewReader(func(*Product) { n++ }, func(err error, _ []byte) error { return err })
+	r := connector.NewReader(func(*Product) { n++ }, func(err error, _ []byte) error { return err })
 	for _, sp := range splits {
 		if err := s.Read(t.Context(), sp, r); err != nil {
 			return n, err

@@ -19,10 +19,10 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Source reads records of fixed size as values of type T. It is a mapreduce.Source[T], made by
+// Source reads records of fixed size as values of type T. It is a connector.Source[T], made by
 // Records or RecordsAs.
 type Source[T any] struct {
 	name     string
@@ -51,7 +51,7 @@ func (s Source[T]) String() string { return s.name }
 // Splits cuts the files at any byte; Read completes the records. target is the size of a split in
 // bytes; zero means 64 MiB. A plain file whose size is not a multiple of the record size is an
 // error.
-func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	if s.size < 1 || s.size > files.MaxRecord {
 		return nil, fmt.Errorf("%s: the record size must be between 1 and %d bytes", s.name, files.MaxRecord)
 	}
@@ -68,12 +68,12 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 			return nil, files.PartialRecordError(f.Path, f.Size, s.size)
 		}
 	}
-	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
+	return files.Convert[connector.Split](files.Splits(ctx, fs, target))
 }
 
 // Read emits every record of the split. The position of a record is its offset in bytes in the
 // decompressed file.
-func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s Source[T]) Read(ctx context.Context, split connector.Split, r *connector.Reader[T]) error {
 	var v T
 	str, _ := any(&v).(*string)
 	return files.Blocks(ctx, job.Split(split), s.size, func(c files.Chunk) error {

@@ -10,22 +10,22 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 var (
-	_ mapreduce.Source[int] = Source[int]{}
-	_ mapreduce.Sink[int]   = Sink[int]{}
+	_ connector.Source[int] = Source[int]{}
+	_ connector.Sink[int]   = Sink[int]{}
 )
 
-func readAll[T any](t *testing.T, s mapreduce.Source[T], target int64, bad func(error, []byte) error) []T {
+func readAll[T any](t *testing.T, s connector.Source[T], target int64, bad func(error, []byte) error) []T {
 	t.Helper()
 	splits, err := s.Splits(context.Background(), target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []T
-	r := mapreduce.NewReader(func(v *T) { out = append(out, *v) }, bad)
+	r := connector.NewReader(func(v *T) { out = append(out, *v) }, bad)
 	for _, sp := range splits {
 		if err := s.Read(context.Background(), sp, r); err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		return nil
 	}
-	for path, s := range map[string]mapreduce.Sink[uint32]{
+	for path, s := range map[string]connector.Sink[uint32]{
 		"dir": WriteAs(dir+"/dir", encode), "zst": WriteAs(dir+"/zst", encode).Zstd(), "gz": WriteAs(dir+"/gz", encode).Gzip(),
 		"one": WriteFileAs(dir+"/one", encode), "one.gz": WriteFileAs(dir+"/one.gz", encode),
 	} {
@@ -78,7 +78,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		var parts [][]byte
 		for i := range uint32(3) {
-			w, err := s.Open(ctx, mapreduce.SinkTask{Job: "j", Index: int(i), Of: 3, Attempt: 1})
+			w, err := s.Open(ctx, connector.SinkTask{Job: "j", Index: int(i), Of: 3, Attempt: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +122,7 @@ func TestBadRecordEndsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Read(context.Background(), splits[0], mapreduce.NewReader(func(*string) {}, nil)); err != boom {
+	if err := s.Read(context.Background(), splits[0], connector.NewReader(func(*string) {}, nil)); err != boom {
 		t.Error(err)
 	}
 }
@@ -140,7 +140,7 @@ func BenchmarkRecords(b *testing.B) {
 	}
 	b.SetBytes(size)
 	n := 0
-	r := mapreduce.NewReader(func(*string) { n++ }, nil)
+	r := connector.NewReader(func(*string) { n++ }, nil)
 	for b.Loop() {
 		for _, sp := range splits {
 			if err := s.Read(context.Background(), sp, r); err != nil {

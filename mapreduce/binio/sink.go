@@ -5,13 +5,13 @@ import (
 	"fmt"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // sink has the methods that do not depend on the records.
 type sink = files.Sink
 
-// Sink writes records of type T without anything between them. It is a mapreduce.Sink[T], made by
+// Sink writes records of type T without anything between them. It is a connector.Sink[T], made by
 // Write and its variants. Its methods return changed copies.
 type Sink[T any] struct {
 	sink
@@ -19,9 +19,9 @@ type Sink[T any] struct {
 }
 
 var (
-	_ mapreduce.Sink[string]  = Sink[string]{}
-	_ mapreduce.PlacedSink    = Sink[string]{}
-	_ mapreduce.PublishedSink = Sink[string]{}
+	_ connector.Sink[string]  = Sink[string]{}
+	_ connector.PlacedSink    = Sink[string]{}
+	_ connector.PublishedSink = Sink[string]{}
 )
 
 // Write returns a sink for dir/part-00000.bin, dir/part-00001.bin and so on: one file per task,
@@ -85,6 +85,6 @@ func (s Sink[T]) Folder(name string, value func(T) string) Sink[T] {
 }
 
 // Open starts the file of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	return files.OpenSink(ctx, s.sink, files.Task(t), nil, s.append)
 }

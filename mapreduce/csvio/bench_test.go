@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 )
 
@@ -51,14 +51,14 @@ type five struct {
 	Stock    int64   `csv:"stock"`
 }
 
-func benchmark[T any](b *testing.B, s mapreduce.Source[T], rows int) {
+func benchmark[T any](b *testing.B, s connector.Source[T], rows int) {
 	ctx := context.Background()
 	splits, err := s.Splits(ctx, 1<<40)
 	if err != nil {
 		b.Fatal(err)
 	}
 	n := 0
-	r := mapreduce.NewReader(func(*T) { n++ }, nil)
+	r := connector.NewReader(func(*T) { n++ }, nil)
 	b.SetBytes(splits[0].Bytes)
 	b.ReportAllocs()
 	for b.Loop() {

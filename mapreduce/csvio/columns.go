@@ -3,13 +3,14 @@ package csvio
 import (
 	"encoding"
 	"fmt"
+	"path"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/record"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // A column is one cell of a record: a field of the struct, or a field of an inner struct.
@@ -31,12 +32,14 @@ type column struct {
 }
 
 var (
-	pairType        = reflect.TypeFor[mapreduce.KV[int, int]]()
 	timeType        = reflect.TypeFor[time.Time]()
 	stringsType     = reflect.TypeFor[[]string]()
 	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 	marshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
 )
+
+// roof is the import path of package mapreduce, which declares KV.
+var roof = path.Dir(reflect.TypeFor[connector.Split]().PkgPath())
 
 // columnsOf returns the columns of a struct in the order of its fields.
 func columnsOf(t reflect.Type) ([]column, error) {
@@ -71,7 +74,7 @@ type columnWalk struct {
 }
 
 func (w *columnWalk) walk(t reflect.Type, path, prefix, aliasPrefix string, offset uintptr) error {
-	pair := t.PkgPath() == pairType.PkgPath() && strings.HasPrefix(t.Name(), "KV[")
+	pair := t.PkgPath() == roof && strings.HasPrefix(t.Name(), "KV[")
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("csv"), ",")

@@ -65,6 +65,7 @@
 package csvio
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,10 +79,10 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Source reads rows from CSV files. It is a mapreduce.Source[T], made by Rows or TSV. Its methods
+// Source reads rows from CSV files. It is a connector.Source[T], made by Rows or TSV. Its methods
 // return changed copies.
 type Source[T any] struct {
 	patterns []string
@@ -222,7 +223,7 @@ type description struct {
 
 // Splits reads the headers and cuts the files between rows. A missing column is an error with the
 // file, the field and the header.
-func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -280,7 +281,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 			return nil, err
 		}
 	}
-	return files.Convert[mapreduce.Split](splits, nil)
+	return files.Convert[connector.Split](splits, nil)
 }
 
 // describe returns the description of a split: its slices, and the headers that they need. use maps
@@ -358,6 +359,9 @@ func (s Source[T]) header(ctx context.Context, f files.File) (names []string, er
 				err = fmt.Errorf("no end within %d bytes", maxHeader)
 				fallthrough
 			case err != nil:
+				if text := bytes.TrimLeft(c.Data, " \t\r\n"); len(text) > 0 && (text[0] == '{' || text[0] == '[') {
+					return 0, fmt.Errorf("%s: the header cannot be read, and the file looks like JSON; read it with package jsonio", f.Path)
+				}
 				return 0, fmt.Errorf("%s: the header cannot be read: %w", f.Path, err)
 			}
 			if p.N > 0 {

@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 )
 
@@ -48,7 +49,7 @@ type event struct {
 
 // readAll reads all splits of a source, one after the other, and returns what it gave and the
 // errors of malformed rows.
-func readAll[T any](t testing.TB, s mapreduce.Source[T], target int64) (events []event, bad []error, splits int) {
+func readAll[T any](t testing.TB, s connector.Source[T], target int64) (events []event, bad []error, splits int) {
 	t.Helper()
 	cut, err := s.Splits(context.Background(), target)
 	if err != nil {
@@ -56,7 +57,7 @@ func readAll[T any](t testing.TB, s mapreduce.Source[T], target int64) (events [
 	}
 	kept := make(map[int][]byte) // looked at when all is read
 	for _, c := range cut {
-		r := mapreduce.NewReader(func(v *T) { events = append(events, event{row: *v}) }, func(err error, raw []byte) error {
+		r := connector.NewReader(func(v *T) { events = append(events, event{row: *v}) }, func(err error, raw []byte) error {
 			bad = append(bad, err)
 			kept[len(events)] = raw
 			events = append(events, event{})
@@ -72,7 +73,7 @@ func readAll[T any](t testing.TB, s mapreduce.Source[T], target int64) (events [
 	return events, bad, len(cut)
 }
 
-func rows[T any](t testing.TB, s mapreduce.Source[T], target int64) (out []T) {
+func rows[T any](t testing.TB, s connector.Source[T], target int64) (out []T) {
 	t.Helper()
 	events, bad, _ := readAll(t, s, target)
 	if len(bad) > 0 {
@@ -139,7 +140,11 @@ func compare(t *testing.T, path, content string) {
 
 func TestRowsAgreeWithEncodingCSV(t *testing.T) {
 	rng, path := rand.New(rand.NewPCG(1, 0)), filepath.Join(t.TempDir(), "x.csv")
-	for i := range 1000 {
+	texts := 1000
+	if testing.Short() {
+		texts = 100
+	}
+	for i := range texts {
 		alphabet := []string{"a,\"\n", "ab,,,\n", "a,\"\"\"\r\n\n", "abcdefgh,\"\n\xff", "ab\",\",\n"}[i%5]
 		compare(t, path, random(rng, alphabet, rng.IntN(60)))
 	}
@@ -168,7 +173,11 @@ func everyCut(t *testing.T, path, content string, targets ...int64) {
 
 func TestEveryCutGivesTheSameRows(t *testing.T) {
 	rng, path := rand.New(rand.NewPCG(2, 0)), filepath.Join(t.TempDir(), "x.csv")
-	for i := range 100 {
+	texts := 100
+	if testing.Short() {
+		texts = 20
+	}
+	for i := range texts {
 		alphabet := []string{"a,\"\n", "aaaa,,\"\n\n", "a,\"\"\"\r\n", "abcdefghijkl,\n"}[i%4]
 		everyCut(t, path, random(rng, alphabet, rng.IntN(100)), 1, 2, 7, 25)
 	}
@@ -283,7 +292,7 @@ func TestWrittenRowsAreReadBack(t *testing.T) {
 }
 
 // save writes the output of one task for each list, and commits it.
-func save[T any](t testing.TB, sink mapreduce.Sink[T], tasks ...[]T) {
+func save[T any](t testing.TB, sink connector.Sink[T], tasks ...[]T) {
 	t.Helper()
 	ctx := context.Background()
 	if err := sink.Check(ctx); err != nil {
@@ -291,7 +300,7 @@ func save[T any](t testing.TB, sink mapreduce.Sink[T], tasks ...[]T) {
 	}
 	var parts [][]byte
 	for i, list := range tasks {
-		w, err := sink.Open(ctx, mapreduce.SinkTask{Job: "j", Index: i, Of: len(tasks), Attempt: 1})
+		w, err := sink.Open(ctx, connector.SinkTask{Job: "j", Index: i, Of: len(tasks), Attempt: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -406,7 +415,7 @@ func TestNoLineFeedsIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.Read(context.Background(), cut[0], mapreduce.NewReader(func(*[]string) {}, nil))
+	err = s.Read(context.Background(), cut[0], connector.NewReader(func(*[]string) {}, nil))
 	if err == nil || !strings.Contains(err.Error(), "x:2: a cell contains a line feed") {
 		t.Errorf("got %v", err)
 	}
@@ -417,7 +426,7 @@ func TestStopsWhenAsked(t *testing.T) {
 	cut, _ := s.Splits(context.Background(), 1<<20)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(errors.New("enough"))
-	if err := s.Read(ctx, cut[0], mapreduce.NewReader(func(*[]string) {}, nil)); err == nil || err.Error() != "enough" {
+	if err := s.Read(ctx, cut[0], connector.NewReader(func(*[]string) {}, nil)); err == nil || err.Error() != "enough" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -504,6 +513,7 @@ func TestRefusals(t *testing.T) {
 		{refusal(csvio.Rows[rec](path).Comma('"')), `Comma('"')`},
 		{refusal(csvio.Rows[rec](path).Columns("name")), `Columns is for []string`},
 		{refusal(csvio.Rows[[]string](path).Columns("nam")), `no column "nam"; the columns are "NAME", "brnd", "name"`},
+		{refusal(csvio.Rows[[]string](file("{\"brand\":\"a\"}\n"))), `looks like JSON; read it with package jsonio`},
 		{refusal(csvio.Rows[[]string](file("\"a\n"))), `the header cannot be read: a quoted cell is not closed`},
 		{refusal(csvio.Rows[[]string](file("a,b\n"), file("a\n"))), `x.csv: 1 column, where the first file has 2`},
 		{refusal(csvio.Rows[[]string](file("a,b\n"), file("c,a\n"))), `no column "b"`},

@@ -14,11 +14,11 @@ import (
 	"github.com/layshaft/layshaft/internal/csvcodec"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // Read emits the rows of one split. Malformed rows go to r.Bad.
-func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s Source[T]) Read(ctx context.Context, split connector.Split, r *connector.Reader[T]) error {
 	var d description
 	if err := json.Unmarshal(split.Data, &d); err != nil || len(d.Use) != len(d.Slices) {
 		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
@@ -58,7 +58,7 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 // A sliceReader reads the rows of one slice.
 type sliceReader[T any] struct {
 	ctx          context.Context
-	reader       *mapreduce.Reader[T]
+	reader       *connector.Reader[T]
 	slice        files.Slice
 	parser       *csvcodec.Parser
 	dec          *rowDecoder[T]

@@ -16,13 +16,13 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/intfield"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // sink has the methods that do not depend on the records.
 type sink = files.Sink
 
-// Sink writes rows to CSV files. It is a mapreduce.Sink[T], made by Write and its variants. Its
+// Sink writes rows to CSV files. It is a connector.Sink[T], made by Write and its variants. Its
 // methods return changed copies.
 type Sink[T any] struct {
 	sink
@@ -33,9 +33,9 @@ type Sink[T any] struct {
 }
 
 var (
-	_ mapreduce.Sink[[]string] = Sink[[]string]{}
-	_ mapreduce.PlacedSink     = Sink[[]string]{}
-	_ mapreduce.PublishedSink  = Sink[[]string]{}
+	_ connector.Sink[[]string] = Sink[[]string]{}
+	_ connector.PlacedSink     = Sink[[]string]{}
+	_ connector.PublishedSink  = Sink[[]string]{}
 )
 
 // Write returns a sink for dir/part-00000.csv, dir/part-00001.csv and so on: one file per task,
@@ -124,7 +124,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 }
 
 // Open starts the file of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	head, row, err := s.compile()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s, err)

@@ -18,6 +18,6 @@
 //
 // Each task builds one shard, some hundred documents at a time, so the memory does not depend on
 // the size of the index. Shards are files like those of the other sinks: they appear when the job
-// is done, all or none. The index itself is that of bleve (github.com/blevesearch/bleve), which
+// is done, all or none. The index is made by bleve (github.com/blevesearch/bleve), which
 // adds 13 MB to a program that imports this package, and nothing to others.
 package indexio

@@ -14,7 +14,7 @@ import (
 	"github.com/blevesearch/bleve/v2/mapping"
 )
 
-// The fields of an index beside those of the records.
+// The fields of an index beside the fields of the records.
 const (
 	textField   = "_text"   // all words of a document
 	sourceField = "_source" // the document as JSON
@@ -90,7 +90,7 @@ func isNumber(t reflect.Type) bool {
 	return reflect.Int <= t.Kind() && t.Kind() <= reflect.Float64 && t.Kind() != reflect.Uintptr
 }
 
-// wordsOf returns the strings of a value, those of a map in the order of its keys.
+// wordsOf returns the strings of a value; a map gives them in the order of its keys.
 func wordsOf(v reflect.Value) []string {
 	switch v.Kind() {
 	case reflect.String:

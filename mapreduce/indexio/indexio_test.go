@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/indexio"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
@@ -32,7 +33,7 @@ func generate(i int64) product {
 	}
 }
 
-func build[T any](t testing.TB, dir string, source mapreduce.Source[T], id func(T) string, target mapreduce.Local) error {
+func build[T any](t testing.TB, dir string, source connector.Source[T], id func(T) string, target mapreduce.Local) error {
 	def := mapreduce.Define("index", func(p *mapreduce.Plan, dir string) mapreduce.Dataset[mapreduce.None] {
 		mapreduce.Read(p, source).WriteTo(indexio.Write(dir, id))
 		return mapreduce.Nothing(p)

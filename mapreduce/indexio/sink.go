@@ -13,23 +13,23 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/jsoncodec"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // sink has the methods that do not depend on the records.
 type sink = files.Sink
 
-// Sink writes an index. It is a mapreduce.Sink[T], made by Write.
+// Sink writes an index. It is a connector.Sink[T], made by Write.
 type Sink[T any] struct {
 	sink
 	id func(T) string
 }
 
 var (
-	_ mapreduce.Sink[string]  = Sink[string]{}
-	_ mapreduce.PlacedSink    = Sink[string]{}
-	_ mapreduce.PublishedSink = Sink[string]{}
-	_ mapreduce.MemorySink    = Sink[string]{}
+	_ connector.Sink[string]  = Sink[string]{}
+	_ connector.PlacedSink    = Sink[string]{}
+	_ connector.PublishedSink = Sink[string]{}
+	_ connector.MemorySink    = Sink[string]{}
 )
 
 // Write returns a sink for an index in a directory: one file per task, dir/part-00000.bleve and so
@@ -59,7 +59,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 func (s Sink[T]) HoldsMemory() {}
 
 // Open starts the shard of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	fields, err := fieldsOf(reflect.TypeFor[T]())
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.Sink
 	if err != nil {
 		return nil, err
 	}
-	return &writer[T]{s: s, out: out, fields: fields, enc: enc, batch: batchOf(mapreduce.TaskMemory(ctx))}, nil
+	return &writer[T]{s: s, out: out, fields: fields, enc: enc, batch: batchOf(connector.TaskMemory(ctx))}, nil
 }
 
 // writer builds one shard in a temporary directory. Close packs it into one file.
@@ -108,10 +108,10 @@ func batchOf(memory int64) int {
 func (w *writer[T]) Write(r *T) (err error) {
 	id := w.s.id(*r)
 	if id == "" {
-		return mapreduce.Skip(fmt.Errorf("the ID of a record is empty"))
+		return connector.Skip(fmt.Errorf("the ID of a record is empty"))
 	}
 	if w.buf, err = w.enc.Append(w.buf[:0], unsafe.Pointer(r)); err != nil {
-		return mapreduce.Skip(fmt.Errorf("document %q: %w", id, err))
+		return connector.Skip(fmt.Errorf("document %q: %w", id, err))
 	}
 	if w.builder == nil {
 		if w.dir, err = os.MkdirTemp("", "layshaft-index-"); err != nil {

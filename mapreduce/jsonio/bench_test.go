@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 )
 
@@ -38,7 +38,7 @@ func BenchmarkRows(b *testing.B) {
 	total := int64(0)
 	for b.Loop() {
 		for _, s := range splits {
-			if err := src.Read(b.Context(), s, mapreduce.NewReader(func(o *offer) { total += o.Stock }, nil)); err != nil {
+			if err := src.Read(b.Context(), s, connector.NewReader(func(o *offer) { total += o.Stock }, nil)); err != nil {
 				b.Fatal(err)
 			}
 		}

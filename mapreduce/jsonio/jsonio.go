@@ -12,7 +12,9 @@
 //	products := mapreduce.Read(p, jsonio.Rows[Product]("catalog/*.jsonl"))
 //
 // Names, tags and types follow encoding/json, including MarshalJSON, UnmarshalJSON, MarshalText and
-// UnmarshalText. Fields that are missing in a line, or null, are zero.
+// UnmarshalText. Fields that are missing in a line, or null, are zero. A field that no line of the
+// whole input has is probably misspelt: the run prints its name, its type and the nearest key. Tag
+// it omitempty if it may be missing everywhere.
 //
 // The package adds the tag decimal:"n" for integer fields, for n from 0 to 18. The field holds a
 // number times ten to the power of n. A number with more digits after the point is an error.
@@ -59,10 +61,10 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/jsoncodec"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Source reads one record per line. It is a mapreduce.Source[T], made by Rows.
+// Source reads one record per line. It is a connector.Source[T], made by Rows.
 type Source[T any] struct {
 	patterns []string
 	loose    bool
@@ -106,7 +108,7 @@ func (s Source[T]) String() string {
 
 // Splits cuts the files at any byte; Read completes the lines. A T that cannot be read is an error
 // with the name of the field.
-func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	if _, err := s.decoder(); err != nil {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 	if err != nil {
 		return nil, err
 	}
-	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
+	return files.Convert[connector.Split](files.Splits(ctx, fs, target))
 }
 
 func (s Source[T]) decoder() (*jsoncodec.Decoder, error) {
@@ -129,14 +131,14 @@ func (s Source[T]) decoder() (*jsoncodec.Decoder, error) {
 // Read emits one record per line of the split. Malformed lines go to r.Bad. The record is reused: a
 // receiver copies it to keep it, and must not change it in place. The strings, slices, maps and
 // pointers in it are never overwritten.
-func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s Source[T]) Read(ctx context.Context, split connector.Split, r *connector.Reader[T]) error {
 	dec, err := s.decoder()
 	if err != nil {
 		return err
 	}
 	rec := new(T)
 	at := position{ctx: ctx}
-	return files.Chunks(ctx, job.Split(split), '\n', func(c files.Chunk) error {
+	err = files.Chunks(ctx, job.Split(split), '\n', func(c files.Chunk) error {
 		r.Path, r.Line = c.Path, 0
 		at.enter(c)
 		records := int64(0)
@@ -169,6 +171,13 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 		r.Add(records, int64(len(c.Data)))
 		return nil
 	})
+	if err != nil || r.Stopped() { // other records may have them
+		return err
+	}
+	for _, a := range dec.Absent() {
+		r.Absent(fmt.Sprintf("%s (%s)", a.Path, a.Type), a.Near)
+	}
+	return nil
 }
 
 // padding is the memory that the decoder needs after a line. It is added to a last line without a

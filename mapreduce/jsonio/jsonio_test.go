@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 )
 
@@ -33,15 +33,15 @@ type row[T any] struct {
 
 // read returns the records of a source that is cut into splits of target bytes, and the complaints
 // about malformed rows.
-func read[T any](t testing.TB, src mapreduce.Source[T], target int64) (rows []row[T], bad []string) {
+func read[T any](t testing.TB, src connector.Source[T], target int64) (rows []row[T], bad []string) {
 	t.Helper()
 	splits, err := src.Splits(t.Context(), target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range splits {
-		var r *mapreduce.Reader[T]
-		r = mapreduce.NewReader(func(rec *T) {
+		var r *connector.Reader[T]
+		r = connector.NewReader(func(rec *T) {
 			if r.Line != 0 {
 				t.Errorf("line %d of a good row is kept", r.Line)
 			}
@@ -174,7 +174,7 @@ func TestReadStops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = src.Read(t.Context(), splits[0], mapreduce.NewReader(func(*product) {}, nil))
+	err = src.Read(t.Context(), splits[0], connector.NewReader(func(*product) {}, nil))
 	if want := "c.jsonl:5: offset 24: field price:"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want one with %s", err, want)
 	}
@@ -195,7 +195,7 @@ func TestRefusesTypes(t *testing.T) {
 }
 
 // write writes each element of parts as one task's output.
-func write[T any](t *testing.T, s mapreduce.Sink[T], parts ...[]T) {
+func write[T any](t *testing.T, s connector.Sink[T], parts ...[]T) {
 	t.Helper()
 	ctx := context.Background()
 	if err := s.Check(ctx); err != nil {
@@ -203,7 +203,7 @@ func write[T any](t *testing.T, s mapreduce.Sink[T], parts ...[]T) {
 	}
 	var done [][]byte
 	for i, recs := range parts {
-		w, err := s.Open(ctx, mapreduce.SinkTask{Job: "j1", Index: i, Of: len(parts), Attempt: 1})
+		w, err := s.Open(ctx, connector.SinkTask{Job: "j1", Index: i, Of: len(parts), Attempt: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,13 +226,13 @@ func write[T any](t *testing.T, s mapreduce.Sink[T], parts ...[]T) {
 func TestWrite(t *testing.T) {
 	recs := []product{{SKU: "A<", Price: 1234, Tags: []string{"x"}}, {SKU: "B", Price: -5}, {SKU: "C", Attr: map[string]string{"k": "v\n"}}}
 	dir := filepath.Join(t.TempDir(), "out")
-	write(t, mapreduce.Sink[product](jsonio.Write[product](dir)), recs[:2], recs[2:])
+	write(t, connector.Sink[product](jsonio.Write[product](dir)), recs[:2], recs[2:])
 	got, err := os.ReadFile(filepath.Join(dir, "part-00000.jsonl"))
 	if want := "{\"sku\":\"A<\",\"price\":12.34,\"tags\":[\"x\"]}\n{\"sku\":\"B\",\"price\":-0.05}\n"; err != nil || string(got) != want {
 		t.Errorf("%s, %v; want %s", got, err, want)
 	}
 	for _, sink := range []jsonio.Sink[product]{jsonio.WriteFile[product](filepath.Join(t.TempDir(), "x.jsonl.gz")), jsonio.WriteFile[product](filepath.Join(t.TempDir(), "x.jsonl")).Zstd()} {
-		write(t, mapreduce.Sink[product](sink), recs[:2], recs[2:])
+		write(t, connector.Sink[product](sink), recs[:2], recs[2:])
 		path := strings.Split(sink.String(), `"`)[1]
 		var back []product
 		rows, _ := read(t, jsonio.Rows[product](path), 0)
@@ -250,7 +250,7 @@ func TestWriteErrorNamesTheField(t *testing.T) {
 		Mean float64 `json:"mean"`
 	}
 	sink := jsonio.WriteFile[report](filepath.Join(t.TempDir(), "r.jsonl"))
-	w, err := sink.Open(t.Context(), mapreduce.SinkTask{Job: "j1", Of: 1, Attempt: 1})
+	w, err := sink.Open(t.Context(), connector.SinkTask{Job: "j1", Of: 1, Attempt: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

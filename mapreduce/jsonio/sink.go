@@ -8,20 +8,20 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/jsoncodec"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // sink has the methods that do not depend on the records.
 type sink = files.Sink
 
-// Sink writes one record per line. It is a mapreduce.Sink[T], made by Write or WriteFile. Its
+// Sink writes one record per line. It is a connector.Sink[T], made by Write or WriteFile. Its
 // methods return changed copies.
 type Sink[T any] struct{ sink }
 
 var (
-	_ mapreduce.Sink[string]  = Sink[string]{}
-	_ mapreduce.PlacedSink    = Sink[string]{}
-	_ mapreduce.PublishedSink = Sink[string]{}
+	_ connector.Sink[string]  = Sink[string]{}
+	_ connector.PlacedSink    = Sink[string]{}
+	_ connector.PublishedSink = Sink[string]{}
 )
 
 // Write returns a sink for dir/part-00000.jsonl, dir/part-00001.jsonl and so on: one file per task.
@@ -82,7 +82,7 @@ func (s Sink[T]) encoder() (*jsoncodec.Encoder, error) {
 }
 
 // Open starts the file of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	enc, err := s.encoder()
 	if err != nil {
 		return nil, err

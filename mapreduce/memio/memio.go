@@ -5,8 +5,8 @@
 //
 // Only ranges of indexes are sent to workers, not values. A worker builds the plan again from the
 // job's parameters, and so makes the values again. The values must therefore depend on the
-// parameters alone. Slice and Generate compare samples of the values with those of the process that
-// made the splits. Read fails when they differ.
+// parameters alone. Slice and Generate compare samples of the values with samples of the process
+// that made the splits. Read fails when they differ.
 package memio
 
 import (
@@ -20,10 +20,10 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Source reads values by index. It is a mapreduce.Source[T], made by Of, Slice or Generate.
+// Source reads values by index. It is a connector.Source[T], made by Of, Slice or Generate.
 type Source[T any] struct {
 	name   string
 	values []T             // Slice
@@ -73,7 +73,7 @@ type indexes struct {
 
 // Splits divides the values into ranges. It returns an error when the number of values or of splits
 // is negative.
-func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(_ context.Context, target int64) ([]connector.Split, error) {
 	if s.n < 0 || s.pieces < 0 {
 		return nil, fmt.Errorf("%s: %d values in %d splits; neither may be negative", s, s.n, s.pieces)
 	}
@@ -87,7 +87,7 @@ func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, e
 		pieces = max((s.n+per-1)/per, min(16, s.n/1000), 1)
 	}
 	pieces = min(pieces, s.n)
-	splits := make([]mapreduce.Split, pieces)
+	splits := make([]connector.Split, pieces)
 	rest, each := int64(0), int64(0)
 	if pieces > 0 {
 		rest, each = s.n%pieces, s.n/pieces
@@ -102,14 +102,14 @@ func (s Source[T]) Splits(_ context.Context, target int64) ([]mapreduce.Split, e
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s, err)
 		}
-		splits[i] = mapreduce.Split{Label: fmt.Sprintf("%s[%d:%d]", s.name, from, to), Bytes: (to - from) * size, Data: data}
+		splits[i] = connector.Split{Label: fmt.Sprintf("%s[%d:%d]", s.name, from, to), Bytes: (to - from) * size, Data: data}
 		from = to
 	}
 	return splits, nil
 }
 
 // Read emits the values of one range.
-func (s Source[T]) Read(_ context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s Source[T]) Read(_ context.Context, split connector.Split, r *connector.Reader[T]) error {
 	var x indexes
 	if err := json.Unmarshal(split.Data, &x); err != nil {
 		return fmt.Errorf("%s: split %s: %w", s, split.Label, err)
@@ -158,20 +158,20 @@ func (s Source[T]) hashSample(from, to int64) uint64 {
 
 // Seq returns a source of the values of f's iterator, read as one split. f is called once per
 // attempt and must return the same values each time.
-func Seq[T any](f func() iter.Seq[T]) mapreduce.Source[T] { return seq[T]{f} }
+func Seq[T any](f func() iter.Seq[T]) connector.Source[T] { return seq[T]{f} }
 
 type seq[T any] struct{ f func() iter.Seq[T] }
 
 func (s seq[T]) String() string { return fmt.Sprintf("memio.Seq(%v)", reflect.TypeFor[T]()) }
 
-func (s seq[T]) Splits(context.Context, int64) ([]mapreduce.Split, error) {
+func (s seq[T]) Splits(context.Context, int64) ([]connector.Split, error) {
 	if s.f == nil {
 		return nil, errors.New("its function is nil")
 	}
-	return []mapreduce.Split{{Label: s.String(), Note: "an iterator, cannot be cut"}}, nil
+	return []connector.Split{{Label: s.String(), Note: "an iterator, cannot be cut"}}, nil
 }
 
-func (s seq[T]) Read(_ context.Context, _ mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s seq[T]) Read(_ context.Context, _ connector.Split, r *connector.Reader[T]) error {
 	r.Path = s.String()
 	for v := range s.f() {
 		if r.Stopped() {

@@ -9,18 +9,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
-func readAll[T any](t *testing.T, s mapreduce.Source[T], target int64) (all []T, splits int) {
+func readAll[T any](t *testing.T, s connector.Source[T], target int64) (all []T, splits int) {
 	t.Helper()
 	cut, err := s.Splits(context.Background(), target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range cut {
-		r := mapreduce.NewReader(func(v *T) { all = append(all, *v) }, nil)
+		r := connector.NewReader(func(v *T) { all = append(all, *v) }, nil)
 		if err := s.Read(context.Background(), c, r); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestEmittedValueIsACopy(t *testing.T) {
 	s := memio.Slice(values)
 	cut, _ := s.Splits(context.Background(), 1)
 	for _, c := range cut {
-		if err := s.Read(context.Background(), c, mapreduce.NewReader(func(v *int) { *v = 0 }, nil)); err != nil {
+		if err := s.Read(context.Background(), c, connector.NewReader(func(v *int) { *v = 0 }, nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestEmittedValueIsACopy(t *testing.T) {
 func TestOtherValuesInAnotherProcessAreRefused(t *testing.T) {
 	cut, _ := memio.Of(1, 2, 3).Splits(context.Background(), 1<<20)
 	for _, other := range []memio.Source[int]{memio.Of(1, 2), memio.Of(1, 2, 4), memio.Generate(2, func(int64) int { return 1 })} {
-		err := other.Read(context.Background(), cut[0], mapreduce.NewReader(func(*int) {}, nil))
+		err := other.Read(context.Background(), cut[0], connector.NewReader(func(*int) {}, nil))
 		if err == nil || !strings.Contains(err.Error(), "parameters alone") {
 			t.Errorf("%s read a split of other values: %v", other, err)
 		}
@@ -94,7 +94,7 @@ func ExampleGenerate() {
 	s := memio.Generate(3, func(i int64) int { return int(i * i) })
 	cut, _ := s.Splits(context.Background(), 1<<20)
 	for _, c := range cut {
-		_ = s.Read(context.Background(), c, mapreduce.NewReader(func(v *int) { fmt.Println(*v) }, nil))
+		_ = s.Read(context.Background(), c, connector.NewReader(func(v *int) { fmt.Println(*v) }, nil))
 	}
 	// Output:
 	// 0

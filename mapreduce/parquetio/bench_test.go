@@ -11,7 +11,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/parquetio"
 )
 
@@ -66,7 +66,7 @@ func BenchmarkRead(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			n := 0
-			if err := s.Read(context.Background(), cut[0], mapreduce.NewReader(func(*five) { n++ }, nil)); err != nil || n != len(list) {
+			if err := s.Read(context.Background(), cut[0], connector.NewReader(func(*five) { n++ }, nil)); err != nil || n != len(list) {
 				b.Fatal(n, err)
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/parquetio"
 )
 
@@ -186,7 +186,7 @@ func TestTextMustBeUTF8(t *testing.T) {
 	if got := mustRead(t, parquetio.Rows[rec](dir), 0); got[0].Raw != bad || string(got[0].Bin) != bad || got[0].RawL[0] != bad {
 		t.Errorf("bytes are read back as %+v", got)
 	}
-	w, err := sink.Open(t.Context(), mapreduce.SinkTask{Job: "k", Of: 1, Attempt: 1})
+	w, err := sink.Open(t.Context(), connector.SinkTask{Job: "k", Of: 1, Attempt: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestIntegersMustFitTheirColumn(t *testing.T) {
 	dir := t.TempDir()
 	sink := parquetio.Write[rec](dir)
 	save(t, sink, []rec{{-128, 255, 1<<31 - 1, &low, 24*time.Hour - 1, 86_399_999, []int32{-32768, 32767}}, {}})
-	w, err := sink.Open(t.Context(), mapreduce.SinkTask{Job: "k", Of: 1, Attempt: 1})
+	w, err := sink.Open(t.Context(), connector.SinkTask{Job: "k", Of: 1, Attempt: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func schemaOf(t reflect.Type) (schema *parquet.Schema, err error) {
 			err = fmt.Errorf("%v cannot be a Parquet row: %v", t, r)
 		}
 	}()
-	schema = parquet.SchemaOf(reflect.New(t).Interface())
+	schema = librarySchema(t)
 	if len(schema.Columns()) == 0 {
 		return nil, fmt.Errorf("%v has no exported field; a column is an exported field", t)
 	}

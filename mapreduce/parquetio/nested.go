@@ -77,7 +77,7 @@ func (a *assembler) read(record unsafe.Pointer) {
 	}
 }
 
-// failed returns the first error of a column, or that of the assembly.
+// failed returns the first error of a column, or the error of the assembly.
 func (a *assembler) failed() error {
 	for i := range a.cursors {
 		if err := a.cursors[i].err; err != nil {

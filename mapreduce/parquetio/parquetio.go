@@ -12,7 +12,7 @@
 //
 // # Columns
 //
-// The tags are those of github.com/parquet-go/parquet-go. Only the columns of the struct are read
+// The tags are defined by github.com/parquet-go/parquet-go. Only the columns of the struct are read
 // from a file. Without a tag, a column has exactly the name of the field.
 //
 // A null is read as the zero value, or as nil for a pointer. A column of nulls without a type fits
@@ -40,7 +40,7 @@
 //
 // # Speed and memory
 //
-// Plain fields, also those of inner structs, are read column by column. Lists, maps and pointers to
+// Plain fields, also in inner structs, are read column by column. Lists, maps and pointers to
 // structs are assembled row by row, which is several times slower.
 //
 // Strings share blocks of 64 KiB that are never reused; a string that is kept for long keeps its
@@ -49,7 +49,6 @@ package parquetio
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -57,16 +56,13 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/internal/filesys"
-	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/parquetfile"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Source reads rows from Parquet files. It is a mapreduce.Source[T], made by Rows. Its methods
+// Source reads rows from Parquet files. It is a connector.Source[T], made by Rows. Its methods
 // return changed copies.
 type Source[T any] struct {
 	patterns []string
@@ -105,104 +101,40 @@ func quoteAll(names []string) string {
 	return strings.Join(out, ", ")
 }
 
-// piece is a range of row groups of a file. A split contains a list of pieces.
-type piece struct {
-	Path    string   `json:"path"`            // result of filesys.Lend
-	From    int      `json:"from"`            // first row group
-	To      int      `json:"to"`              // after the last row group
-	Size    int64    `json:"size"`            // of the file at the time of the split
-	ModTime int64    `json:"time"`            // of the file at that time, in nanoseconds since 1970
-	Hosts   []string `json:"hosts,omitempty"` // with a copy of the file at that time
-	Version int64    `json:"v,omitempty"`     // see files.File; part of the job's identity
-
-	label string // path as written by the user
-	bytes int64  // of the columns to read
-	total int    // row groups of the file
-}
-
 // Splits reads the footers, and packs row groups into splits of about target bytes (64 MiB when
 // zero). It counts only the bytes of T's columns. It returns an error with the file, the column and
 // both types when a file does not fit T.
-func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
-	if target <= 0 {
-		target = 64 << 20
-	}
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	fs, err := files.Expand(ctx, s.patterns)
 	if err != nil {
 		return nil, err
 	}
-	groups := make([][]piece, len(fs))
-	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(4 * machine.Processors()) // mostly waiting for the disk
-	for i, f := range fs {
-		work.Go(func() (err error) {
-			if err := context.Cause(ctx); err != nil {
-				return err
-			}
-			groups[i], err = s.groups(ctx, f)
-			return err
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return nil, err
-	}
-	var splits []mapreduce.Split
-	bins := files.Bins[piece]{Target: target, Full: func(all []piece, bytes int64, hosts []string) error {
-		var pack []piece
-		for _, g := range all {
-			if n := len(pack); n > 0 && pack[n-1].Path == g.Path {
-				pack[n-1].To = g.To
-			} else {
-				pack = append(pack, g)
-			}
-		}
-		data, err := json.Marshal(pack)
-		splits = append(splits, mapreduce.Split{Label: labelOf(pack), Bytes: bytes, Hosts: hosts, Data: data})
-		return err
-	}}
-	for _, g := range slices.Concat(groups...) {
-		if err := bins.Add(g, g.bytes, g.Hosts); err != nil {
-			return nil, err
-		}
-	}
-	return splits, bins.Flush()
-}
-
-func labelOf(pack []piece) string {
-	first, last := pack[0], pack[len(pack)-1]
-	switch {
-	case len(pack) > 1:
-		return fmt.Sprintf("%d files, %s … %s", len(pack), first.label, last.label)
-	case first.To-first.From == first.total:
-		return first.label
-	}
-	return fmt.Sprintf("%s[row groups %d:%d of %d]", first.label, first.From, first.To, first.total)
+	return files.Convert[connector.Split](parquetfile.Splits(ctx, fs, target, s.groups))
 }
 
 // groups returns the row groups of one file as pieces.
-func (s Source[T]) groups(ctx context.Context, f files.File) ([]piece, error) {
-	path, err := filesys.Lend(ctx, f.Path)
+func (s Source[T]) groups(ctx context.Context, f files.File) ([]parquetfile.Piece, error) {
+	p, err := parquetfile.NewPiece(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	p := piece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts, Version: f.Version}
 	file, closer, columns, err := s.open(ctx, &p)
 	if err != nil {
 		return nil, err
 	}
 	defer closer.Close()
-	p.total = len(file.RowGroups())
-	out := make([]piece, p.total)
+	p.Total = len(file.RowGroups())
+	out := make([]parquetfile.Piece, p.Total)
 	for i := range out {
-		p.From, p.To, p.bytes = i, i+1, parquetfile.Bytes(file, i, columns.read)
+		p.Groups, p.Bytes = []int{i}, parquetfile.Bytes(file, i, columns.read)
 		out[i] = p
 	}
 	return out, nil
 }
 
 // open opens a file, checks that it is unchanged since the split, and finds T's columns in it.
-func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
-	file, closer, err = parquetfile.Open(ctx, p.Path, p.Hosts, p.Version, p.Size, p.ModTime)
+func (s Source[T]) open(ctx context.Context, p *parquetfile.Piece) (file *parquet.File, closer io.Closer, columns *columns[T], err error) {
+	file, closer, err = p.Open(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -223,10 +155,10 @@ func (s Source[T]) open(ctx context.Context, p *piece) (file *parquet.File, clos
 }
 
 // Read emits the rows of one split.
-func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
-	var pieces []piece
-	if err := json.Unmarshal(split.Data, &pieces); err != nil {
-		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
+func (s Source[T]) Read(ctx context.Context, split connector.Split, r *connector.Reader[T]) error {
+	pieces, err := parquetfile.Pieces(split.Label, split.Data)
+	if err != nil {
+		return err
 	}
 	for _, p := range pieces {
 		if err := s.readPiece(ctx, p, r); err != nil || r.Stopped() {
@@ -236,22 +168,22 @@ func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce
 	return nil
 }
 
-func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T]) error {
+func (s Source[T]) readPiece(ctx context.Context, p parquetfile.Piece, r *connector.Reader[T]) error {
 	file, closer, columns, err := s.open(ctx, &p)
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
 	groups := file.RowGroups()
-	if p.From < 0 || p.From > p.To || p.To > len(groups) {
-		return fmt.Errorf("%s: has %d row groups, the split is of %d to %d", p.Path, len(groups), p.From, p.To)
-	}
-	r.Path, r.Line = p.Path, 0
-	for _, g := range groups[:p.From] {
-		r.Line += g.NumRows()
-	}
+	r.Path = p.Path
 	batch := make([]T, batchRows)
-	for i := p.From; i < p.To && !r.Stopped(); i++ {
+	for _, i := range p.Groups {
+		if r.Stopped() {
+			return nil
+		}
+		if r.Line, err = p.Before(file, i); err != nil {
+			return err
+		}
 		if err := readGroup(ctx, groups[i], columns, parquetfile.Bytes(file, i, columns.read), batch, r); err != nil {
 			return fmt.Errorf("%s: row group %d: %w", p.Path, i, err)
 		}
@@ -260,7 +192,7 @@ func (s Source[T]) readPiece(ctx context.Context, p piece, r *mapreduce.Reader[T
 }
 
 // readGroup emits the rows of one row group. bytes is the size of its columns, for progress.
-func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[T], bytes int64, batch []T, r *mapreduce.Reader[T]) error {
+func readGroup[T any](ctx context.Context, g parquet.RowGroup, columns *columns[T], bytes int64, batch []T, r *connector.Reader[T]) error {
 	var rows rowReader[T]
 	if err := parquetfile.Recover(r.Path, func() error { rows = columns.reader(g); return nil }); err != nil {
 		return err

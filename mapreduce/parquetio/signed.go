@@ -3,6 +3,8 @@ package parquetio
 import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/layshaft/layshaft/internal/parquetfile"
 )
 
 // withoutBounds returns a schema in which decimals of bytes have no statistics, and options that
@@ -85,30 +87,5 @@ func (d *byteDecimal) NewColumnIndexer(int) parquet.ColumnIndexer {
 		most[i] = 0xff
 	}
 	least[0], most[0] = 0x80, 0x7f // in two's complement
-	return &wideIndex{least: least, most: most}
-}
-
-// wideIndex makes the index of the pages of a byteDecimal.
-type wideIndex struct {
-	least, most []byte
-	nulls       []int64 // by page
-	empty       []bool  // the pages without a value
-}
-
-func (w *wideIndex) Reset() { w.nulls, w.empty = nil, nil }
-
-func (w *wideIndex) IndexPage(values, nulls int64, _, _ parquet.Value) {
-	w.nulls, w.empty = append(w.nulls, nulls), append(w.empty, values == nulls)
-}
-
-func (w *wideIndex) ColumnIndex() format.ColumnIndex {
-	index := format.ColumnIndex{NullPages: w.empty, NullCounts: w.nulls}
-	for _, empty := range w.empty {
-		least, most := w.least, w.most
-		if empty {
-			least, most = []byte{}, []byte{}
-		}
-		index.MinValues, index.MaxValues = append(index.MinValues, least), append(index.MaxValues, most)
-	}
-	return index
+	return parquetfile.NewBoundsIndex(least, most)
 }

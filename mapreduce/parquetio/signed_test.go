@@ -10,6 +10,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/parquetio"
 )
@@ -40,9 +41,9 @@ func TestDecimalsOfBytes(t *testing.T) {
 		number(r.Least[:], 5000-100*i)
 		rows = append(rows, r)
 	}
-	for name, sink := range map[string]func(path string) mapreduce.Sink[row]{
-		"dir": func(path string) mapreduce.Sink[row] { return parquetio.Write[row](path) },
-		"one": func(path string) mapreduce.Sink[row] { return parquetio.WriteFile[row](path + "/part-00000.parquet") },
+	for name, sink := range map[string]func(path string) connector.Sink[row]{
+		"dir": func(path string) connector.Sink[row] { return parquetio.Write[row](path) },
+		"one": func(path string) connector.Sink[row] { return parquetio.WriteFile[row](path + "/part-00000.parquet") },
 	} {
 		out := filepath.Join(t.TempDir(), name)
 		if err := os.MkdirAll(out, 0o700); err != nil {

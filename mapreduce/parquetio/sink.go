@@ -14,13 +14,13 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // sink has the methods that do not depend on the records.
 type sink = files.Sink
 
-// Sink writes rows to Parquet files. It is a mapreduce.Sink[T], made by Write and
+// Sink writes rows to Parquet files. It is a connector.Sink[T], made by Write and
 // WriteFile. Its methods return changed copies.
 type Sink[T any] struct {
 	sink
@@ -29,9 +29,9 @@ type Sink[T any] struct {
 }
 
 var (
-	_ mapreduce.Sink[struct{}] = Sink[struct{}]{}
-	_ mapreduce.PlacedSink     = Sink[struct{}]{}
-	_ mapreduce.PublishedSink  = Sink[struct{}]{}
+	_ connector.Sink[struct{}] = Sink[struct{}]{}
+	_ connector.PlacedSink     = Sink[struct{}]{}
+	_ connector.PublishedSink  = Sink[struct{}]{}
 )
 
 // Write returns a sink for dir/part-00000.parquet, dir/part-00001.parquet and so on: one file per
@@ -108,7 +108,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 }
 
 // Open starts the file of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	schema, check, err := s.compile()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s, err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/parquetio"
 )
 
@@ -58,7 +58,7 @@ type (
 // readAs compares the rows of a file, read as T. A file without a part, such as "ls", is skipped.
 func readAs[T any](t *testing.T, path string, want ...T) {
 	t.Helper()
-	rows, _, err := read(mapreduce.Source[T](parquetio.Rows[T](path)), 0)
+	rows, _, err := read(connector.Source[T](parquetio.Rows[T](path)), 0)
 	if err != nil && strings.Contains(err.Error(), "no column") {
 		return
 	}

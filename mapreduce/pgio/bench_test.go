@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/pgtest"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/pgio"
 )
 
@@ -56,7 +56,7 @@ func BenchmarkRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	// both reads every second split with each of two workers.
-	both := func(read func(sp mapreduce.Split) error) time.Duration {
+	both := func(read func(sp connector.Split) error) time.Duration {
 		begun := time.Now()
 		var g errgroup.Group
 		for k := range 2 {
@@ -74,10 +74,10 @@ func BenchmarkRead(b *testing.B) {
 		}
 		return time.Since(begun)
 	}
-	rows := func(sp mapreduce.Split) error {
-		return s.Read(ctx, sp, mapreduce.NewReader(func(*catalogue) {}, nil))
+	rows := func(sp connector.Split) error {
+		return s.Read(ctx, sp, connector.NewReader(func(*catalogue) {}, nil))
 	}
-	textCopy := func(sp mapreduce.Split) error {
+	textCopy := func(sp connector.Split) error {
 		c, err := pgconn.Connect(ctx, db.DSN())
 		if err != nil {
 			return err
@@ -88,7 +88,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 	for _, x := range []struct {
 		name string
-		read func(mapreduce.Split) error
+		read func(connector.Split) error
 	}{{"rows", rows}, {"copy", textCopy}} {
 		b.Run(x.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -122,7 +122,7 @@ func BenchmarkWrite(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		n++
-		task := mapreduce.SinkTask{Job: fmt.Sprint("bench-", n), Of: 1, Attempt: 1}
+		task := connector.SinkTask{Job: fmt.Sprint("bench-", n), Of: 1, Attempt: 1}
 		w, err := sink.Open(ctx, task)
 		for i := 0; err == nil && i < len(list); i++ {
 			err = w.Write(&list[i])

@@ -117,7 +117,7 @@ func snake(s string) string {
 	return strings.ToLower(b.String())
 }
 
-// find returns the name among those of a table that belongs to the column; empty if none does.
+// find returns the name in a table that belongs to the column; empty if none does.
 func (c *column) find(names []string) (string, error) {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
 	for _, n := range names {

@@ -12,13 +12,14 @@ import (
 
 	"github.com/layshaft/layshaft/internal/pgtest"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/pgio"
 )
 
 type id struct{ ID int64 }
 
 // planError returns the error of listing splits. It fails the test if the error shows the password.
-func planError[T any](t *testing.T, s mapreduce.Source[T]) string {
+func planError[T any](t *testing.T, s connector.Source[T]) string {
 	t.Helper()
 	_, err := s.Splits(t.Context(), 1<<30)
 	if err == nil {
@@ -152,10 +153,10 @@ func readError[T any](t *testing.T) string {
 		t.Fatal(err)
 	}
 	n, bad := 0, 0
-	if err := s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*T) { n++ }, func(error, []byte) error { bad++; return nil })); err != nil || n != 1 || bad != 1 {
+	if err := s.Read(t.Context(), splits[0], connector.NewReader(func(*T) { n++ }, func(error, []byte) error { bad++; return nil })); err != nil || n != 1 || bad != 1 {
 		t.Errorf("%d rows and %d bad ones, %v", n, bad, err)
 	}
-	err = s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*T) {}, nil))
+	err = s.Read(t.Context(), splits[0], connector.NewReader(func(*T) {}, nil))
 	return fmt.Sprint(err)
 }
 
@@ -222,7 +223,7 @@ func TestServerRestarts(t *testing.T) {
 	}()
 	t.Setenv("LAYSHAFT_PG_SHOP", fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=%s sslmode=disable", l.Addr().(*net.TCPAddr).Port, db.Name))
 	n := 0
-	if err := s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*pair) { n++ }, nil)); err != nil || n != 30000 {
+	if err := s.Read(t.Context(), splits[0], connector.NewReader(func(*pair) { n++ }, nil)); err != nil || n != 30000 {
 		t.Errorf("%d rows, %v", n, err)
 	}
 }

@@ -50,8 +50,8 @@ func ExampleWrite() {
 			return v
 		})
 		sums := mapreduce.ReduceByKey(values, func(a, b int64) int64 { return a + b })
-		mapreduce.WriteTo(mapreduce.Map(sums, func(s mapreduce.KV[int32, int64]) Worth { return Worth{s.Key, s.Value} }),
-			pgio.Write[Worth]("shop", "worth").Upsert("brand_id"))
+		mapreduce.Map(sums, func(s mapreduce.KV[int32, int64]) Worth { return Worth{s.Key, s.Value} }).
+			WriteTo(pgio.Write[Worth]("shop", "worth").Upsert("brand_id"))
 		return mapreduce.Nothing(p)
 	})
 	if _, err := worth.Collect(context.Background(), mapreduce.Local{}, struct{}{}); err != nil {

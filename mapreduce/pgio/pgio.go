@@ -86,7 +86,7 @@ import (
 	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // Connect connects to a database by its name, as sources and sinks do. It is for statements of a
@@ -99,7 +99,7 @@ func Connect(ctx context.Context, database string) (*pgconn.PgConn, error) {
 	return c.PgConn, nil
 }
 
-// Source reads rows from PostgreSQL. It is a mapreduce.Source[T], made by Rows. Its methods return
+// Source reads rows from PostgreSQL. It is a connector.Source[T], made by Rows. Its methods return
 // changed copies.
 type Source[T any] struct{ in postgres.Input }
 
@@ -124,7 +124,7 @@ func (s Source[T]) Connections(n int) Source[T] {
 	return s
 }
 
-// Budget returns the budget of connections; see mapreduce.BudgetUser.
+// Budget returns the budget of connections; see connector.BudgetUser.
 func (s Source[T]) Budget() (name string, n, size int) {
 	return postgres.Budget(s.in.Database, s.in.Connections)
 }
@@ -170,11 +170,11 @@ func (s Source[T]) String() string {
 
 // Splits connects, checks that the columns fit the fields of T, and cuts the table. A missing table
 // or column, a missing right, and NULL that a field cannot hold are errors here, before the job.
-func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	found, err := s.in.Splits(ctx, target, s.choose)
-	splits := make([]mapreduce.Split, len(found))
+	splits := make([]connector.Split, len(found))
 	for i := range found {
-		splits[i] = mapreduce.Split(found[i])
+		splits[i] = connector.Split(found[i])
 	}
 	return splits, err
 }
@@ -248,7 +248,7 @@ func (s Source[T]) fields(types []postgres.Type) ([]field, error) {
 const counted = 256
 
 // Read reads one split.
-func (s Source[T]) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s Source[T]) Read(ctx context.Context, sp connector.Split, r *connector.Reader[T]) error {
 	records, bytes := int64(0), int64(0)
 	r.Path, r.Line = sp.Label, 0
 	err := s.in.Read(ctx, sp.Label, sp.Data, func(types []postgres.Type) (postgres.Row, error) {
@@ -289,7 +289,7 @@ func (s Source[T]) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Re
 
 // refuse sets a row aside, or ends the read. fields before number at are decoded; the first one,
 // most often a key, helps to find the row.
-func (s Source[T]) refuse(fields []field, at int, row unsafe.Pointer, r *mapreduce.Reader[T], err error) (bool, error) {
+func (s Source[T]) refuse(fields []field, at int, row unsafe.Pointer, r *connector.Reader[T], err error) (bool, error) {
 	place := fmt.Sprintf("%s, row %d", r.Path, r.Line)
 	if k := &fields[0]; at > 0 {
 		value := fmt.Sprint(reflect.NewAt(k.typ, unsafe.Add(row, k.offset)).Elem().Interface())
@@ -306,7 +306,7 @@ func (s Source[T]) refuse(fields []field, at int, row unsafe.Pointer, r *mapredu
 // permanent marks an error that another attempt would meet again.
 func permanent(err error) error {
 	if postgres.Permanent(err) {
-		return mapreduce.Fatal(err)
+		return connector.Fatal(err)
 	}
 	return err
 }

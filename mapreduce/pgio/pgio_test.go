@@ -5,21 +5,21 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/pgtest"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/pgio"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // rows reads all rows of a source, in splits of about target bytes.
-func rows[T any](t testing.TB, s mapreduce.Source[T], target int64) ([]T, []mapreduce.Split) {
+func rows[T any](t testing.TB, s connector.Source[T], target int64) ([]T, []connector.Split) {
 	t.Helper()
 	all, splits, _ := rowsOf(t, s, target)
 	return all, splits
 }
 
 // rowsOf is rows. It also returns the number of rows of each split.
-func rowsOf[T any](t testing.TB, s mapreduce.Source[T], target int64) (all []T, splits []mapreduce.Split, counts []int) {
+func rowsOf[T any](t testing.TB, s connector.Source[T], target int64) (all []T, splits []connector.Split, counts []int) {
 	t.Helper()
 	ctx := context.Background()
 	splits, err := s.Splits(ctx, target)
@@ -28,7 +28,7 @@ func rowsOf[T any](t testing.TB, s mapreduce.Source[T], target int64) (all []T, 
 	}
 	for _, sp := range splits {
 		before := len(all)
-		if err := s.Read(ctx, sp, mapreduce.NewReader(func(x *T) { all = append(all, *x) }, nil)); err != nil {
+		if err := s.Read(ctx, sp, connector.NewReader(func(x *T) { all = append(all, *x) }, nil)); err != nil {
 			t.Fatal(err)
 		}
 		counts = append(counts, len(all)-before)

@@ -12,10 +12,10 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/postgres"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Sink writes records into a table. It is a mapreduce.Sink[T], made by Write. Its methods return
+// Sink writes records into a table. It is a connector.Sink[T], made by Write. Its methods return
 // changed copies.
 type Sink[T any] struct {
 	database, table string
@@ -63,7 +63,7 @@ func (s Sink[T]) Connections(n int) Sink[T] {
 	return s
 }
 
-// Budget returns the budget of connections; see mapreduce.BudgetUser.
+// Budget returns the budget of connections; see connector.BudgetUser.
 func (s Sink[T]) Budget() (name string, n, size int) {
 	return postgres.Budget(s.database, s.connections)
 }
@@ -157,7 +157,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 }
 
 // Open starts the output of one attempt. The staging table is made with the first record.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	d, err := s.describe(ctx, false)
 	if err != nil {
 		return nil, permanent(err)
@@ -215,7 +215,7 @@ const burst = 64 << 10
 type writer[T any] struct {
 	ctx    context.Context
 	target *postgres.Target
-	task   mapreduce.SinkTask
+	task   connector.SinkTask
 	fields []output
 	to     *postgres.Writer // nil before the first record
 	buf    []byte           // rows to send
@@ -239,7 +239,7 @@ func (w *writer[T]) Write(r *T) (err error) {
 			w.buf, err = appendField(w.buf, value)
 		}
 		if err != nil {
-			return mapreduce.Fatal(fmt.Errorf("column %s, field %s: %w", f.name, f.field, err))
+			return connector.Fatal(fmt.Errorf("column %s, field %s: %w", f.name, f.field, err))
 		}
 	}
 	w.buf = append(w.buf, '\n')

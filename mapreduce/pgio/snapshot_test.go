@@ -11,6 +11,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/pgtest"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/pgio"
 )
 
@@ -177,7 +178,7 @@ func TestCancel(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- s.Read(ctx, splits[0], mapreduce.NewReader(func(*pair) {}, nil)) }()
+	go func() { ended <- s.Read(ctx, splits[0], connector.NewReader(func(*pair) {}, nil)) }()
 	reading := func() bool {
 		return len(db.Exec(t, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'layshaft read' AND state = 'active' AND query LIKE 'COPY%'")) > 0
 	}
@@ -199,7 +200,7 @@ func TestStatementTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*pair) {}, nil))
+	err = s.Read(t.Context(), splits[0], connector.NewReader(func(*pair) {}, nil))
 	if err == nil || !strings.Contains(err.Error(), "raise StatementTimeout") {
 		t.Error(err)
 	}

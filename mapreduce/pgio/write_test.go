@@ -13,6 +13,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/pgtest"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/pgio"
 )
@@ -20,16 +21,16 @@ import (
 var quiet = mapreduce.Local{Slots: 2, Reporting: mapreduce.Reporting{Progress: "none"}}
 
 // copyOf is a pipeline that writes values of memory to a sink. f may fail for a value.
-func copyOf[T any](values []T, s mapreduce.Sink[T], f func(T) error) *mapreduce.Definition[int, mapreduce.None] {
+func copyOf[T any](values []T, s connector.Sink[T], f func(T) error) *mapreduce.Definition[int, mapreduce.None] {
 	return mapreduce.Define("copy", func(p *mapreduce.Plan, _ int) mapreduce.Dataset[mapreduce.None] {
-		mapreduce.WriteTo(mapreduce.TryMap(mapreduce.Read(p, memio.Slice(values).Cut(4)), func(_ context.Context, x T) (T, error) { return x, f(x) }), s)
+		mapreduce.TryMap(mapreduce.Read(p, memio.Slice(values).Cut(4)), func(_ context.Context, x T) (T, error) { return x, f(x) }).WriteTo(s)
 		return mapreduce.Nothing(p)
 	})
 }
 
 func fine[T any](T) error { return nil }
 
-func write[T any](t testing.TB, values []T, s mapreduce.Sink[T], f func(T) error) error {
+func write[T any](t testing.TB, values []T, s connector.Sink[T], f func(T) error) error {
 	t.Helper()
 	_, err := copyOf(values, s, f).Collect(t.Context(), quiet, 0)
 	return err

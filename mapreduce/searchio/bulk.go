@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // batch is the content of one bulk request. Its memory is used again.
@@ -208,7 +208,7 @@ func (s bulk) sort(b *batch, ops []op, items []item) (left []op, err error) {
 		case x.Status == http.StatusBadRequest:
 			b.bad = append(b.bad, refusal{ops[i], x.Error.String()})
 		default:
-			return nil, mapreduce.Fatal(fmt.Errorf("search server %s: document %s: status %d: %s", s.URL, b.describe(ops[i]), x.Status, x.Error))
+			return nil, connector.Fatal(fmt.Errorf("search server %s: document %s: status %d: %s", s.URL, b.describe(ops[i]), x.Status, x.Error))
 		}
 	}
 	return left, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/jsoncodec"
 )
 
-// Client writes single documents, such as those of tasks that follow changes. Calls that come while
+// Client writes single documents, for example in tasks that follow changes. Calls that come while
 // a request is in flight share the next one, so a client has one request in flight however many
 // goroutines use it. Several calls for one ID in a request write the newest document alone. Its
 // methods may be called by several goroutines.

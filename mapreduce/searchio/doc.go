@@ -14,7 +14,7 @@
 // # Kind to the server
 //
 // At most Server.InFlight requests are in flight over the whole cluster, whatever the number of
-// workers: attempts hold parts of a budget; see mapreduce.BudgetUser. A request is bounded by
+// workers: attempts hold parts of a budget; see connector.BudgetUser. A request is bounded by
 // documents and bytes. If the server answers 429 or 5xx for a request or for single documents,
 // these are sent again after a pause. Pauses double up to ten seconds, and are as long as the
 // header Retry-After asks for. Meanwhile the attempt sends nothing else. A request that the server

@@ -17,6 +17,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/searchtest"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -255,7 +256,7 @@ func BenchmarkLoad(b *testing.B) {
 			done := make(chan error, 4)
 			for part := range int64(4) {
 				go func() {
-					w, err := Write(Server{URL: url}, index, sku).Open(b.Context(), mapreduce.SinkTask{Job: "bench"})
+					w, err := Write(Server{URL: url}, index, sku).Open(b.Context(), connector.SinkTask{Job: "bench"})
 					for i := part * n / 4; i < (part+1)*n/4 && err == nil; i++ {
 						d := product(i)
 						err = w.Write(&d)

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // Rebuild makes a sink build a new index behind an alias.
@@ -148,7 +148,7 @@ func (l *link) targets(ctx context.Context, alias string) ([]string, error) {
 		return nil, fmt.Errorf("search server %s: its answer cannot be read: %w", l.URL, err)
 	}
 	if _, ok := found[alias]; ok {
-		return nil, mapreduce.Fatal(fmt.Errorf("%q is an index; Rebuild needs the name for an alias: move the index to another name and give it the alias, or choose another name", alias))
+		return nil, connector.Fatal(fmt.Errorf("%q is an index; Rebuild needs the name for an alias: move the index to another name and give it the alias, or choose another name", alias))
 	}
 	return slices.Sorted(maps.Keys(found)), nil
 }
@@ -159,7 +159,7 @@ func (r *Rebuild) body(n *note) (map[string]any, error) {
 	d := json.NewDecoder(strings.NewReader(cmp.Or(r.Body, "{}")))
 	d.UseNumber()
 	if err := d.Decode(&body); err != nil {
-		return nil, mapreduce.Fatal(fmt.Errorf("Rebuild.Body is not the JSON of an index, such as {\"mappings\": {…}}: %w", err))
+		return nil, connector.Fatal(fmt.Errorf("Rebuild.Body is not the JSON of an index, such as {\"mappings\": {…}}: %w", err))
 	}
 	if n == nil {
 		return body, nil
@@ -289,7 +289,7 @@ func (r *Rebuild) finish(ctx context.Context, l *link, alias, job string, all pa
 	}
 	at := slices.IndexFunc(list, func(x index) bool { return x.name == all.Index })
 	if at < 0 {
-		return mapreduce.Fatal(fmt.Errorf("index %s is gone; run the job again", all.Index))
+		return connector.Fatal(fmt.Errorf("index %s is gone; run the job again", all.Index))
 	}
 	if x := list[at]; !x.live {
 		if !x.note.Done {
@@ -337,7 +337,7 @@ func (r *Rebuild) complete(ctx context.Context, l *link, alias string, x index, 
 		}
 	}
 	if err != nil {
-		return mapreduce.Fatal(errors.Join(err, l.remove(ctx, x.name)))
+		return connector.Fatal(errors.Join(err, l.remove(ctx, x.name)))
 	}
 	if x.note.Settings != nil {
 		if err := l.do(ctx, http.MethodPut, "/"+x.name+"/_settings", map[string]any{"index": x.note.Settings}, nil); err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/searchtest"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 const body = `{"settings": {"number_of_replicas": 2, "refresh_interval": "30s"}, "mappings": {"_meta": {"owner": "shop"}, "properties": {"price": {"type": "double"}}}}`
@@ -71,7 +72,7 @@ func TestRebuildFails(t *testing.T) {
 	same := func(doc) string { return "same" }
 	for _, x := range []struct {
 		name string
-		sink mapreduce.Sink[doc]
+		sink connector.Sink[doc]
 		n    int64
 		want string
 	}{
@@ -100,7 +101,7 @@ func TestFinishKilled(t *testing.T) {
 		if err := load(t.Context(), sink, products(3), mapreduce.Local{}); err != nil {
 			t.Fatal(err)
 		}
-		w, err := sink.Open(t.Context(), mapreduce.SinkTask{Job: "next"})
+		w, err := sink.Open(t.Context(), connector.SinkTask{Job: "next"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +165,7 @@ func TestCheck(t *testing.T) {
 	write := func(s Server) Sink[doc] { return Write(s, "products", sku) }
 	for _, x := range []struct {
 		name string
-		sink mapreduce.Sink[doc]
+		sink connector.Sink[doc]
 		want string
 	}{
 		{"no index", Write(server(f), "moon", sku), `the server has no index "moon": create it`},

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/retry"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // Server is an Elasticsearch or OpenSearch server. It contains no secrets: each process that sends
@@ -304,7 +304,7 @@ func (l *link) unreachable(err error) error {
 		err = u.Err
 	}
 	if isCertificate(err) {
-		return mapreduce.Fatal(fmt.Errorf("search server %s: %w; name the file of its CA in %s_CA, and check the scheme of the address", l.URL, err, l.Env))
+		return connector.Fatal(fmt.Errorf("search server %s: %w; name the file of its CA in %s_CA, and check the scheme of the address", l.URL, err, l.Env))
 	}
 	return fmt.Errorf("search server %s does not answer: %w", l.URL, err)
 }
@@ -326,7 +326,7 @@ func (l *link) refused(a answer) error {
 	if isBusy(a.status) {
 		return err
 	}
-	return mapreduce.Fatal(err)
+	return connector.Fatal(err)
 }
 
 // cause is an error of the server.

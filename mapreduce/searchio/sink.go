@@ -12,10 +12,10 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/jsoncodec"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// Sink writes each record as one document. It is a mapreduce.Sink[T], made by Write. Its methods
+// Sink writes each record as one document. It is a connector.Sink[T], made by Write. Its methods
 // return changed copies.
 type Sink[T any] struct {
 	server  Server
@@ -31,10 +31,10 @@ type Sink[T any] struct {
 }
 
 var (
-	_ mapreduce.Sink[string]  = Sink[string]{}
-	_ mapreduce.PublishedSink = Sink[string]{}
-	_ mapreduce.BudgetUser    = Sink[string]{}
-	_ mapreduce.MemorySink    = Sink[string]{}
+	_ connector.Sink[string]  = Sink[string]{}
+	_ connector.PublishedSink = Sink[string]{}
+	_ connector.BudgetUser    = Sink[string]{}
+	_ connector.MemorySink    = Sink[string]{}
 )
 
 // Write returns a sink for an index that exists. A record becomes a document by the rules of
@@ -160,21 +160,21 @@ func (s Sink[T]) encoder() (*jsoncodec.Encoder, error) {
 
 // part is the output of one committed attempt.
 type part struct {
-	Index string `json:"index"` // that of Rebuild; else empty
+	Index string `json:"index"` // the index of Rebuild; else empty
 	Docs  int64  `json:"docs"`  // accepted
 }
 
 // Open starts the output of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	enc, err := s.encoder()
 	if err != nil {
 		return nil, err
 	}
 	l, err := s.server.connect()
 	if err != nil {
-		return nil, mapreduce.Fatal(err)
+		return nil, connector.Fatal(err)
 	}
-	w := &writer[T]{s: s, enc: enc, results: make(chan result, s.each), bytes: s.requestBytes(mapreduce.TaskMemory(ctx))}
+	w := &writer[T]{s: s, enc: enc, results: make(chan result, s.each), bytes: s.requestBytes(connector.TaskMemory(ctx))}
 	index := s.index
 	if s.rebuild != nil {
 		if index, err = s.rebuild.ensure(ctx, l, s.index, t.Job); err != nil {
@@ -205,7 +205,7 @@ func (s Sink[T]) Finish(ctx context.Context, job string, parts [][]byte) error {
 			return fmt.Errorf("output part %d: its description cannot be read: %w", i, err)
 		}
 		if all.Index = cmp.Or(all.Index, p.Index); all.Index != p.Index {
-			return mapreduce.Fatal(fmt.Errorf("%s: tasks wrote to %s and to %s; was an index deleted while the job ran?", s, all.Index, p.Index))
+			return connector.Fatal(fmt.Errorf("%s: tasks wrote to %s and to %s; was an index deleted while the job ran?", s, all.Index, p.Index))
 		}
 		all.Docs += p.Docs
 	}
@@ -289,14 +289,14 @@ func (w *writer[T]) Write(r *T) error {
 		}
 	}
 	if err != nil {
-		return mapreduce.Skip(err)
+		return connector.Skip(err)
 	}
 	b := w.cur
 	b.begin(id, version, remove)
 	if !remove {
 		if b.buf, err = w.enc.Append(b.buf, unsafe.Pointer(r)); err != nil {
 			b.undo()
-			return mapreduce.Skip(fmt.Errorf("document %q: %w", id, err))
+			return connector.Skip(fmt.Errorf("document %q: %w", id, err))
 		}
 	}
 	b.end()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/searchtest"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 )
 
@@ -73,7 +74,7 @@ func server(f http.Handler) Server { return Server{URL: "http://search.test:9200
 type none struct{}
 
 // load runs a pipeline of records into a sink.
-func load(ctx context.Context, sink mapreduce.Sink[doc], source mapreduce.Source[doc], target mapreduce.Local, opts ...mapreduce.PlanOption) error {
+func load(ctx context.Context, sink connector.Sink[doc], source connector.Source[doc], target mapreduce.Local, opts ...mapreduce.PlanOption) error {
 	def := mapreduce.Define("load", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[mapreduce.None] {
 		mapreduce.Read(p, source).WriteTo(sink)
 		return mapreduce.Nothing(p)
@@ -84,11 +85,11 @@ func load(ctx context.Context, sink mapreduce.Sink[doc], source mapreduce.Source
 
 // attempt writes records through one attempt of a sink, without a pipeline.
 func attempt(ctx context.Context, s Sink[doc], n int64) (bad []string, err error) {
-	w, err := s.Open(ctx, mapreduce.SinkTask{Job: "job", Of: 1, Attempt: 1})
+	w, err := s.Open(ctx, connector.SinkTask{Job: "job", Of: 1, Attempt: 1})
 	if err != nil {
 		return nil, err
 	}
-	w.(mapreduce.RefusingWriter).SetBad(func(err error, record []byte) error {
+	w.(connector.RefusingWriter).SetBad(func(err error, record []byte) error {
 		bad = append(bad, fmt.Sprintf("%v %s", err, record))
 		return nil
 	})
@@ -266,12 +267,12 @@ func TestTooLarge(t *testing.T) {
 	f.Create("products")
 	long := doc{SKU: "long", Name: strings.Repeat("x", 1000)}
 	s := Write(server(f), "products", sku).Batch(1000, 4000)
-	w, err := s.Open(t.Context(), mapreduce.SinkTask{Job: "job"})
+	w, err := s.Open(t.Context(), connector.SinkTask{Job: "job"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var bad []string
-	w.(mapreduce.RefusingWriter).SetBad(func(err error, record []byte) error {
+	w.(connector.RefusingWriter).SetBad(func(err error, record []byte) error {
 		bad = append(bad, fmt.Sprintf("%v %.20s", err, record))
 		return nil
 	})

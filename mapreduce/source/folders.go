@@ -7,12 +7,12 @@ import (
 	"strings"
 
 	"github.com/layshaft/layshaft/internal/filesys"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // foldersSource is a source whose records get values from the folders of their file.
 type foldersSource[T any] struct {
-	mapreduce.Source[T]
+	connector.Source[T]
 	set func(folders map[string]string, v *T) error
 }
 
@@ -21,12 +21,12 @@ type foldersSource[T any] struct {
 // "2026". It works for any source of files, such as parquetio.Rows and csvio.Rows. set must not
 // change the map. A folder named __HIVE_DEFAULT_PARTITION__ is a missing value, which is not in the
 // map. An error of set makes the record a bad record.
-func Folders[T any](files mapreduce.Source[T], set func(folders map[string]string, v *T) error) mapreduce.Source[T] {
+func Folders[T any](files connector.Source[T], set func(folders map[string]string, v *T) error) connector.Source[T] {
 	return foldersSource[T]{files, set}
 }
 
 // Splits cuts the files as the source does without folders.
-func (s foldersSource[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s foldersSource[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	if s.set == nil {
 		return nil, fmt.Errorf("%s: the function given to Folders is nil", s)
 	}
@@ -34,7 +34,7 @@ func (s foldersSource[T]) Splits(ctx context.Context, target int64) ([]mapreduce
 }
 
 // Read sets the values of each record before it emits it.
-func (s foldersSource[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s foldersSource[T]) Read(ctx context.Context, split connector.Split, r *connector.Reader[T]) error {
 	emit, path, folders := r.Emit, "", map[string]string(nil)
 	var failed error
 	r.Emit = func(v *T) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 	"github.com/layshaft/layshaft/mapreduce/source"
 	"github.com/layshaft/layshaft/mapreduce/textio"
@@ -37,7 +38,7 @@ func TestFolders(t *testing.T) {
 		return nil
 	})
 	var bad []string
-	got, _ := read(t, s, 0, func(r *mapreduce.Reader[string], err error) {
+	got, _ := read(t, s, 0, func(r *connector.Reader[string], err error) {
 		bad = append(bad, fmt.Sprint(filepath.Base(filepath.Dir(r.Path)), " ", r.Offset, " ", err))
 	})
 	if want := []string{"2025 A/B true 1", "2025 A/B true 2", "2026  false 3"}; !slices.Equal(got, want) {
@@ -52,7 +53,7 @@ func TestFolders(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "invalid syntax") || !strings.Contains(err.Error(), "MaxBad") {
 		t.Error(err)
 	}
-	if _, err := source.Folders(mapreduce.Source[string](textio.Lines(dir)), nil).Splits(t.Context(), 0); err == nil {
+	if _, err := source.Folders(connector.Source[string](textio.Lines(dir)), nil).Splits(t.Context(), 0); err == nil {
 		t.Error("a nil function was accepted")
 	}
 }

@@ -34,7 +34,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/stanza"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // Format cuts the content of files into records.
@@ -52,7 +52,7 @@ type Format struct {
 	Binary bool
 }
 
-// Source reads records of files as values of type T. It is a mapreduce.Source[T].
+// Source reads records of files as values of type T. It is a connector.Source[T].
 type Source[T any] struct {
 	name     string
 	patterns []string
@@ -223,7 +223,7 @@ func (s Source[T]) Named(name string, err error) Source[T] {
 func (s Source[T]) String() string { return s.name }
 
 // Splits cuts the files at records. target is the size of a split in bytes; zero means 64 MiB.
-func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s Source[T]) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	if s.err != nil {
 		return nil, fmt.Errorf("%s: %w", s.name, s.err)
 	}
@@ -237,7 +237,7 @@ func (s Source[T]) Splits(ctx context.Context, target int64) ([]mapreduce.Split,
 			return nil, err
 		}
 	}
-	return files.Convert[mapreduce.Split](files.SplitsAt(ctx, fs, target, cuts))
+	return files.Convert[connector.Split](files.SplitsAt(ctx, fs, target, cuts))
 }
 
 // expand finds files. The first bytes of binary files do not matter.
@@ -256,7 +256,7 @@ func expand(ctx context.Context, patterns []string, binary bool) ([]files.File, 
 
 // Read emits every record of the split. The position of a record is its offset in bytes in the
 // decompressed file, and for text its line, if the file was not cut.
-func (s Source[T]) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[T]) error {
+func (s Source[T]) Read(ctx context.Context, split connector.Split, r *connector.Reader[T]) error {
 	slices, err := files.SlicesOf(job.Split(split))
 	if err != nil {
 		return err
@@ -325,7 +325,7 @@ type File struct {
 	Data []byte // decompressed
 }
 
-// FileSource reads whole files. It is a mapreduce.Source[File], made by Files.
+// FileSource reads whole files. It is a connector.Source[File], made by Files.
 type FileSource struct{ patterns []string }
 
 // Files returns a source with one record for each file, of at most 64 MiB. Small files share a
@@ -336,16 +336,16 @@ func Files(patterns ...string) FileSource { return FileSource{patterns} }
 func (s FileSource) String() string { return files.Call("source.Files", "", s.patterns) }
 
 // Splits packs the files into splits of about target bytes; zero means 64 MiB.
-func (s FileSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s FileSource) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	fs, err := expand(ctx, s.patterns, true)
 	if err != nil {
 		return nil, err
 	}
-	return files.Convert[mapreduce.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
+	return files.Convert[connector.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
 }
 
 // Read emits the files of the split.
-func (s FileSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[File]) error {
+func (s FileSource) Read(ctx context.Context, split connector.Split, r *connector.Reader[File]) error {
 	slices, err := files.SlicesOf(job.Split(split))
 	if err != nil {
 		return err

@@ -19,24 +19,25 @@ import (
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/binio"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/source"
 )
 
 var (
-	_ mapreduce.Source[int]         = source.Source[int]{}
-	_ mapreduce.Source[source.File] = source.FileSource{}
+	_ connector.Source[int]         = source.Source[int]{}
+	_ connector.Source[source.File] = source.FileSource{}
 )
 
 // read reads all records of a source, in splits of about target bytes, with the number of splits.
-func read[T any](t *testing.T, s mapreduce.Source[T], target int64, bad func(r *mapreduce.Reader[T], err error)) (all []T, n int) {
+func read[T any](t *testing.T, s connector.Source[T], target int64, bad func(r *connector.Reader[T], err error)) (all []T, n int) {
 	t.Helper()
 	splits, err := s.Splits(t.Context(), target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r *mapreduce.Reader[T]
-	r = mapreduce.NewReader(func(v *T) { all = append(all, *v) }, func(err error, _ []byte) error {
+	var r *connector.Reader[T]
+	r = connector.NewReader(func(v *T) { all = append(all, *v) }, func(err error, _ []byte) error {
 		if bad == nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func TestBadRecords(t *testing.T) {
 		return nil
 	})
 	var where []string
-	got, _ := read(t, numbers, 0, func(r *mapreduce.Reader[int], err error) {
+	got, _ := read(t, numbers, 0, func(r *connector.Reader[int], err error) {
 		where = append(where, fmt.Sprint(filepath.Base(r.Path), " ", r.Line, " ", r.Offset, " ", err))
 	})
 	if !slices.Equal(got, []int{2, 4}) || !slices.Equal(where, []string{"n 2 3 odd"}) {
@@ -178,7 +179,7 @@ func TestBadRecords(t *testing.T) {
 	} {
 		splits, err := s.Splits(t.Context(), 0)
 		if err == nil {
-			err = s.Read(t.Context(), splits[0], mapreduce.NewReader(func(*string) {}, nil))
+			err = s.Read(t.Context(), splits[0], connector.NewReader(func(*string) {}, nil))
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/source"
 	"github.com/layshaft/layshaft/mapreduce/stanzaio"
 )
@@ -23,7 +23,11 @@ func FuzzStanzas(f *testing.F) {
 // TestRandomStanzas does the same with texts of the pieces that the format looks for.
 func TestRandomStanzas(t *testing.T) {
 	pieces := []string{"\n", "\n", "\n", "\r\n", "\r", " ", "\t", ".", "a", "K:", "k:", ": ", "#", "\xef\xbb\xbf", "\xff", "\x00", "é"}
-	for seed := range uint64(300) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 50
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 0))
 		var text strings.Builder
 		for range r.IntN(30) {
@@ -43,7 +47,7 @@ func checkRoundTrip(t *testing.T, text string) {
 	}
 	path := filepath.Join(t.TempDir(), "out")
 	sink := stanzaio.WriteFile[stanzaio.Stanza](path)
-	w, err := sink.Open(t.Context(), mapreduce.SinkTask{Job: "job", Of: 1, Attempt: 1})
+	w, err := sink.Open(t.Context(), connector.SinkTask{Job: "job", Of: 1, Attempt: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +75,7 @@ func readAll[T any](t *testing.T, s source.Source[T]) (all []T, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := mapreduce.NewReader(func(v *T) { all = append(all, *v) }, func(err error, _ []byte) error { return err })
+	r := connector.NewReader(func(v *T) { all = append(all, *v) }, func(err error, _ []byte) error { return err })
 	for _, sp := range splits {
 		if err := s.Read(t.Context(), sp, r); err != nil {
 			return nil, err

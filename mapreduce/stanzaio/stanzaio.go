@@ -28,7 +28,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/stanza"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/source"
 )
 
@@ -178,7 +178,7 @@ func set(f reflect.Value, value string) (err error) {
 	return err
 }
 
-// Sink writes paragraphs. It is a mapreduce.Sink[T], made by Write and WriteFile.
+// Sink writes paragraphs. It is a connector.Sink[T], made by Write and WriteFile.
 type Sink[T any] struct {
 	files.Sink
 	err error
@@ -241,7 +241,7 @@ func (s Sink[T]) Check(ctx context.Context) error {
 }
 
 // Open starts the file of one attempt.
-func (s Sink[T]) Open(ctx context.Context, t mapreduce.SinkTask) (mapreduce.SinkWriter[T], error) {
+func (s Sink[T]) Open(ctx context.Context, t connector.SinkTask) (connector.Writer[T], error) {
 	return files.OpenSink(ctx, s.Sink, files.Task(t), nil, appendStanza[T])
 }
 
@@ -257,7 +257,7 @@ func appendStanza[T any](dst []byte, v *T) (_ []byte, err error) {
 			}
 		}
 		if len(dst) == start {
-			return dst, mapreduce.Skip(errEmpty)
+			return dst, connector.Skip(errEmpty)
 		}
 		return append(dst, '\n'), nil
 	}
@@ -282,7 +282,7 @@ func appendStanza[T any](dst []byte, v *T) (_ []byte, err error) {
 		}
 	}
 	if len(dst) == start {
-		return dst, mapreduce.Skip(errEmpty)
+		return dst, connector.Skip(errEmpty)
 	}
 	return append(dst, '\n'), nil
 }
@@ -290,7 +290,7 @@ func appendStanza[T any](dst []byte, v *T) (_ []byte, err error) {
 // appendField appends a key and its value, whose further lines are indented.
 func appendField(dst []byte, key, value string) ([]byte, error) {
 	if stanza.KeyOf([]byte(key+":")) != len(key) || key == "" {
-		return dst, mapreduce.Skip(fmt.Errorf("%q cannot be a key: use printable ASCII without blanks and punctuation", key))
+		return dst, connector.Skip(fmt.Errorf("%q cannot be a key: use printable ASCII without blanks and punctuation", key))
 	}
 	first, rest, more := strings.Cut(value, "\n")
 	dst = append(append(append(dst, key...), ':', ' '), first...)
@@ -298,7 +298,7 @@ func appendField(dst []byte, key, value string) ([]byte, error) {
 		first, rest, more = strings.Cut(rest, "\n")
 		switch strings.TrimRight(first, " \t\r") {
 		case ".":
-			return dst, mapreduce.Skip(fmt.Errorf("%s: a line with a lone dot cannot be written; it stands for an empty line", key))
+			return dst, connector.Skip(fmt.Errorf("%s: a line with a lone dot cannot be written; it stands for an empty line", key))
 		case "":
 			first = "."
 		}

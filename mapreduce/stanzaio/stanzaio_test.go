@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/stanzaio"
 )
@@ -80,11 +81,11 @@ func TestRows(t *testing.T) {
 
 // TestWrite writes paragraphs, structs and compressed files, and reads them again.
 func TestWrite(t *testing.T) {
-	for name, sink := range map[string]func(path string) mapreduce.Sink[Package]{
-		"dir":    func(path string) mapreduce.Sink[Package] { return stanzaio.Write[Package](path) },
-		"zst":    func(path string) mapreduce.Sink[Package] { return stanzaio.Write[Package](path).Zstd() },
-		"one":    func(path string) mapreduce.Sink[Package] { return stanzaio.WriteFile[Package](path) },
-		"one.gz": func(path string) mapreduce.Sink[Package] { return stanzaio.WriteFile[Package](path) },
+	for name, sink := range map[string]func(path string) connector.Sink[Package]{
+		"dir":    func(path string) connector.Sink[Package] { return stanzaio.Write[Package](path) },
+		"zst":    func(path string) connector.Sink[Package] { return stanzaio.Write[Package](path).Zstd() },
+		"one":    func(path string) connector.Sink[Package] { return stanzaio.WriteFile[Package](path) },
+		"one.gz": func(path string) connector.Sink[Package] { return stanzaio.WriteFile[Package](path) },
 	} {
 		out := filepath.Join(t.TempDir(), name)
 		if _, err := run(t, func(p *mapreduce.Plan) mapreduce.Dataset[mapreduce.None] {

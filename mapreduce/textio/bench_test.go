@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 const prose = "the quick brown fox jumps over a lazy dog and never looks back at internationalization\n"
@@ -39,7 +39,7 @@ func BenchmarkFields(b *testing.B) {
 		n := len(bytes.Fields(data))
 		b.Run(text.name+"/swar", func(b *testing.B) {
 			words := 0
-			r := mapreduce.NewReader(func(*string) { words++ }, nil)
+			r := connector.NewReader(func(*string) { words++ }, nil)
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
 				fields(files.Chunk{Data: data}, r)
@@ -64,7 +64,7 @@ func BenchmarkRead(b *testing.B) {
 	path, words := bigText(b, size)
 	lines := words / len(strings.Fields(prose))
 	for _, x := range []struct {
-		source  mapreduce.Source[string]
+		source  connector.Source[string]
 		records int
 	}{{Lines(path), lines}, {Fields(path), words}} {
 		splits, err := x.source.Splits(context.Background(), 0)
@@ -75,7 +75,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Run(fmt.Sprintf("%T/live=%dM", x.source, live>>20), func(b *testing.B) {
 				ballast := make([]byte, live)
 				n := 0
-				r := mapreduce.NewReader(func(*string) { n++ }, nil)
+				r := connector.NewReader(func(*string) { n++ }, nil)
 				b.SetBytes(size)
 				for b.Loop() {
 					n = 0

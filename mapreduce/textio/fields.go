@@ -7,7 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // fields emits the words of a chunk. It returns their number, and false if the reader stopped.
@@ -15,7 +15,7 @@ import (
 // It processes 64 bytes at a time. Arithmetic on eight bytes at once makes one bit per byte, set
 // for white space, and words are the gaps between the bits. So the processor need not predict where
 // each word ends. A loop over bytes spends most of its time on wrong predictions.
-func fields(c files.Chunk, r *mapreduce.Reader[string]) (n int64, ok bool) {
+func fields(c files.Chunk, r *connector.Reader[string]) (n int64, ok bool) {
 	word := new(string)
 	data := unsafe.Pointer(unsafe.SliceData(c.Data))
 	start := 0           // of the current word
@@ -86,7 +86,7 @@ func spaces(w uint64) uint64 {
 }
 
 // wideFields splits a word at white space outside ASCII, emits the parts and returns their number.
-func wideFields(word *string, r *mapreduce.Reader[string]) (n int64) {
+func wideFields(word *string, r *connector.Reader[string]) (n int64) {
 	whole, offset, start := *word, r.Offset, -1
 	for i, c := range whole {
 		switch space := c >= 0x80 && unicode.IsSpace(c); {

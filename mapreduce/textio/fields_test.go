@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // words returns what fields emits, and checks the positions.
 func words(t *testing.T, text string) []string {
 	var out []string
-	r := mapreduce.NewReader[string](nil, nil)
+	r := connector.NewReader[string](nil, nil)
 	r.Emit = func(w *string) {
 		if at := r.Offset - 100; at < 0 || !strings.HasPrefix(text[at:], *w) {
 			t.Errorf("%q: word %q is not at %d", text, *w, at)

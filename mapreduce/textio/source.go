@@ -31,10 +31,10 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/job"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
-// LineSource reads lines. It is a mapreduce.Source[string], made by Lines.
+// LineSource reads lines. It is a connector.Source[string], made by Lines.
 type LineSource struct {
 	patterns []string
 	delim    byte
@@ -63,13 +63,13 @@ func (s LineSource) String() string {
 
 // Splits cuts the files at any byte; Read completes the lines. target is the size of a split in
 // bytes; zero means 64 MiB.
-func (s LineSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s LineSource) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	return splits(ctx, s.patterns, target)
 }
 
 // Read emits every line of the split. The position of a line is its offset in bytes in the
 // decompressed file.
-func (s LineSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[string]) error {
+func (s LineSource) Read(ctx context.Context, split connector.Split, r *connector.Reader[string]) error {
 	var line string
 	return files.Chunks(ctx, job.Split(split), s.delim, func(c files.Chunk) error {
 		r.Path = c.Path
@@ -95,7 +95,7 @@ func (s LineSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 	})
 }
 
-// WordSource reads words. It is a mapreduce.Source[string], made by Fields.
+// WordSource reads words. It is a connector.Source[string], made by Fields.
 type WordSource struct{ patterns []string }
 
 // Fields returns a source of the words of files, as split by strings.Fields: at Unicode white
@@ -107,13 +107,13 @@ func (s WordSource) String() string { return files.Call("textio.Fields", "", s.p
 
 // Splits cuts the files at any byte; Read completes the words. target is the size of a split in
 // bytes; zero means 64 MiB.
-func (s WordSource) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s WordSource) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	return splits(ctx, s.patterns, target)
 }
 
 // Read emits every word of the split. The position of a word is its offset in bytes in the
 // decompressed file.
-func (s WordSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[string]) error {
+func (s WordSource) Read(ctx context.Context, split connector.Split, r *connector.Reader[string]) error {
 	return files.Words(ctx, job.Split(split), func(c files.Chunk) error {
 		r.Path = c.Path
 		n, ok := fields(c, r)
@@ -125,10 +125,10 @@ func (s WordSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduc
 	})
 }
 
-func splits(ctx context.Context, patterns []string, target int64) ([]mapreduce.Split, error) {
+func splits(ctx context.Context, patterns []string, target int64) ([]connector.Split, error) {
 	fs, err := files.ExpandText(ctx, patterns)
 	if err != nil {
 		return nil, err
 	}
-	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
+	return files.Convert[connector.Split](files.Splits(ctx, fs, target))
 }

@@ -12,24 +12,24 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 var (
-	_ mapreduce.Source[string] = LineSource{}
-	_ mapreduce.Source[string] = WordSource{}
-	_ mapreduce.Sink[int]      = Sink[int]{}
+	_ connector.Source[string] = LineSource{}
+	_ connector.Source[string] = WordSource{}
+	_ connector.Sink[int]      = Sink[int]{}
 )
 
 // readAll returns all records of a source, cut into splits of about target bytes.
-func readAll(t *testing.T, s mapreduce.Source[string], target int64) []string {
+func readAll(t *testing.T, s connector.Source[string], target int64) []string {
 	t.Helper()
 	splits, err := s.Splits(context.Background(), target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []string
-	r := mapreduce.NewReader[string](nil, nil)
+	r := connector.NewReader[string](nil, nil)
 	r.Emit = func(v *string) {
 		if filepath.Ext(r.Path) == ".txt" {
 			data, err := os.ReadFile(r.Path)
@@ -113,7 +113,7 @@ func TestCompressed(t *testing.T) {
 }
 
 func TestMissing(t *testing.T) {
-	for _, s := range []mapreduce.Source[string]{Lines("/gone"), Fields("/gone")} {
+	for _, s := range []connector.Source[string]{Lines("/gone"), Fields("/gone")} {
 		if _, err := s.Splits(context.Background(), 0); err == nil || !strings.Contains(err.Error(), "/gone: no such file") {
 			t.Errorf("%s: %v", s, err)
 		}
@@ -123,7 +123,7 @@ func TestMissing(t *testing.T) {
 func TestWrite(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	format := func(dst []byte, v int) []byte { return strconv.AppendInt(dst, int64(v), 10) }
-	sinks := map[string]mapreduce.Sink[int]{
+	sinks := map[string]connector.Sink[int]{
 		"dir": WriteAs(dir+"/dir", format), "gz": WriteAs(dir+"/gz", format).Gzip(), "zst": WriteAs(dir+"/zst", format).Zstd(),
 		"one": WriteFileAs(dir+"/one", format), "one.zst": WriteFileAs(dir+"/one.zst", format), "one.gz": WriteFileAs(dir+"/one.gz", format),
 	}
@@ -133,7 +133,7 @@ func TestWrite(t *testing.T) {
 		}
 		var parts [][]byte
 		for i := range 3 {
-			w, err := s.Open(ctx, mapreduce.SinkTask{Job: "j", Index: i, Of: 3, Attempt: 1})
+			w, err := s.Open(ctx, connector.SinkTask{Job: "j", Index: i, Of: 3, Attempt: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +156,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: %q", s, got)
 		}
 	}
-	for want, s := range map[string]mapreduce.Sink[string]{
+	for want, s := range map[string]connector.Sink[string]{
 		`textio.Write("x").Zstd()`: Write("x").Zstd(), `textio.WriteFile("x")`: WriteFile("x"),
 	} {
 		if s.String() != want {
@@ -168,7 +168,7 @@ func TestWrite(t *testing.T) {
 func TestAbandon(t *testing.T) {
 	ctx, path := context.Background(), filepath.Join(t.TempDir(), "f")
 	s := WriteFile(path)
-	w, err := s.Open(ctx, mapreduce.SinkTask{Job: "j", Attempt: 1})
+	w, err := s.Open(ctx, connector.SinkTask{Job: "j", Attempt: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestAbandon(t *testing.T) {
 
 func TestWriteAllocatesNothing(t *testing.T) {
 	s := WriteAs(t.TempDir(), func(dst []byte, v int) []byte { return strconv.AppendInt(dst, int64(v), 10) })
-	w, err := s.Open(context.Background(), mapreduce.SinkTask{Job: "j", Attempt: 1})
+	w, err := s.Open(context.Background(), connector.SinkTask{Job: "j", Attempt: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@
 //
 //	var top = flag.Int("top", 10, "number of lines")
 //
-//	mapreduce.Filter(lines, func(x Line) bool { return x.N > *top }) // reads the flag top
+//	lines.Filter(func(x Line) bool { return x.N > *top }) // reads the flag top
 //
 // "layshaft vet ./..." runs it. With "go vet -vettool" and programs such as golangci-lint it runs
 // beside other analyzers. A line that ends in a comment "//layshaft:allow REASON" is not reported,

@@ -26,7 +26,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/record"
-	"github.com/layshaft/layshaft/internal/spill"
+	"github.com/layshaft/layshaft/internal/sketch"
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
@@ -129,7 +129,7 @@ func results[T, A, R any](agg mapreduce.Agg[T, A, R]) (func(*A) (R, error), erro
 		return nil, err
 	case !agg.Complete():
 		return nil, incomplete(agg.Err)
-	case !spill.HasPointers(reflect.TypeFor[A]()):
+	case !sketch.HasPointers(reflect.TypeFor[A]()):
 		return func(a *A) (R, error) { b := *a; return agg.Result(&b), nil }, nil
 	}
 	return func(a *A) (R, error) {

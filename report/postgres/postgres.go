@@ -30,7 +30,7 @@ import (
 	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/postgres"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/scan"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -91,7 +91,7 @@ func (tables) Resolve(ctx context.Context, r scan.Request) ([]vec.Field, int64, 
 }
 
 // Source returns the source of some columns.
-func (tables) Source(t *scan.Table, columns []vec.Field, bounds []scan.Bound) mapreduce.Source[vec.Batch] {
+func (tables) Source(t *scan.Table, columns []vec.Field, bounds []scan.Bound) connector.Source[vec.Batch] {
 	in, err := inputOf(t.Options)
 	return &source{in, t.Paths[0], columns, bounds, err}
 }
@@ -137,7 +137,7 @@ func typeOf(t *postgres.Type) vec.Type {
 	return vec.Of(vec.Text)
 }
 
-// source is a mapreduce.Source of the wanted columns of a table.
+// source is a connector.Source of the wanted columns of a table.
 type source struct {
 	in      postgres.Input
 	name    string
@@ -161,14 +161,14 @@ func (s *source) Budget() (name string, n, size int) {
 }
 
 // Splits cuts the table.
-func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s *source) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
 	found, err := s.in.Splits(ctx, target, s.choose)
-	splits := make([]mapreduce.Split, len(found))
+	splits := make([]connector.Split, len(found))
 	for i := range found {
-		splits[i] = mapreduce.Split(found[i])
+		splits[i] = connector.Split(found[i])
 	}
 	return splits, err
 }
@@ -245,9 +245,9 @@ func condition(c *postgres.Column, b scan.Bound) string {
 }
 
 // Read emits the batches of a split.
-func (s *source) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) Read(ctx context.Context, sp connector.Split, r *connector.Reader[vec.Batch]) error {
 	if s.err != nil {
-		return mapreduce.Fatal(s.err)
+		return connector.Fatal(s.err)
 	}
 	r.Path, r.Line = sp.Label, 0
 	rd := &reader{s: s, r: r, first: 1}
@@ -256,7 +256,7 @@ func (s *source) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Read
 		rd.flush()
 	}
 	if postgres.Permanent(err) {
-		return mapreduce.Fatal(err)
+		return connector.Fatal(err)
 	}
 	return err
 }
@@ -264,7 +264,7 @@ func (s *source) Read(ctx context.Context, sp mapreduce.Split, r *mapreduce.Read
 // reader collects rows into batches.
 type reader struct {
 	s       *source
-	r       *mapreduce.Reader[vec.Batch]
+	r       *connector.Reader[vec.Batch]
 	appends []appender
 	out     []*vec.Builder
 	n       int   // rows in out
@@ -327,7 +327,7 @@ func (rd *reader) refuse(err error) (bool, error) {
 	rd.r.Line = rd.first + int64(rd.n)
 	err = &postgres.Error{Database: postgres.Display(rd.s.in.Database), Place: fmt.Sprintf("%s, row %d", rd.r.Path, rd.r.Line), Text: err.Error(), Err: err}
 	if err := rd.r.Bad(err, nil); err != nil {
-		return false, mapreduce.Fatal(err)
+		return false, connector.Fatal(err)
 	}
 	rd.flush()
 	rd.begin()

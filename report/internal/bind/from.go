@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -213,9 +212,6 @@ func (b *binder) file(t sql.Node, r scan.Request, a *sql.Alias, seen *names) (No
 			if len(known) > 0 {
 				hint = nearest(r.Paths[0], known, "names of the WITH list are")
 			}
-		}
-		if hint == "" && errors.Is(err, fs.ErrNotExist) {
-			hint = scan.Similar(r.Paths)
 		}
 		return nil, &Error{t.At(), err.Error(), hint}
 	}

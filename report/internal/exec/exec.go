@@ -12,6 +12,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/partials"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -136,12 +137,12 @@ type valuesSource struct{ batch func() (*vec.Batch, error) }
 func (valuesSource) String() string { return "VALUES" }
 
 // Splits returns one split.
-func (valuesSource) Splits(context.Context, int64) ([]mapreduce.Split, error) {
-	return []mapreduce.Split{{Label: "VALUES", Bytes: 1}}, nil
+func (valuesSource) Splits(context.Context, int64) ([]connector.Split, error) {
+	return []connector.Split{{Label: "VALUES", Bytes: 1}}, nil
 }
 
 // Read emits the rows in batches.
-func (s valuesSource) Read(_ context.Context, _ mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s valuesSource) Read(_ context.Context, _ connector.Split, r *connector.Reader[vec.Batch]) error {
 	b, err := s.batch()
 	if err != nil {
 		return fatal(err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -562,7 +563,7 @@ func (p *plan) shuffleJoin(n *bind.Join) batches {
 func joinGroup(ctx context.Context, n *bind.Join, ls, rs iter.Seq[Row], emit func(vec.Batch)) error {
 	out := builders(n.Right.Columns())
 	count := 0
-	held := charge{limit: mapreduce.TaskMemory(ctx), perRow: rowBytes * int64(len(out))}
+	held := charge{limit: connector.TaskMemory(ctx), perRow: rowBytes * int64(len(out))}
 	for r := range rs {
 		if _, err := vec.DecodeRow(bytesOf(r.Data), out); err != nil {
 			return err

@@ -37,6 +37,9 @@ type Keep struct {
 	Size int64
 }
 
+// CheckKeep makes a State directory and checks that it can be written.
+func CheckKeep(dir string) error { return partials.Check(dir) }
+
 // maxStale is how many packs a plan may have before one run puts the useful parts of all into one.
 const maxStale = 8
 

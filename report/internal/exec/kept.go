@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/partials"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/bind"
 )
 
@@ -193,7 +194,7 @@ type keptSource []partials.Extent
 func (keptSource) String() string { return "kept partial aggregates" }
 
 // Splits packs extents into splits.
-func (s keptSource) Splits(ctx context.Context, target int64) (splits []mapreduce.Split, err error) {
+func (s keptSource) Splits(ctx context.Context, target int64) (splits []connector.Split, err error) {
 	if target <= 0 {
 		target = 64 << 20
 	}
@@ -216,14 +217,14 @@ func (s keptSource) Splits(ctx context.Context, target int64) (splits []mapreduc
 		if err != nil {
 			return nil, err
 		}
-		splits = append(splits, mapreduce.Split{Label: fmt.Sprintf("kept partial aggregates[%d:%d]", start, end), Bytes: size, Data: data})
+		splits = append(splits, connector.Split{Label: fmt.Sprintf("kept partial aggregates[%d:%d]", start, end), Bytes: size, Data: data})
 		start = end
 	}
 	return splits, nil
 }
 
 // Read emits the groups of a split.
-func (s keptSource) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[group]) error {
+func (s keptSource) Read(ctx context.Context, split connector.Split, r *connector.Reader[group]) error {
 	var extents []partials.Extent
 	if err := json.Unmarshal(split.Data, &extents); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/partials"
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/scan"
@@ -169,10 +170,10 @@ type failing struct{ err error }
 // String names the source.
 func (failing) String() string { return "statement" }
 
-func (f failing) Splits(context.Context, int64) ([]mapreduce.Split, error) { return nil, f.err }
+func (f failing) Splits(context.Context, int64) ([]connector.Split, error) { return nil, f.err }
 
 // Read returns the error.
-func (f failing) Read(context.Context, mapreduce.Split, *mapreduce.Reader[vec.Batch]) error {
+func (f failing) Read(context.Context, connector.Split, *connector.Reader[vec.Batch]) error {
 	return fatal(f.err)
 }
 

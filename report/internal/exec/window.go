@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/bind"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -50,7 +51,7 @@ func (p *plan) window(n *bind.Window) batches {
 func windowPartition(ctx context.Context, n *bind.Window, keys []*expr.Expr, rows iter.Seq[windowRow], emit func(vec.Batch)) error {
 	out := builders(n.In.Columns())
 	count := 0
-	held := charge{limit: mapreduce.TaskMemory(ctx), perRow: rowBytes * int64(len(out)+len(n.Calls)+len(keys))}
+	held := charge{limit: connector.TaskMemory(ctx), perRow: rowBytes * int64(len(out)+len(n.Calls)+len(keys))}
 	for r := range rows {
 		if _, err := vec.DecodeRow(bytesOf(r.Data), out); err != nil {
 			return err

@@ -13,8 +13,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/compress/zstd"
-	"github.com/parquet-go/parquet-go/format"
 
+	"github.com/layshaft/layshaft/internal/parquetfile"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
@@ -307,39 +307,11 @@ type wideDecimal struct {
 	precision int
 }
 
-// NewColumnIndexer returns what makes the index of pages.
+// NewColumnIndexer returns the indexer of the pages.
 func (d wideDecimal) NewColumnIndexer(int) parquet.ColumnIndexer {
 	most := vec.Pow10(d.precision)
 	most, _ = most.Sub(vec.Int128Of(1))
-	return &wideIndexer{least: appendWide(nil, most.Neg(), d.precision), most: appendWide(nil, most, d.precision)}
-}
-
-// wideIndexer makes the index of the pages of a wideDecimal.
-type wideIndexer struct {
-	least, most []byte
-	nulls       []int64 // by page
-	empty       []bool  // the pages without a value
-}
-
-// Reset begins a row group.
-func (w *wideIndexer) Reset() { w.nulls, w.empty = nil, nil }
-
-// IndexPage adds a page.
-func (w *wideIndexer) IndexPage(values, nulls int64, _, _ parquet.Value) {
-	w.nulls, w.empty = append(w.nulls, nulls), append(w.empty, values == nulls)
-}
-
-// ColumnIndex returns the index.
-func (w *wideIndexer) ColumnIndex() format.ColumnIndex {
-	index := format.ColumnIndex{NullPages: w.empty, NullCounts: w.nulls}
-	for _, empty := range w.empty {
-		least, most := w.least, w.most
-		if empty {
-			least, most = []byte{}, []byte{}
-		}
-		index.MinValues, index.MaxValues = append(index.MinValues, least), append(index.MaxValues, most)
-	}
-	return index
+	return parquetfile.NewBoundsIndex(appendWide(nil, most.Neg(), d.precision), appendWide(nil, most, d.precision))
 }
 
 // decimalBytes returns the size of a decimal of a precision: the fewest bytes that hold it.

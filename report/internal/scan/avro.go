@@ -17,7 +17,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -105,7 +105,7 @@ func (a *avroFile) readHeader() error {
 	r := a.from(0)
 	var magic [4]byte
 	if _, err := io.ReadFull(r, magic[:]); err != nil || string(magic[:]) != "Obj\x01" {
-		return errors.New("its first bytes are not those of Avro")
+		return errors.New("it does not begin like a file of Avro")
 	}
 	for {
 		n, err := r.long()
@@ -243,7 +243,7 @@ func (t *Table) addColumns(path string, fields []vec.Field) error {
 }
 
 // readAvro emits the batches of a split.
-func (s *source) readAvro(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) readAvro(ctx context.Context, split connector.Split, r *connector.Reader[vec.Batch]) error {
 	list, err := files.SlicesOf(jobSplit(split))
 	if err != nil {
 		return err
@@ -275,7 +275,7 @@ type avroReader struct {
 	file  fileColumns
 }
 
-func (s *source) readAvroSlice(ctx context.Context, a *avroFile, sl files.Slice, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) readAvroSlice(ctx context.Context, a *avroFile, sl files.Slice, r *connector.Reader[vec.Batch]) error {
 	rd := &avroReader{s: s, path: a.path, file: fileColumns{s: s}}
 	rd.row = newAvroColumn(a.root, vec.Type{Kind: vec.Struct, Fields: s.columns})
 	rd.row.begin()
@@ -306,7 +306,7 @@ func (s *source) readAvroSlice(ctx context.Context, a *avroFile, sl files.Slice,
 }
 
 // block reads one block and its mark.
-func (rd *avroReader) block(a *avroFile, in *counter, r *mapreduce.Reader[vec.Batch]) error {
+func (rd *avroReader) block(a *avroFile, in *counter, r *connector.Reader[vec.Batch]) error {
 	start := in.n
 	count, err := in.long()
 	if err != nil {
@@ -354,7 +354,7 @@ func (rd *avroReader) block(a *avroFile, in *counter, r *mapreduce.Reader[vec.Ba
 }
 
 // flush emits the batch.
-func (rd *avroReader) flush(r *mapreduce.Reader[vec.Batch]) error {
+func (rd *avroReader) flush(r *connector.Reader[vec.Batch]) error {
 	n := rd.n
 	if n == 0 {
 		return nil
@@ -402,11 +402,11 @@ func tidy(v *vec.Vec) *vec.Vec {
 }
 
 // avroSplits cuts the files anywhere; readAvro completes the blocks.
-func (s *source) avroSplits(ctx context.Context, fs []files.File, target int64) ([]mapreduce.Split, error) {
+func (s *source) avroSplits(ctx context.Context, fs []files.File, target int64) ([]connector.Split, error) {
 	for _, f := range fs {
 		if f.Codec != files.Plain {
 			return nil, fmt.Errorf("%s: Avro inside of %s cannot be read; decompress it, or let Avro compress its blocks", f.Path, f.Codec)
 		}
 	}
-	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
+	return files.Convert[connector.Split](files.Splits(ctx, fs, target))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -238,7 +238,7 @@ func TestMultiline(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := mapreduce.NewReader(func(b *vec.Batch) { rows += b.N }, func(error, []byte) error { return nil })
+		r := connector.NewReader(func(b *vec.Batch) { rows += b.N }, func(error, []byte) error { return nil })
 		for _, s := range splits {
 			if rerr := src.Read(background(), s, r); rerr != nil {
 				err = rerr

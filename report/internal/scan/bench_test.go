@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/mapreduce/csvio"
 	"github.com/layshaft/layshaft/mapreduce/jsonio"
 	"github.com/layshaft/layshaft/report/internal/vec"
@@ -60,7 +60,7 @@ func BenchmarkRead(b *testing.B) {
 				return sum
 			})
 		})
-		var typed mapreduce.Source[product] = jsonio.Rows[product](path)
+		var typed connector.Source[product] = jsonio.Rows[product](path)
 		if format == "csv" {
 			typed = csvio.Rows[product](path)
 		}
@@ -70,7 +70,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-func benchmark[T any](b *testing.B, src mapreduce.Source[T], n int, add func(*T) int64) {
+func benchmark[T any](b *testing.B, src connector.Source[T], n int, add func(*T) int64) {
 	splits, err := src.Splits(b.Context(), 0)
 	if err != nil {
 		b.Fatal(err)
@@ -78,7 +78,7 @@ func benchmark[T any](b *testing.B, src mapreduce.Source[T], n int, add func(*T)
 	total := int64(0)
 	for b.Loop() {
 		for _, s := range splits {
-			if err := src.Read(b.Context(), s, mapreduce.NewReader(func(x *T) { total += add(x) }, nil)); err != nil {
+			if err := src.Read(b.Context(), s, connector.NewReader(func(x *T) { total += add(x) }, nil)); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/report"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -32,7 +32,7 @@ type csvData struct {
 }
 
 // csvSplits reads the header of every file, and cuts the files between rows.
-func (s *source) csvSplits(ctx context.Context, fs []files.File, target int64) ([]mapreduce.Split, error) {
+func (s *source) csvSplits(ctx context.Context, fs []files.File, target int64) ([]connector.Split, error) {
 	d := s.t.Dialect
 	headers := make([][]string, len(fs))
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -91,7 +91,7 @@ func (s *source) csvSplits(ctx context.Context, fs []files.File, target int64) (
 			return nil, err
 		}
 	}
-	return files.Convert[mapreduce.Split](splits, nil)
+	return files.Convert[connector.Split](splits, nil)
 }
 
 // maxHeader limits the bytes of a header. Without a limit, an unclosed quote would make it read the
@@ -136,7 +136,7 @@ func (d *Dialect) readHeader(ctx context.Context, f files.File) (names []string,
 // csvReader reads the rows of slices into batches.
 type csvReader struct {
 	s       *source
-	r       *mapreduce.Reader[vec.Batch]
+	r       *connector.Reader[vec.Batch]
 	d       *Dialect
 	parser  *csvcodec.Parser
 	keep    arena.Arena
@@ -174,7 +174,7 @@ func (s *source) newFillers(keep *arena.Arena) (fillers []*filler) {
 	return fillers
 }
 
-func (s *source) readCSV(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) readCSV(ctx context.Context, split connector.Split, r *connector.Reader[vec.Batch]) error {
 	var data csvData
 	if err := json.Unmarshal(split.Data, &data); err != nil || len(data.Use) != len(data.Slices) {
 		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
@@ -379,6 +379,7 @@ func (rd *csvReader) flush() error {
 	rd.r.Path, rd.r.Line, rd.r.Offset = b.Path, 0, b.Offset // the line of an error in the batch is not known
 	rd.r.Emit(&b)
 	rd.n = 0
+	rd.keep.Reset()
 	for _, c := range rd.cells {
 		c.fill.reset()
 	}

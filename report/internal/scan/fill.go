@@ -16,7 +16,7 @@ type filler struct {
 	spans   []vec.Span
 	nulls   []bool
 	isNull  bool // some row of nulls is set
-	// keep makes permanent copies of texts. It is nil if texts are permanent.
+	// keep makes copies of texts. It is nil if the texts stay until the batch is emitted.
 	keep   *arena.Arena
 	layout *layout // of dates and times; nil means ISO 8601
 	most   int64   // if not zero, a decimal must be below it

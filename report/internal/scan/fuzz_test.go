@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -28,7 +28,7 @@ func tryAll(t *testing.T, path, format string) {
 		}
 		var all []string
 		failed := false
-		r := mapreduce.NewReader(func(b *vec.Batch) {
+		r := connector.NewReader(func(b *vec.Batch) {
 			for row := range b.N {
 				for _, c := range b.Cols {
 					all = append(all, show(c, row))

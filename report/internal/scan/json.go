@@ -8,7 +8,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/jsoncodec"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -131,7 +131,7 @@ func (c *jsonColumn) convert(n int, misfit func(row int, value string)) *vec.Vec
 // jsonReader collects rows of JSON in a batch.
 type jsonReader struct {
 	s       *source
-	r       *mapreduce.Reader[vec.Batch]
+	r       *connector.Reader[vec.Batch]
 	root    *jsonColumn
 	columns []*jsonColumn // in the order of s.columns; nil for those of the file
 	dec     *jsoncodec.Columns
@@ -147,7 +147,7 @@ type jsonReader struct {
 	copies         [][]byte      // lines of rows that are not in chunks; nil if there are none
 }
 
-func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *jsonReader {
+func (s *source) newJSONReader(ctx context.Context, r *connector.Reader[vec.Batch]) *jsonReader {
 	j := &jsonReader{s: s, r: r, at: place{ctx: ctx}, file: fileColumns{s: s}}
 	j.where = func(row int) string { return j.at.place(j.path, j.lines[row]) }
 	root := vec.Type{Kind: vec.Struct}
@@ -184,7 +184,7 @@ func (s *source) newJSONReader(ctx context.Context, r *mapreduce.Reader[vec.Batc
 	return j
 }
 
-func (s *source) readJSON(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) readJSON(ctx context.Context, split connector.Split, r *connector.Reader[vec.Batch]) error {
 	j := s.newJSONReader(ctx, r)
 	if s.t.Whole {
 		return j.readWhole(ctx, split)
@@ -194,13 +194,13 @@ func (s *source) readJSON(ctx context.Context, split mapreduce.Split, r *mapredu
 			if err := j.flush(); err != nil {
 				return err
 			}
-			j.path = c.Path
+			j.path, j.chunks = c.Path, releaseAll(j.chunks)
 		}
 		j.at.enter(c)
-		if j.n == 0 {
-			j.chunks = j.chunks[:0]
-		}
 		j.chunks = append(j.chunks, c)
+		if j.n == 0 {
+			j.chunks = releaseRead(j.chunks)
+		}
 		rows := int64(0)
 		for off := 0; off < len(c.Data); j.at.lines++ {
 			line := c.Data[off:]
@@ -223,7 +223,9 @@ func (s *source) readJSON(ctx context.Context, split mapreduce.Split, r *mapredu
 	if err != nil {
 		return err
 	}
-	return j.flush()
+	err = j.flush()
+	releaseAll(j.chunks)
+	return err
 }
 
 // padding is the memory that the decoder needs after a line.
@@ -264,6 +266,24 @@ func (j *jsonReader) line(row int) []byte {
 func (j *jsonReader) bad(lines, offset int64, raw []byte, describe func(where string) error) error {
 	j.r.Path, j.r.Line, j.r.Offset = j.path, j.at.line(lines), offset
 	return j.r.Bad(describe(fmt.Sprintf("%s:%d", j.path, j.r.Line)), raw)
+}
+
+// releaseRead releases the chunks of a batch that was emitted, and returns the last one, from which
+// more rows may follow.
+func releaseRead(chunks []files.Chunk) []files.Chunk {
+	if len(chunks) < 2 {
+		return chunks
+	}
+	last := chunks[len(chunks)-1]
+	return append(releaseAll(chunks[:len(chunks)-1]), last)
+}
+
+// releaseAll releases chunks, and returns an empty slice with their room.
+func releaseAll(chunks []files.Chunk) []files.Chunk {
+	for _, c := range chunks {
+		c.Release()
+	}
+	return chunks[:0]
 }
 
 // flush emits the batch.
@@ -317,7 +337,7 @@ func (j *jsonReader) flush() error {
 		j.r.Emit(out)
 	}
 	j.n = 0
-	j.chunks = append(j.chunks[:0], j.chunks[max(len(j.chunks)-1, 0):]...) // more rows may follow in the last one
+	j.chunks = releaseRead(j.chunks)
 	j.dec.Reset()
 	if j.r.Stopped() {
 		return files.ErrStop

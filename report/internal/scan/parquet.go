@@ -2,19 +2,14 @@ package scan
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/internal/filesys"
-	"github.com/layshaft/layshaft/internal/machine"
 	"github.com/layshaft/layshaft/internal/parquetfile"
-	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -141,78 +136,17 @@ func widen(a, b vec.Type) (vec.Type, bool) {
 	return a, false
 }
 
-// parquetPiece is a range of row groups of a file. A split contains a list of pieces.
-type parquetPiece struct {
-	Path    string   `json:"path"`
-	Groups  []int    `json:"groups"`
-	Size    int64    `json:"size"`
-	ModTime int64    `json:"time"`
-	Hosts   []string `json:"hosts,omitempty"`
-	Version int64    `json:"v,omitempty"` // see files.File; part of the job's identity
-
-	label string
-	bytes int64
-	total int
-}
-
-// parquetSplits reads the footers, and packs the row groups that may have wanted rows.
-func (s *source) parquetSplits(ctx context.Context, fs []files.File, target int64) ([]mapreduce.Split, error) {
-	if target <= 0 {
-		target = 64 << 20
-	}
-	groups := make([][]parquetPiece, len(fs))
-	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(4 * machine.Processors()) // mostly waiting for the disk
-	for i, f := range fs {
-		if f.Size == 0 {
-			continue
-		}
-		work.Go(func() (err error) {
-			groups[i], _, err = s.parquetGroups(ctx, f)
-			return err
-		})
-	}
-	if err := work.Wait(); err != nil {
-		return nil, err
-	}
-	var splits []mapreduce.Split
-	bins := files.Bins[parquetPiece]{Target: target, Full: func(all []parquetPiece, bytes int64, hosts []string) error {
-		var pack []parquetPiece
-		for _, g := range all {
-			if n := len(pack); n > 0 && pack[n-1].Path == g.Path {
-				pack[n-1].Groups = append(pack[n-1].Groups, g.Groups...)
-			} else {
-				pack = append(pack, g)
-			}
-		}
-		data, err := json.Marshal(pack)
-		first, last := pack[0], pack[len(pack)-1]
-		label := first.label
-		if len(pack) > 1 {
-			label = fmt.Sprintf("%d files, %s … %s", len(pack), first.label, last.label)
-		} else if len(first.Groups) < first.total {
-			label = fmt.Sprintf("%s[%d of %d row groups]", first.label, len(first.Groups), first.total)
-		}
-		splits = append(splits, mapreduce.Split{Label: label, Bytes: bytes, Hosts: hosts, Data: data})
-		return err
-	}}
-	for _, g := range slices.Concat(groups...) {
-		if err := bins.Add(g, g.bytes, g.Hosts); err != nil {
-			return nil, err
-		}
-	}
-	return splits, bins.Flush()
-}
-
 // parquetGroups returns the row groups of a file that may have wanted rows, as pieces, and the
 // number of all row groups.
-func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquetPiece, total int, err error) {
-	path, err := filesys.Lend(ctx, f.Path)
+func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquetfile.Piece, total int, err error) {
+	if f.Size == 0 {
+		return nil, 0, nil
+	}
+	p, err := parquetfile.NewPiece(ctx, f)
 	if err != nil {
 		return nil, 0, err
 	}
-	p := parquetPiece{Path: path, Size: f.Size, ModTime: f.ModTime.UnixNano(), label: f.Path, Hosts: f.Hosts, Version: f.Version}
-	file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Version, p.Size, p.ModTime)
+	file, closer, err := p.Open(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -223,20 +157,20 @@ func (s *source) parquetGroups(ctx context.Context, f files.File) (out []parquet
 			return err
 		}
 		leaves := columns.leaves()
-		p.total = len(file.RowGroups())
-		for i := range p.total {
+		p.Total = len(file.RowGroups())
+		for i := range p.Total {
 			if columns.skips(file, i, s.bounds) {
 				continue
 			}
-			p.Groups, p.bytes = []int{i}, max(parquetfile.Bytes(file, i, leaves), 1)
+			p.Groups, p.Bytes = []int{i}, max(parquetfile.Bytes(file, i, leaves), 1)
 			if s.extremes {
 				if _, ok := columns.extremes(file, i, p.Path); ok {
-					p.bytes = 1
+					p.Bytes = 1
 				}
 			}
 			out = append(out, p)
 		}
 		return nil
 	})
-	return out, p.total, err
+	return out, p.Total, err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/parquetfile"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -149,13 +148,13 @@ func (p *parquetColumns) value(c *parquet.Column, want vec.Type, elements map[*p
 }
 
 // read emits the batches of a split.
-func (s *source) readParquet(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
-	var pieces []parquetPiece
-	if err := json.Unmarshal(split.Data, &pieces); err != nil {
-		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
+func (s *source) readParquet(ctx context.Context, split connector.Split, r *connector.Reader[vec.Batch]) error {
+	pieces, err := parquetfile.Pieces(split.Label, split.Data)
+	if err != nil {
+		return err
 	}
 	for _, p := range pieces {
-		file, closer, err := parquetfile.Open(ctx, p.Path, p.Hosts, p.Version, p.Size, p.ModTime)
+		file, closer, err := p.Open(ctx)
 		if err != nil {
 			return err
 		}
@@ -168,7 +167,7 @@ func (s *source) readParquet(ctx context.Context, split mapreduce.Split, r *mapr
 	return nil
 }
 
-func (s *source) readPiece(ctx context.Context, p parquetPiece, file *parquet.File, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) readPiece(ctx context.Context, p parquetfile.Piece, file *parquet.File, r *connector.Reader[vec.Batch]) error {
 	columns, err := s.match(p.Path, file)
 	if err != nil {
 		return err
@@ -180,15 +179,12 @@ func (s *source) readPiece(ctx context.Context, p parquetPiece, file *parquet.Fi
 	}()
 	groups := file.RowGroups()
 	for _, i := range p.Groups {
-		if i < 0 || i >= len(groups) {
-			return fmt.Errorf("%s: has %d row groups, and not number %d", p.Path, len(groups), i)
+		before, err := p.Before(file, i)
+		if err != nil {
+			return err
 		}
 		if err := context.Cause(ctx); err != nil {
 			return err
-		}
-		before := int64(0)
-		for _, g := range groups[:i] {
-			before += g.NumRows()
 		}
 		bytes := parquetfile.Bytes(file, i, columns.leaves())
 		if s.extremes {
@@ -224,7 +220,7 @@ func rowPlace(path string, before int64) func(row int) string {
 }
 
 // readGroup emits the rows of a row group. before is the number of rows before it.
-func (p *parquetColumns) readGroup(ctx context.Context, path string, before, left, bytes int64, r *mapreduce.Reader[vec.Batch]) error {
+func (p *parquetColumns) readGroup(ctx context.Context, path string, before, left, bytes int64, r *connector.Reader[vec.Batch]) error {
 	for left > 0 && !r.Stopped() {
 		if err := context.Cause(ctx); err != nil {
 			return err

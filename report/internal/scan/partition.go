@@ -230,7 +230,7 @@ func (t *Table) Stats(ctx context.Context, columns []vec.Field, bounds []Bound) 
 		}
 		st.Groups, st.Skipped = st.Groups+total, st.Skipped+total-len(groups)
 		for _, g := range groups {
-			st.Bytes += g.bytes
+			st.Bytes += g.Bytes
 		}
 	}
 	return st, nil

@@ -55,7 +55,7 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/spelling"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -146,7 +146,7 @@ type Outside interface {
 	// Resolve returns the columns of a table, and its size in bytes.
 	Resolve(ctx context.Context, r Request) (columns []vec.Field, bytes int64, err error)
 	// Source is like Table.Source.
-	Source(t *Table, columns []vec.Field, bounds []Bound) mapreduce.Source[vec.Batch]
+	Source(t *Table, columns []vec.Field, bounds []Bound) connector.Source[vec.Batch]
 }
 
 // Postgres is the format of tables in PostgreSQL.
@@ -390,9 +390,9 @@ func (t *Table) Stamps(ctx context.Context) (map[string]string, error) {
 }
 
 // Source returns a source of batches with exactly the given columns, which are some of t.Columns in
-// any order, or Filename. A struct may be pruned to some of its fields. The slices of a batch may
-// be reused after Emit returns, but strings stay valid. bounds are hints about the wanted rows.
-func (t *Table) Source(columns []vec.Field, bounds []Bound) mapreduce.Source[vec.Batch] {
+// any order, or Filename. A struct may be pruned to some of its fields. A batch and its texts are
+// valid until Emit returns. bounds are hints about the wanted rows.
+func (t *Table) Source(columns []vec.Field, bounds []Bound) connector.Source[vec.Batch] {
 	if o := outside[t.Format]; o != nil {
 		return o.Source(t, columns, bounds)
 	}
@@ -401,7 +401,7 @@ func (t *Table) Source(columns []vec.Field, bounds []Bound) mapreduce.Source[vec
 
 // Extremes is Source for a query that needs nothing but the least and the greatest value of each
 // column. Of a row group of Parquet whose statistics have them, it emits two rows with them.
-func (t *Table) Extremes(columns []vec.Field) mapreduce.Source[vec.Batch] {
+func (t *Table) Extremes(columns []vec.Field) connector.Source[vec.Batch] {
 	return &source{t: t, columns: columns, extremes: true}
 }
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/layshaft/layshaft/internal/filesys"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -66,14 +66,14 @@ func read(t testing.TB, table *Table, columns []vec.Field, target int64, bounds 
 }
 
 // readAll reads all rows of a source.
-func readAll(t testing.TB, src mapreduce.Source[vec.Batch], columns []vec.Field, target int64) (rows, bad []string) {
+func readAll(t testing.TB, src connector.Source[vec.Batch], columns []vec.Field, target int64) (rows, bad []string) {
 	t.Helper()
 	ctx := background()
 	splits, err := src.Splits(ctx, target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := mapreduce.NewReader(func(b *vec.Batch) {
+	r := connector.NewReader(func(b *vec.Batch) {
 		if len(b.Cols) != len(columns) || b.N > vec.Size {
 			t.Fatalf("a batch of %d rows has %d columns, want %d", b.N, len(b.Cols), len(columns))
 		}

@@ -12,11 +12,12 @@ import (
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/jsoncodec"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/internal/parquetfile"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
-// source is a mapreduce.Source of the wanted columns of a Table.
+// source is a connector.Source of the wanted columns of a Table.
 type source struct {
 	t       *Table
 	columns []vec.Field
@@ -38,14 +39,17 @@ func (s *source) String() string {
 }
 
 // Splits cuts the files into pieces of about target bytes.
-func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, error) {
+func (s *source) Splits(ctx context.Context, target int64) ([]connector.Split, error) {
 	fs, err := s.expand(ctx)
 	if err != nil {
 		return nil, err
 	}
 	switch s.t.Format {
 	case "parquet":
-		return s.parquetSplits(ctx, fs, target)
+		return files.Convert[connector.Split](parquetfile.Splits(ctx, fs, target, func(ctx context.Context, f files.File) ([]parquetfile.Piece, error) {
+			groups, _, err := s.parquetGroups(ctx, f)
+			return groups, err
+		}))
 	case "avro":
 		return s.avroSplits(ctx, fs, target)
 	case "csv", "tsv":
@@ -54,7 +58,7 @@ func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, e
 		return s.stanzaSplits(ctx, fs, target)
 	}
 	if s.t.Whole {
-		splits, err := files.Convert[mapreduce.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
+		splits, err := files.Convert[connector.Split](files.SplitsAt(ctx, fs, target, make([][]int64, len(fs))))
 		for i := range splits {
 			if splits[i].Note == "" && splits[i].Bytes > max(target, 64<<20) {
 				splits[i].Note = "JSON that is not JSON Lines: cannot be cut"
@@ -62,11 +66,11 @@ func (s *source) Splits(ctx context.Context, target int64) ([]mapreduce.Split, e
 		}
 		return splits, err
 	}
-	return files.Convert[mapreduce.Split](files.Splits(ctx, fs, target))
+	return files.Convert[connector.Split](files.Splits(ctx, fs, target))
 }
 
 // Read emits the batches of a split.
-func (s *source) Read(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) Read(ctx context.Context, split connector.Split, r *connector.Reader[vec.Batch]) error {
 	switch s.t.Format {
 	case "csv", "tsv":
 		return s.readCSV(ctx, split, r)
@@ -196,4 +200,4 @@ func (s *source) jsonMisfit(where string, err error) error {
 }
 
 // jobSplit converts a split to the type of package files.
-func jobSplit(s mapreduce.Split) job.Split { return job.Split(s) }
+func jobSplit(s connector.Split) job.Split { return job.Split(s) }

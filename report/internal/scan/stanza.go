@@ -11,7 +11,7 @@ import (
 	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/stanza"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -57,16 +57,16 @@ func resolveStanza(_ context.Context, t *Table, samples []sample, rows int) erro
 }
 
 // stanzaSplits cuts the files between paragraphs.
-func (s *source) stanzaSplits(ctx context.Context, fs []files.File, target int64) ([]mapreduce.Split, error) {
+func (s *source) stanzaSplits(ctx context.Context, fs []files.File, target int64) ([]connector.Split, error) {
 	cuts, err := files.CutsAt(ctx, fs, target, stanza.Start)
 	if err != nil {
 		return nil, err
 	}
-	return files.Convert[mapreduce.Split](files.SplitsAt(ctx, fs, target, cuts))
+	return files.Convert[connector.Split](files.SplitsAt(ctx, fs, target, cuts))
 }
 
 // readStanza reads paragraphs.
-func (s *source) readStanza(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) readStanza(ctx context.Context, split connector.Split, r *connector.Reader[vec.Batch]) error {
 	var list []files.Slice
 	if err := json.Unmarshal(split.Data, &list); err != nil {
 		return fmt.Errorf("split %s: its description cannot be read: %w", split.Label, err)
@@ -76,10 +76,10 @@ func (s *source) readStanza(ctx context.Context, split mapreduce.Split, r *mapre
 	for i, f := range s.t.Columns {
 		index[f.Name] = i
 	}
-	var keep arena.Arena
+	t.keep = new(arena.Arena)
 	for _, f := range t.fillers {
 		if f != nil {
-			f.keep = &keep
+			f.keep = t.keep
 		}
 	}
 	fields, found := make([]string, len(s.t.Columns)), make([]bool, len(s.t.Columns))

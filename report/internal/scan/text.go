@@ -7,9 +7,10 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/layshaft/layshaft/internal/arena"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/stanza"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -167,16 +168,18 @@ func cutLog(line string, f *[logFields]string) bool {
 // logLayout is the format of times in logs.
 var logLayout, _ = newLayout("%d/%b/%Y:%H:%M:%S %z")
 
-// textReader reads records of text into batches. texts of the chunks are permanent.
+// textReader reads records of text into batches.
 type textReader struct {
 	s       *source
-	r       *mapreduce.Reader[vec.Batch]
+	r       *connector.Reader[vec.Batch]
 	at      place
 	path    string
 	fillers []*filler // in the order of s.columns; nil for those of the file
 	fields  []int     // the index of each column in the fields of a record
 	file    fileColumns
 	n       int
+	chunks  []files.Chunk // with the texts of the batch, unless keep has them
+	keep    *arena.Arena  // copies of the texts, or nil
 
 	line, offset int64 // of row 0 of the batch
 	lines        [vec.Size]int64
@@ -184,7 +187,7 @@ type textReader struct {
 }
 
 // newTextReader returns a reader for records whose fields are the columns of the table.
-func (s *source) newTextReader(ctx context.Context, r *mapreduce.Reader[vec.Batch]) *textReader {
+func (s *source) newTextReader(ctx context.Context, r *connector.Reader[vec.Batch]) *textReader {
 	t := &textReader{s: s, r: r, at: place{ctx: ctx}}
 	t.fillers, t.file.s = s.newFillers(nil), s
 	t.where = func(row int) string { return t.at.place(t.path, t.lines[row]) }
@@ -209,7 +212,7 @@ func (t *textReader) enter(c files.Chunk) error {
 		if err := t.flush(); err != nil {
 			return err
 		}
-		t.path = c.Path
+		t.path, t.chunks = c.Path, releaseAll(t.chunks)
 	}
 	t.at.enter(c)
 	return nil
@@ -264,6 +267,9 @@ func (t *textReader) flush() error {
 	t.r.Path, t.r.Line, t.r.Offset = b.Path, b.Line, b.Offset
 	t.r.Emit(&b)
 	t.n = 0
+	if t.chunks = releaseRead(t.chunks); t.keep != nil {
+		t.keep.Reset()
+	}
 	for _, f := range t.fillers {
 		if f != nil {
 			f.reset()
@@ -276,13 +282,17 @@ func (t *textReader) flush() error {
 }
 
 // readText reads lines of text or of logs.
-func (s *source) readText(ctx context.Context, split mapreduce.Split, r *mapreduce.Reader[vec.Batch]) error {
+func (s *source) readText(ctx context.Context, split connector.Split, r *connector.Reader[vec.Batch]) error {
 	t := s.newTextReader(ctx, r)
 	isLog := s.t.Format == "log"
 	var fields [logFields]string
 	err := files.Chunks(ctx, jobSplit(split), '\n', func(c files.Chunk) error {
 		if err := t.enter(c); err != nil {
 			return err
+		}
+		t.chunks = append(t.chunks, c)
+		if t.n == 0 {
+			t.chunks = releaseRead(t.chunks)
 		}
 		rows := int64(0)
 		for off := 0; off < len(c.Data); t.at.lines++ {
@@ -319,7 +329,8 @@ func (s *source) readText(ctx context.Context, split mapreduce.Split, r *mapredu
 	if err != nil {
 		return err
 	}
-	if err := t.flush(); err != nil && err != files.ErrStop {
+	err = t.flush()
+	if releaseAll(t.chunks); err != files.ErrStop {
 		return err
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/layshaft/layshaft/internal/files"
-	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/mapreduce/connector"
 )
 
 // isWhole reports whether the start of a file of JSON is no JSON Lines: an array of records, or a
@@ -142,7 +142,7 @@ func eachDocument(text []byte, complete bool, record func(text []byte) bool) {
 }
 
 // readWhole reads files that are not JSON Lines.
-func (j *jsonReader) readWhole(ctx context.Context, split mapreduce.Split) error {
+func (j *jsonReader) readWhole(ctx context.Context, split connector.Split) error {
 	slices, err := files.SlicesOf(jobSplit(split))
 	if err != nil {
 		return err

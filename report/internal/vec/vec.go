@@ -243,7 +243,8 @@ func pick[T any](from []T, rows []int32, missing bool) []T {
 	return to
 }
 
-// Batch is some rows of several columns. All columns have N rows.
+// Batch is some rows of several columns. All columns have N rows. A batch of a reader, with its
+// texts, is valid until the reader emits the next one: what is needed longer is copied.
 type Batch struct {
 	N    int
 	Cols []*Vec

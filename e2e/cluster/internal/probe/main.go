@@ -25,6 +25,7 @@ import (
 
 	"github.com/layshaft/layshaft/mapreduce"
 	"github.com/layshaft/layshaft/mapreduce/agg"
+	_ "github.com/layshaft/layshaft/mapreduce/inspect" // -profile
 	"github.com/layshaft/layshaft/mapreduce/memio"
 	"github.com/layshaft/layshaft/mapreduce/textio"
 )

@@ -33,7 +33,7 @@ var job = mapreduce.Define("tables", func(p *mapreduce.Plan, in params) mapreduc
 			return copied{tab, r.ID, r.Version}
 		})
 	}
-	mapreduce.WriteTo(mapreduce.Union(read("a"), read("b")), pgio.Write[copied]("shop", "copied").Upsert("tab", "id").Connections(8))
+	mapreduce.Union(read("a"), read("b")).WriteTo(pgio.Write[copied]("shop", "copied").Upsert("tab", "id").Connections(8))
 	return mapreduce.Nothing(p)
 })
 
