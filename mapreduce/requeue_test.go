@@ -23,8 +23,8 @@ import (
 // refuses. It writes a line and its price in cents.
 func prices(in, out string, parse func(string) (float64, error)) *mapreduce.Definition[none, mapreduce.None] {
 	return mapreduce.Define("prices", func(p *mapreduce.Plan, _ none) mapreduce.Dataset[mapreduce.None] {
-		lines := mapreduce.Read(p, textio.Lines(in))
-		mapreduce.TryMap(lines, func(_ context.Context, line string) (string, error) {
+		keyed := mapreduce.KeyBy(mapreduce.Read(p, textio.Lines(in)), func(line string) int { return len(line) })
+		mapreduce.TryMap(mapreduce.Values(keyed), func(_ context.Context, line string) (string, error) {
 			_, text, _ := strings.Cut(line, " ")
 			if text == "panic" {
 				panic("no price")
@@ -197,9 +197,36 @@ func TestRequeueRefused(t *testing.T) {
 		name, want string
 		build      func(p *mapreduce.Plan)
 	}{
-		{"shuffle", "each stage from there on must run whole: stage 1 (countby at requeue_test.go:", func(p *mapreduce.Plan) {
+		{"shuffle", "each stage from there on must run whole: stage 1 (sort at requeue_test.go:", func(p *mapreduce.Plan) {
+			mapreduce.Sort(mapreduce.TryMap(mapreduce.Read(p, textio.Lines("in")), skip)).WriteTo(textio.Write("out"))
+		}},
+		{"order", "depends on the order of records", func(p *mapreduce.Plan) {
+			lines := mapreduce.TryMap(mapreduce.Read(p, textio.Lines("in")), skip)
+			mapreduce.DistinctBy(lines, func(s string) string { return s }).WriteTo(textio.Write("out"))
+		}},
+		{"an aggregate and a sort", "stage 2 (sort at requeue_test.go:", func(p *mapreduce.Plan) {
 			lines := mapreduce.TryMap(mapreduce.Read(p, textio.Lines("in")), skip)
 			mapreduce.CountBy(lines, func(s string) string { return s }).WriteTo(jsonio.Write[mapreduce.KV[string, int64]]("out"))
+			mapreduce.Sort(lines).WriteTo(textio.Write("all"))
+		}},
+		{"an aggregate and a sink", "it writes records to textio.Write(\"all\") and to an aggregate", func(p *mapreduce.Plan) {
+			lines := mapreduce.TryMap(mapreduce.Read(p, textio.Lines("in")), skip)
+			mapreduce.CountBy(lines, func(s string) string { return s }).WriteTo(jsonio.Write[mapreduce.KV[string, int64]]("out"))
+			lines.WriteTo(textio.Write("all"))
+		}},
+		{"an aggregate of a side", "is the small side of its join", func(p *mapreduce.Plan) {
+			lines := mapreduce.TryMap(mapreduce.Read(p, textio.Lines("in")), skip)
+			counts := mapreduce.CountBy(mapreduce.Read(p, textio.Lines("in")), func(s string) string { return s })
+			both := mapreduce.BroadcastJoin(lines, counts, func(s string) string { return s }, keyIn[string, int64], func(s string, _ *mapreduce.KV[string, int64]) string { return s })
+			mapreduce.CountBy(both, func(s string) string { return s }).WriteTo(jsonio.Write[mapreduce.KV[string, int64]]("out"))
+		}},
+		{"several outputs and parts", "makes several records of one", func(p *mapreduce.Plan) {
+			words := mapreduce.FlatMap(mapreduce.Read(p, textio.Lines("in")), strings.FieldsSeq)
+			mapreduce.CountBy(mapreduce.TryMap(words, skip), func(s string) string { return s }).WriteTo(jsonio.Write[mapreduce.KV[string, int64]]("out"))
+		}},
+		{"rows of an aggregate", "keeps no partial results", func(p *mapreduce.Plan) {
+			lines := mapreduce.TryMap(mapreduce.Read(p, textio.Lines("in")), skip)
+			mapreduce.Output(p, "counts", mapreduce.CountBy(lines, func(s string) string { return s }))
 		}},
 		{"rows", "go to the program", func(p *mapreduce.Plan) {
 			mapreduce.Output(p, "rows", mapreduce.TryMap(mapreduce.Read(p, textio.Lines("in")), skip))
@@ -239,7 +266,7 @@ func TestRequeueRefused(t *testing.T) {
 		if after := linesOf(t, "bad.jsonl"); !slices.Equal(before, after) {
 			t.Errorf("%s: the quarantine is %s", c.name, after)
 		}
-		for _, f := range []string{"out", "all", "bad.jsonl"} {
+		for _, f := range []string{"out", "out-partials", "all", "bad.jsonl"} {
 			if err := os.RemoveAll(f); err != nil {
 				t.Fatal(err)
 			}

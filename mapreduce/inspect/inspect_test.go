@@ -37,6 +37,43 @@ func TestReportAndTrace(t *testing.T) {
 	}
 }
 
+// A place that cannot be written is refused before the run begins. A file behind a link is replaced,
+// and the link remains.
+func TestRunFilesAreCheckedFirst(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	plan := mapreduce.Define("places", func(p *mapreduce.Plan, _ struct{}) mapreduce.Dataset[int] {
+		return mapreduce.Map(mapreduce.Read(p, memio.Of(1)), func(int) int { t.Error("a function was called"); return 0 })
+	})
+	for _, err := range []error{os.WriteFile("file", nil, 0o600), os.Mkdir("dir", 0o700), os.Symlink("missing", "dangling"), os.Symlink("file", "link")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{"file/x", "dir", "dangling", os.DevNull} {
+		for _, r := range []mapreduce.Reporting{{Report: path}, {Trace: path}} {
+			_, err := plan.Collect(t.Context(), mapreduce.Local{Reporting: r}, struct{}{})
+			if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "name") {
+				t.Errorf("%+v: %v, want an error that names the file and the way out", r, err)
+			}
+		}
+	}
+	for _, path := range []string{"file/x", "file", "dangling", os.DevNull} {
+		_, err := plan.Collect(t.Context(), mapreduce.Local{Profile: path}, struct{}{})
+		if err == nil || !strings.Contains(err.Error(), "profile "+path+": ") || !strings.Contains(err.Error(), "name a directory") {
+			t.Errorf("profile %s: %v, want an error that names the directory and the way out", path, err)
+		}
+	}
+	one := mapreduce.Define("one", func(p *mapreduce.Plan, _ struct{}) mapreduce.Dataset[int] { return mapreduce.Read(p, memio.Of(1)) })
+	if _, err := one.Collect(t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Trace: "link"}}, struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	link, err := os.Lstat("link")
+	if b, readErr := os.ReadFile("file"); err != nil || readErr != nil || link.Mode().IsRegular() || len(b) == 0 {
+		t.Errorf("link: %v, file: %d bytes, %v, %v", link.Mode(), len(b), err, readErr)
+	}
+}
+
 // The page of a run with little memory says how much it spilled, for tables and for sorters; one
 // with enough memory says nothing.
 func TestReportOfSpill(t *testing.T) {
