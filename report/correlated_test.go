@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/layshaft/layshaft/mapreduce"
+	"github.com/layshaft/layshaft/report"
 )
 
 const outerRows = "n,k,x,y\n0,1,10,5\n1,1,20,\n2,2,30,7\n3,2,,3\n4,3,5,1\n5,,7,2\n6,4,50,9\n"
@@ -125,6 +126,20 @@ func TestCorrelatedForms(t *testing.T) {
 		got, err := answer(t, mapreduce.Local{}, text)
 		if (want == "refused") != (err != nil) || want != "refused" && want != "plan" && got != want {
 			t.Errorf("%s\ngot %q, %v\nwant %q", text, got, err, want)
+		}
+	}
+}
+
+// A State directory that cannot be written is refused, also by statements that keep nothing in it.
+func TestStateIsChecked(t *testing.T) {
+	files(t, map[string]string{"a.csv": salesOf(1, 5), "file": ""})
+	for _, text := range []string{"SELECT * FROM 'a.csv'", "SELECT count(*) FROM 'a.csv'"} {
+		s, err := report.Options{State: "file/state"}.Prepare(t.Context(), mapreduce.Local{}, text)
+		if s != nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "state file/state: ") || !strings.Contains(err.Error(), "choose a directory") {
+			t.Errorf("%s: %v, want an error that names the directory and the way out", text, err)
 		}
 	}
 }

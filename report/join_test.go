@@ -26,8 +26,11 @@ func TestJoins(t *testing.T) {
 		}
 	}
 	files(t, map[string]string{"l.csv": left.String(), "r.csv": right.String()})
-	for _, kind := range []string{"JOIN", "LEFT JOIN", "SEMI JOIN", "ANTI JOIN"} {
-		for _, on := range []string{"l.k = r.k", "l.x = r.x", "l.k = r.k AND l.x = r.x"} {
+	for i, kind := range []string{"JOIN", "LEFT JOIN", "SEMI JOIN", "ANTI JOIN"} {
+		for k, on := range []string{"l.k = r.k", "l.x = r.x", "l.k = r.k AND l.x = r.x"} {
+			if testing.Short() && k != i%3 {
+				continue // each kind and each condition once
+			}
 			columns := "l.n, l.k, r.v"
 			if strings.HasPrefix(kind, "SEMI") || strings.HasPrefix(kind, "ANTI") {
 				columns = "l.n, l.k"

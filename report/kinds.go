@@ -70,7 +70,7 @@ func describe(root bind.Node) *textTable {
 	return &textTable{[]string{"column_name", "column_type"}, fixed(rows)}
 }
 
-// explain shows the operators of a query, those that run last first.
+// explain shows the operators of a query, the last one to run first.
 func explain(root bind.Node) *textTable {
 	var rows [][]string
 	var walk func(n bind.Node, depth int)

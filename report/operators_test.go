@@ -60,7 +60,7 @@ func operatorFiles(t *testing.T, n int) {
 func TestMemory(t *testing.T) {
 	operatorFiles(t, 20_000)
 	for i, text := range operators {
-		if testing.Short() && i%3 != 0 {
+		if testing.Short() && i%6 != 0 {
 			continue
 		}
 		want, err := answer(t, mapreduce.Local{Slots: 2}, text)

@@ -68,7 +68,7 @@ type Statement struct {
 
 // Options change how a statement is prepared. The zero value is the default.
 type Options struct {
-	// Types are the types of columns, by name, in place of those that the samples suggest: a type
+	// Types are the types of columns, by name, in place of the types suggested by samples: a type
 	// as SQL writes it, such as decimal(12,2).
 	Types map[string]string
 	// MaxBad is the number of malformed rows that are set aside. Zero means that the first one is
@@ -114,6 +114,11 @@ func (o Options) Prepare(ctx context.Context, t mapreduce.Target, text string, a
 	params, err := encodeParams(args)
 	if err != nil {
 		return nil, err
+	}
+	if o.State != "" { // also for a statement that makes no use of it
+		if err := exec.CheckKeep(o.State); err != nil {
+			return nil, err
+		}
 	}
 	keep := exec.Keep{Dir: o.State, Size: cmp.Or(o.StateSize, defaultStateSize)}
 	s := &Statement{target: t, stdin: o.Stdin, keep: keep, s: exec.Statement{Text: text, Params: params, MaxBad: o.MaxBad, Broadcast: defaultBroadcast}}

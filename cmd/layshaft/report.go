@@ -35,6 +35,8 @@ type reportCmd struct {
 	Progress string            `enum:"auto,plain,none" default:"auto" help:"How to show progress on standard error: auto (a line on a terminal), plain (a line every five seconds) or none."`
 	Explain  bool              `help:"Print the stages and what they read, and run nothing."`
 
+	Functions bool `help:"List the functions of the dialect, and run nothing."`
+
 	Watch     bool          `group:"State" help:"Run again when files change, and read only what changed. A table on a terminal is drawn again in place; other formats follow one another. ^C ends it."`
 	State     string        `group:"State" placeholder:"DIR" help:"Keep partial aggregates of files here. The next run of the same query reads only files that changed. -explain shows which those are."`
 	StateSize bytesize.Size `group:"State" placeholder:"BYTES" help:"Size of -state; what was used longest ago is removed beyond it. Default: 10GiB."`
@@ -57,6 +59,10 @@ func (c *reportCmd) Run(ctx context.Context) error {
 		if err := postgres.Define(name, file); err != nil {
 			return usageError{fmt.Errorf("pg %s=%s: %w", name, file, err)}
 		}
+	}
+	if c.Functions {
+		printFunctions(os.Stdout, "")
+		return nil
 	}
 	if len(c.Query) == 0 && !c.isShort() {
 		return c.runShell(ctx)
@@ -116,6 +122,26 @@ func (c *reportCmd) answer(ctx context.Context, text, format string, out io.Writ
 	}
 	err = s.Run(ctx).Write(out, format, report.WriteOptions{Width: terminalWidth(), MaxRows: c.MaxRows})
 	return withCaret(err)
+}
+
+// printFunctions lists the functions of the dialect whose names contain part, by kind.
+func printFunctions(out io.Writer, part string) {
+	names := map[string][]string{}
+	for _, f := range report.Functions() {
+		if !strings.Contains(f.Name, strings.ToLower(part)) {
+			continue
+		}
+		if f.Approximate {
+			f.Name += "~"
+		}
+		names[f.Kind] = append(names[f.Kind], f.Name)
+	}
+	for _, kind := range []string{"aggregate", "window", "scalar"} {
+		if len(names[kind]) > 0 {
+			fmt.Fprintf(out, "%s: %s\n", kind, strings.Join(names[kind], " "))
+		}
+	}
+	fmt.Fprintln(out, "~ is approximate, within 1 % for quantiles; quantile_cont, median and count(DISTINCT x) are exact")
 }
 
 // isShort reports whether the short form is used.

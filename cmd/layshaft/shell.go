@@ -23,6 +23,7 @@ files in FROM, functions and keywords. The arrow keys recall statements.
 
 .schema FILE    the columns of a file
 .explain QUERY  the operators of a query
+.functions PART the functions whose names contain PART, or all
 .output FORMAT  the output format: %s
 .help           this text
 .quit           the end, as ^D
@@ -38,7 +39,7 @@ type shell struct {
 	interrupted bool
 	// words are the names of columns that were seen, for completion.
 	words []string
-	// lines are those of the unfinished statement.
+	// lines are the lines of the unfinished statement.
 	lines   []string
 	history statements
 }
@@ -149,6 +150,8 @@ func (s *shell) command(ctx context.Context, line string) {
 		fmt.Fprintf(s.out, shellHelp, strings.Join(report.Formats(), ", "))
 	case ".schema":
 		s.answer(ctx, "DESCRIBE '"+strings.ReplaceAll(strings.Trim(rest, `'"`), "'", "''")+"'")
+	case ".functions":
+		printFunctions(s.out, rest)
 	case ".explain":
 		s.answer(ctx, "EXPLAIN "+rest)
 	case ".output":
@@ -193,7 +196,7 @@ func (s *shell) complete(line string, pos int, key rune) (string, int, bool) {
 	if strings.HasPrefix(line, ".") && before == "" {
 		word := line[:pos]
 		var found []string
-		for _, c := range []string{".schema ", ".explain ", ".output ", ".help", ".quit"} {
+		for _, c := range []string{".schema ", ".explain ", ".output ", ".functions ", ".help", ".quit"} {
 			if strings.HasPrefix(c, word) {
 				found = append(found, c)
 			}

@@ -182,6 +182,19 @@ func Names() []string {
 	return names
 }
 
+// IsApproximate reports whether the results of an aggregate may be off: approximate counts and
+// quantiles.
+func IsApproximate(name string) bool {
+	if canonical := aliases[name]; canonical != "" {
+		name = canonical
+	}
+	switch name {
+	case "approx_count_distinct", "approx_quantile", "approx_median", "p50", "p75", "p90", "p95", "p99", "p999":
+		return true
+	}
+	return false
+}
+
 // Bind finds the aggregate name, in lower case, for arguments of the given types. consts has the
 // value of each argument that is a constant, and nil for others; it may be nil. For
 // f(fraction) WITHIN GROUP (ORDER BY x), pass x as the first argument and its order alone as order;

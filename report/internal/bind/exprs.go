@@ -2,9 +2,11 @@ package bind
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/aggr"
 	"github.com/layshaft/layshaft/report/internal/expr"
 	"github.com/layshaft/layshaft/report/internal/sql"
@@ -407,6 +409,9 @@ func (s *scope) functionCall(c *sql.Call) (*expr.Expr, error) {
 	if now, ok := expr.StatementTime(c.Name, s.b.params.Now, c.Offset); ok && len(args) == 0 {
 		return now, nil
 	}
+	if !expr.IsFunction(c.Name) {
+		return nil, &Error{c.Offset, "no function is named " + c.Name, similarFunction(c.Name)}
+	}
 	return expr.Call(c.Name, args, c.Offset)
 }
 
@@ -433,9 +438,19 @@ func constants(args []*expr.Expr) ([]*vec.Vec, error) {
 	return values, nil
 }
 
+// similarFunction returns a hint with the function whose name is most like name.
+func similarFunction(name string) string {
+	if near := spelling.Sort(name, slices.Concat(aggr.Names(), aggr.WindowNames(), expr.Names())); spelling.Distance(name, near[0]) <= max(1, len(name)/3) {
+		return "did you mean " + near[0] + "?"
+	}
+	return "layshaft report -functions lists all"
+}
+
 // aggregate binds a call of an aggregate to a virtual column.
 func (s *scope) aggregate(c *sql.Call) (*expr.Expr, error) {
 	switch {
+	case !aggr.IsAggregate(c.Name) && !slices.Contains(expr.Names(), strings.ToLower(c.Name)):
+		return nil, errAt(c, similarFunction(c.Name), "no function is named %s", c.Name)
 	case !aggr.IsAggregate(c.Name):
 		return nil, errAt(c, "FILTER, DISTINCT and WITHIN GROUP belong to aggregates", "%s is not an aggregate", c.Name)
 	case s.inside:

@@ -31,8 +31,8 @@ func use(need []bool, exprs ...*expr.Expr) {
 	}
 }
 
-// moved renumbers the columns of an expression.
-func moved(x *expr.Expr, to []int) *expr.Expr {
+// renumber renumbers the columns of an expression.
+func renumber(x *expr.Expr, to []int) *expr.Expr {
 	if x == nil {
 		return nil
 	}
@@ -44,10 +44,10 @@ func moved(x *expr.Expr, to []int) *expr.Expr {
 	})
 }
 
-func movedAll(xs []*expr.Expr, to []int) []*expr.Expr {
+func renumberAll(xs []*expr.Expr, to []int) []*expr.Expr {
 	all := make([]*expr.Expr, len(xs))
 	for i, x := range xs {
-		all[i] = moved(x, to)
+		all[i] = renumber(x, to)
 	}
 	return all
 }
@@ -94,7 +94,7 @@ func prune(n Node, need []bool) (Node, []int) {
 		inner := slices.Clone(need)
 		use(inner, n.Cond)
 		in, to := prune(n.In, inner)
-		return &Filter{in, moved(n.Cond, to)}, to
+		return &Filter{in, renumber(n.Cond, to)}, to
 	case *Project:
 		p := &Project{}
 		var to []int
@@ -107,7 +107,7 @@ func prune(n Node, need []bool) (Node, []int) {
 		inner := make([]bool, len(n.In.Columns()))
 		use(inner, p.Exprs...)
 		in, moves := prune(n.In, inner)
-		p.In, p.Exprs = in, movedAll(p.Exprs, moves)
+		p.In, p.Exprs = in, renumberAll(p.Exprs, moves)
 		return p, to
 	case *Aggregate:
 		return pruneAggregate(n, need)
@@ -153,7 +153,7 @@ func prune(n Node, need []bool) (Node, []int) {
 		inner := slices.Clone(need[:width])
 		use(inner, n.X)
 		in, moves := prune(n.In, inner)
-		u := &Unnest{In: in, X: moved(n.X, moves), Ordinality: n.Ordinality, Outer: n.Outer}
+		u := &Unnest{In: in, X: renumber(n.X, moves), Ordinality: n.Ordinality, Outer: n.Outer}
 		u.Cols = append(slices.Clone(in.Columns()), n.Cols[width:]...)
 		to := slices.Clone(moves)
 		for i := range n.Cols[width:] {
@@ -193,7 +193,7 @@ func only(n Node, need []bool) Node {
 func movedKeys(keys []SortKey, to []int) []SortKey {
 	all := make([]SortKey, len(keys))
 	for i, k := range keys {
-		all[i] = SortKey{moved(k.X, to), k.Order}
+		all[i] = SortKey{renumber(k.X, to), k.Order}
 	}
 	return all
 }
@@ -218,9 +218,9 @@ func pruneAggregate(n *Aggregate, need []bool) (Node, []int) {
 		use(inner, agg.Filter)
 	}
 	in, moves := prune(n.In, inner)
-	a.In, a.Keys = in, movedAll(n.Keys, moves)
+	a.In, a.Keys = in, renumberAll(n.Keys, moves)
 	for i, agg := range a.Aggs {
-		a.Aggs[i] = &Agg{agg.Func, movedAll(agg.Args, moves), moved(agg.Filter, moves)}
+		a.Aggs[i] = &Agg{agg.Func, renumberAll(agg.Args, moves), renumber(agg.Filter, moves)}
 	}
 	return a, to
 }
@@ -250,7 +250,7 @@ func pruneJoin(n *Join, need []bool) (Node, []int) {
 		}
 		both = append(both, t)
 	}
-	j.LeftKeys, j.RightKeys, j.Cond = movedAll(n.LeftKeys, lto), movedAll(n.RightKeys, rto), moved(n.Cond, both)
+	j.LeftKeys, j.RightKeys, j.Cond = renumberAll(n.LeftKeys, lto), renumberAll(n.RightKeys, rto), renumber(n.Cond, both)
 	// the names of the columns are those of the old join
 	name := func(cols []Column, to []int, old []Column) {
 		for i, t := range to {
@@ -288,7 +288,7 @@ func pruneWindow(n *Window, need []bool) (Node, []int) {
 		}
 	}
 	in, to := prune(n.In, inner)
-	w := &Window{In: in, Partition: movedAll(n.Partition, to), Order: movedKeys(n.Order, to), Cols: slices.Clone(in.Columns())}
+	w := &Window{In: in, Partition: renumberAll(n.Partition, to), Order: movedKeys(n.Order, to), Cols: slices.Clone(in.Columns())}
 	for i, c := range n.Calls {
 		if !need[width+i] {
 			to = append(to, -1)
@@ -296,7 +296,7 @@ func pruneWindow(n *Window, need []bool) (Node, []int) {
 		}
 		to = append(to, len(w.Cols))
 		w.Cols = append(w.Cols, n.Cols[width+i])
-		w.Calls = append(w.Calls, &WindowCall{c.Func, movedAll(c.Args, to), moved(c.Filter, to)})
+		w.Calls = append(w.Calls, &WindowCall{c.Func, renumberAll(c.Args, to), renumber(c.Filter, to)})
 	}
 	return w, to
 }

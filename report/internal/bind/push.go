@@ -233,7 +233,7 @@ func orderJoins(n *Join, conds []*expr.Expr) Node {
 				rest = append(rest, c)
 				continue
 			}
-			m := moved(c, to)
+			m := renumber(c, to)
 			if l, rk, ok := equality(m, len(node.Columns())); ok {
 				j.LeftKeys = append(j.LeftKeys, l)
 				j.RightKeys = append(j.RightKeys, shift(rk, -len(node.Columns())))
@@ -246,7 +246,7 @@ func orderJoins(n *Join, conds []*expr.Expr) Node {
 		joins = rest
 		node = j
 	}
-	node = filtered(node, movedAll(joins, to))
+	node = filtered(node, renumberAll(joins, to))
 	p := &Project{In: node, Cols: cols}
 	same := true
 	for i, c := range cols {

@@ -147,6 +147,13 @@ func Names() []string {
 // words are operators that are spelled like functions.
 var words = []string{"and", "or", "not", "like", "ilike", "between"}
 
+// IsFunction reports whether Call knows a name, also one that it refuses with a reason of its own.
+func IsFunction(name string) bool {
+	r, name := theRegistry(), strings.ToLower(name)
+	_, isTime := timeNames[name]
+	return r.functions[name] != nil || r.special[name] != nil || refused[name] != "" || isTime
+}
+
 // Call returns the call of a function, by its name in lower case, or of an operator, by its SQL
 // spelling in lower case: "+", "not like", "is not distinct from". It chooses the signature that
 // fits the arguments with the fewest casts.
@@ -166,9 +173,6 @@ func Call(name string, args []*Expr, offset int) (*Expr, error) {
 	}
 	sigs := r.functions[name]
 	if sigs == nil {
-		if near := nearest(name, Names()); near != "" {
-			return nil, errorAt(offset, "no function is named %s; did you mean %s?", name, near)
-		}
 		return nil, errorAt(offset, "no function is named %s", name)
 	}
 	var best *signature
@@ -314,11 +318,11 @@ func mismatch(name string, sigs []*signature, args []*Expr, offset int) error {
 	if !arity {
 		return errorAt(offset, "%s has %s; it takes %s", name, arguments(len(args)), list)
 	}
-	return errorAt(offset, "%s cannot take %s; it takes %s: cast the argument, as in CAST(x AS %s)", name, typesOf(args), list, wanted(sigs, args))
+	return errorAt(offset, "%s cannot take %s; it takes %s: cast the argument, as in CAST(x AS %s)", name, typesOf(args), list, wantedType(sigs, args))
 }
 
-// wanted returns the type of the first argument that does not fit.
-func wanted(sigs []*signature, args []*Expr) string {
+// wantedType returns the type of the first argument that does not fit.
+func wantedType(sigs []*signature, args []*Expr) string {
 	for i, a := range args {
 		for _, s := range sigs {
 			if len(s.params) == 0 || i >= len(s.params) && !s.rest {

@@ -3,6 +3,7 @@ package expr
 import (
 	"math"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	_ "time/tzdata" // zones must not depend on the machine's files
@@ -241,6 +242,7 @@ func zoneOf(name string) (*time.Location, bool) {
 	if z, ok := zones.Load(name); ok {
 		return z.(*time.Location), true
 	}
+	name = strings.Clone(name) // it may be a text of a batch
 	z, err := time.LoadLocation(name)
 	if err != nil || name == "" || name == "Local" {
 		offset, rest, ok := zoneOffset(name)
