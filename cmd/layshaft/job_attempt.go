@@ -9,7 +9,6 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
-	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 )
@@ -24,11 +23,7 @@ type jobAttemptCmd struct {
 // Run shows the attempts.
 func (c *jobAttemptCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
-		encoded, err := client.History(ctx, st.ID)
-		if err != nil {
-			return err
-		}
-		run, err := history.Decode(encoded)
+		run, err := runOf(ctx, client, st.ID)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/layshaft/layshaft/internal/client"
 	"github.com/layshaft/layshaft/internal/job"
@@ -23,8 +24,8 @@ const envPrefix = "LAYSHAFT_"
 // jobRequeueCmd runs the records that a job set aside once more.
 type jobRequeueCmd struct {
 	clientFlags
+	File    string   `placeholder:"FILE" help:"The quarantine file of the job; default the one that the job names. Records that are bad again stay in it."`
 	ID      string   `arg:"" help:"ID of the finished job, or a prefix of it."`
-	File    string   `arg:"" help:"The quarantine file of the job. Records that are bad again stay in it."`
 	Command []string `arg:"" help:"The repaired program, which has the flags of mapreduce.Flags, and its arguments, after --."`
 }
 
@@ -33,9 +34,10 @@ func (c *jobRequeueCmd) Run(ctx context.Context) error {
 	if _, err := exec.LookPath(c.Command[0]); err != nil {
 		return usageError{fmt.Errorf("%w; name the program by its path, such as ./report", err)}
 	}
-	before, err := os.Stat(c.File)
-	if err != nil {
-		return usageError{err}
+	if c.File != "" {
+		if _, err := os.Stat(c.File); err != nil {
+			return usageError{err}
+		}
 	}
 	return c.withJob(ctx, c.ID, func(_ *client.Client, st report.Job) error {
 		switch st.Outcome {
@@ -44,6 +46,16 @@ func (c *jobRequeueCmd) Run(ctx context.Context) error {
 			return fmt.Errorf("job %s still runs; wait for its end with: layshaft job wait %s", st.ID, st.ID)
 		default:
 			return fmt.Errorf("job %s is %s, so it has no output to which records could be added; run it as a whole", st.ID, st.Outcome)
+		}
+		if c.File == "" {
+			var err error
+			if c.File, err = findQuarantine(&st); err != nil {
+				return err
+			}
+		}
+		before, err := os.Stat(c.File)
+		if err != nil {
+			return err
 		}
 		n, err := countSetAside(c.File, st.ID)
 		if err != nil {
@@ -79,6 +91,19 @@ func (c *jobRequeueCmd) Run(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// findQuarantine returns the path of the quarantine file that a job names.
+func findQuarantine(st *report.Job) (string, error) {
+	v := report.ViewJob(st)
+	if v.Quarantine == "" {
+		return "", fmt.Errorf("job %s names no quarantine file: it set no records aside, or its client did not wait for its end; if there is a file, name it with -file", st.ID)
+	}
+	host, path, _ := strings.Cut(v.Quarantine, ":")
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("the quarantine file of job %s is not here: %w; it was written on %s, so copy it from there and name it with -file", st.ID, err, plain.Text(host))
+	}
+	return path, nil
 }
 
 // countSetAside returns the number of records in a quarantine file. All must be of one job.

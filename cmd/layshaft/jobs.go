@@ -143,13 +143,11 @@ type shownJob struct {
 func (c *jobShowCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
 		v, hot := shownJob{JobView: report.ViewJob(&st)}, &report.RunView{}
-		if encoded, err := client.History(ctx, st.ID); err == nil {
-			if run, err := history.Decode(encoded); err == nil {
-				run.CountFailed(&v.JobView) // the coordinator counts from its start
-				hot = report.ViewRun(run, &st, nil, time.Now())
-				for i := range hot.Runs {
-					v.HotKeys = append(v.HotKeys, hot.Runs[i].HotKeys...)
-				}
+		if run, err := runOf(ctx, client, st.ID); err == nil {
+			run.CountFailed(&v.JobView) // the coordinator counts from its start
+			hot = report.ViewRun(run, &st, nil, time.Now())
+			for i := range hot.Runs {
+				v.HotKeys = append(v.HotKeys, hot.Runs[i].HotKeys...)
 			}
 		}
 		return c.print(v, func(w io.Writer) {
@@ -187,7 +185,7 @@ func writeHead(w io.Writer, v *report.JobView) {
 	if v.Outcome == report.JobPlanning.String() {
 		reason = "planning"
 	}
-	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {reason, v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
+	for _, l := range []struct{ name, value string }{{"owner", v.Owner}, {"tags", strings.Join(v.Tags, ",")}, {"quarantine", v.Quarantine}, {reason, v.Reason}, {"failure", v.Failure}, {"detail", v.Detail}} {
 		if l.value != "" {
 			name := l.name
 			for line := range strings.SplitSeq(strings.TrimSpace(l.value), "\n") {
@@ -198,14 +196,19 @@ func writeHead(w io.Writer, v *report.JobView) {
 	}
 }
 
+// runOf returns the record of a job.
+func runOf(ctx context.Context, client *client.Client, id job.ID) (*report.Run, error) {
+	encoded, err := client.History(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return history.Decode(encoded)
+}
+
 // Run writes the trace of a job.
 func (c *jobTraceCmd) Run(ctx context.Context) error {
 	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
-		encoded, err := client.History(ctx, st.ID)
-		if err != nil {
-			return err
-		}
-		run, err := history.Decode(encoded)
+		run, err := runOf(ctx, client, st.ID)
 		if err != nil {
 			return err
 		}

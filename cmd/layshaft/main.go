@@ -237,7 +237,9 @@ func exitCode(err error) int {
 	if bare := (*fs.PathError)(nil); errors.As(err, &bare) && text == bare.Error() { // nothing else in the text says what the path is for
 		text = fmt.Sprintf("%s: %s: %v; check the path, and that this user may use it", bare.Path, bare.Op, bare.Err)
 	}
+	var clearer clearerError
 	switch {
+	case errors.As(err, &clearer): // it has its own way out
 	case errors.Is(err, tasks.ErrUnknown):
 		text += "; layshaft task list shows the tasks that wait or run, layshaft task dead those that failed"
 	case errors.Is(err, tasks.ErrUnknownSchedule):

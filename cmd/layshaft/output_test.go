@@ -43,7 +43,7 @@ func TestTablesEscape(t *testing.T) {
 		"hot keys": {3, func(w io.Writer) {
 			writeHotKeys(w, &report.RunView{JobView: view, Runs: []report.StageRun{{HotKeys: []report.KeyShare{{Key: hostile, Share: 0.5, For: hostile, To: 1}}}}})
 		}},
-		"status": {10, func(w io.Writer) { statusTable(w, &report.Coordinators{}, workers, []report.JobView{view}) }},
+		"status": {10, func(w io.Writer) { statusTable(w, &report.Coordinators{}, workers, []report.JobView{view}, nil) }},
 	} {
 		text := table(t, func(w *tabwriter.Writer) { c.write(w) })
 		if plain.Lines(text) != text {
@@ -127,7 +127,7 @@ func TestScreensEscape(t *testing.T) {
 		"job":           func(w io.Writer) { v := filled[report.JobView](); writeHead(w, &v) },
 		"status": func(w io.Writer) {
 			c := filled[report.Coordinators]()
-			statusTable(w, &c, []report.Worker{filled[report.Worker]()}, []report.JobView{filled[report.JobView]()})
+			statusTable(w, &c, []report.Worker{filled[report.Worker]()}, []report.JobView{filled[report.JobView]()}, nil)
 		},
 	} {
 		checkPlain(t, name, table(t, func(w *tabwriter.Writer) { write(w) }))

@@ -5,16 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/layshaft/layshaft/internal/keeper"
 	"github.com/layshaft/layshaft/tasks"
 )
 
@@ -22,7 +19,7 @@ import (
 type scheduleWorkCmd struct {
 	clusterFlags
 	Program     map[string]string `required:"" placeholder:"NAME=FILE" help:"Run FILE for schedules with the program NAME. Only programs named here run. May be repeated."`
-	Env         map[string]string `placeholder:"NAME=VALUE" help:"Variable for the programs, beside those of this process that do not begin with LAYSHAFT_. May be repeated."`
+	Env         map[string]string `placeholder:"NAME=VALUE" help:"Variable for the programs. They also get the variables of this process that do not begin with LAYSHAFT_. May be repeated."`
 	Concurrency int               `default:"4" help:"Number of parallel programs. They take no slots of workers."`
 	Drain       time.Duration     `default:"5m" help:"Time for running programs to finish after SIGTERM. Then they and their children get SIGTERM, and half a second later SIGKILL. Their tasks run again."`
 	LogLevel    string            `enum:"debug,info,warn,error" default:"info" help:"Lowest level to log to standard error: debug, info, warn or error."`
@@ -32,7 +29,7 @@ type scheduleWorkCmd struct {
 func (*scheduleWorkCmd) Help() string {
 	return "A program gets the arguments of its schedule. Its environment has LAYSHAFT_CLUSTER, the -cluster of this process, so a pipeline runs on the workers. " +
 		"LAYSHAFT_SCHEDULE is the name of the schedule and LAYSHAFT_SCHEDULE_TIME the time that fired, as RFC 3339 in its time zone. " +
-		"The other variables and the exit codes are those of \"layshaft task work -h\": standard output is the result of the task, and each line on standard error is a warning. " +
+		"The other variables and the exit codes are the same as in \"layshaft task work -h\": standard output is the result of the task, and each line on standard error is a warning. " +
 		"With certificates, this process needs one of the role worker and a pipeline one of the role client: give it with -env LAYSHAFT_TLS_CERT=FILE and so on."
 }
 
@@ -56,14 +53,10 @@ func (f *scheduleWorkCmd) Run(ctx context.Context) error {
 	if err := cmp.Or(atLeast("-concurrency", f.Concurrency, 1), atLeast("-drain", f.Drain, 0)); err != nil {
 		return err
 	}
-	if err := keeper.Start(); err != nil {
+	w, err := newTaskWorker(tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files())}, f.LogLevel)
+	if err != nil {
 		return err
 	}
-	cluster := tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files())}
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
-	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	w := tasks.NewWorker(cluster)
 	w.Concurrency, w.Drain = f.Concurrency, max(f.Drain, time.Millisecond)
 	env := append(ownEnvironment(), "LAYSHAFT_CLUSTER="+f.Cluster)
 	for _, name := range slices.Sorted(maps.Keys(f.Env)) {

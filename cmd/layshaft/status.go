@@ -73,7 +73,7 @@ func (f *clientFlags) coordinators(ctx context.Context) (report.Coordinators, er
 	return client.Coordinators(ctx)
 }
 
-// taskWorkers returns the workers of tasks that have slots of their own, and those of Gearman.
+// taskWorkers returns the workers of tasks with slots of their own, and the workers of Gearman.
 func (f *clientFlags) taskWorkers(ctx context.Context) (own []tasks.WorkerStatus, err error) {
 	err = f.client(func(c *tasks.Client) error {
 		all, err := c.Workers(ctx)
@@ -205,18 +205,23 @@ func (c *statusCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var queue tasks.Overview
+	if err := c.client(func(t *tasks.Client) (err error) { queue, err = t.Overview(ctx); return err }); err != nil {
+		return err
+	}
 	note(members.Warning)
 	view := struct {
 		Cluster      string               `json:"cluster"`
 		Coordinators []report.Coordinator `json:"coordinators,omitempty"`
 		Workers      []report.Worker      `json:"workers"`
 		Jobs         []report.JobView     `json:"jobs"`
-	}{c.Cluster, members.Members, workers, jobs}
-	return c.print(view, func(w io.Writer) { statusTable(w, &members, workers, jobs) })
+		Functions    []tasks.Function     `json:"functions"`
+	}{c.Cluster, members.Members, workers, jobs, append([]tasks.Function{}, queue.Functions...)}
+	return c.print(view, func(w io.Writer) { statusTable(w, &members, workers, jobs, queue.Functions) })
 }
 
 // statusTable writes the cluster on one screen.
-func statusTable(w io.Writer, members *report.Coordinators, workers []report.Worker, jobs []report.JobView) {
+func statusTable(w io.Writer, members *report.Coordinators, workers []report.Worker, jobs []report.JobView, functions []tasks.Function) {
 	leased, slots, running, queued := 0, 0, 0, 0
 	for _, v := range workers {
 		if v.State != report.Away {
@@ -229,11 +234,15 @@ func statusTable(w io.Writer, members *report.Coordinators, workers []report.Wor
 	if text := members.Summary(); text != "" {
 		row(w, text)
 	}
-	fmt.Fprintf(w, "%s, %d of %s busy: %s, %s\n\n", report.Plural(leased, "worker"), running+queued, report.Plural(slots, "slot"),
-		report.Plural(running, "attempt"), report.Plural(queued, "queued task"))
+	fmt.Fprintf(w, "%s, %d of %s busy: %s, %s run%s\n\n", report.Plural(leased, "worker"), running+queued, report.Plural(slots, "slot"),
+		report.Plural(running, "attempt"), report.Plural(queued, "queued task"), backlog(functions))
 	workerTable(w, workers)
 	fmt.Fprintln(w)
 	jobTable(w, jobs)
+	if len(functions) > 0 {
+		fmt.Fprintln(w)
+		overviewTable(w, &tasks.Overview{Functions: functions})
+	}
 }
 
 // Run prints the version.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,7 +82,7 @@ type (
 	taskStatusCmd struct {
 		clientFlags
 		nameFlags
-		ID tasks.ID `arg:"" optional:"" help:"The task. Default: show functions and budgets."`
+		ID string `arg:"" optional:"" help:"The task, or a function. Default: show functions and budgets."`
 	}
 	// deadFlags select dead letters.
 	deadFlags struct {
@@ -91,7 +92,7 @@ type (
 	taskDropCmd struct {
 		clientFlags
 		deadFlags
-		Dead     bool       `help:"Delete dead letters: all of them, or those of -function, -error and -older."`
+		Dead     bool       `help:"Delete dead letters: all of them, or the ones that -function, -error and -older select."`
 		Function string     `type:"name" placeholder:"NAME" help:"Delete this function and its limits; it must have no workers and no unfinished tasks. With -dead: only its dead letters."`
 		ID       []tasks.ID `arg:"" optional:"" help:"Finished tasks, including dead letters."`
 	}
@@ -409,13 +410,16 @@ func (f outputFlag) ids(ids []tasks.ID) error {
 }
 
 func (f *taskStatusCmd) Run(ctx context.Context) error {
-	unique, err := f.unique(f.ID)
+	id, notID := tasks.ID(0), error(nil)
+	if f.ID != "" {
+		id, notID = tasks.ParseID(f.ID)
+	}
+	unique, err := f.unique(id)
 	if err != nil {
 		return err
 	}
 	return f.client(func(c *tasks.Client) error {
-		if unique || f.ID != 0 {
-			id := f.ID
+		if unique || id != 0 {
 			if unique {
 				s, err := c.StatusUnique(ctx, f.Function, f.Unique)
 				if err != nil {
@@ -432,6 +436,13 @@ func (f *taskStatusCmd) Run(ctx context.Context) error {
 		o, err := c.Overview(ctx)
 		if err != nil {
 			return err
+		}
+		if notID != nil {
+			if text := unknownFunction(f.ID, o.Functions); text != "" {
+				return usageError{fmt.Errorf("%w; %s", notID, text)}
+			}
+			o.Functions = slices.DeleteFunc(o.Functions, func(x tasks.Function) bool { return x.Name != f.ID })
+			o.Budgets = nil
 		}
 		at := struct {
 			Server string `json:"server"`
@@ -531,6 +542,9 @@ func (f *taskDeadCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := noteNone(ctx, c, f.Function, len(dead)); err != nil {
+			return err
+		}
 		return f.print(append([]tasks.Status{}, dead...), func(w io.Writer) { taskTable(w, dead) })
 	})
 }
@@ -538,7 +552,7 @@ func (f *taskDeadCmd) Run(ctx context.Context) error {
 func (f *taskCancelCmd) Run(ctx context.Context) error {
 	return f.client(func(c *tasks.Client) error {
 		ids, err := c.Cancel(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missingTasks(err, "had ended, or is not known", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, always("had ended, or is not known"), f.ID, ids))
 	})
 }
 
@@ -553,17 +567,20 @@ func (f *taskRetryCmd) Run(ctx context.Context) error {
 	return f.client(func(c *tasks.Client) error {
 		if selects {
 			ids, err := c.RetryDead(ctx, f.of(f.Function))
+			if err == nil {
+				err = noteNone(ctx, c, f.Function, len(ids))
+			}
 			return errors.Join(err, f.ids(ids))
 		}
 		ids, err := c.Retry(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missingTasks(err, "is no dead letter, has no input, or a task with its unique key has not ended", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, func(id tasks.ID) string { return whyNoRetry(ctx, c, id) }, f.ID, ids))
 	})
 }
 
 func (f *taskRunNowCmd) Run(ctx context.Context) error {
 	return f.client(func(c *tasks.Client) error {
 		ids, err := c.RunNow(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missingTasks(err, "is not delayed", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, always("is not delayed"), f.ID, ids))
 	})
 }
 
@@ -580,18 +597,25 @@ func (f *taskDropCmd) Run(ctx context.Context) error {
 	return f.client(func(c *tasks.Client) error {
 		if f.Dead {
 			ids, err := c.DropDead(ctx, f.of(f.Function))
+			if err == nil {
+				err = noteNone(ctx, c, f.Function, len(ids))
+			}
 			return errors.Join(err, f.ids(ids))
 		}
 		if f.Function != "" {
-			return c.DropFunction(ctx, f.Function)
+			return knownName(ctx, c, f.Function, c.DropFunction(ctx, f.Function))
 		}
 		ids, err := c.Drop(ctx, f.ID...)
-		return errors.Join(err, f.ids(ids), missingTasks(err, "has not ended, or is not known", f.ID, ids))
+		return errors.Join(err, f.ids(ids), missingTasks(err, always("has not ended, or is not known"), f.ID, ids))
 	})
 }
 
-// missingTasks returns an error if a successful request did not affect all tasks.
-func missingTasks(err error, why string, asked, did []tasks.ID) error {
+// always returns a function with one text.
+func always(text string) func(tasks.ID) string { return func(tasks.ID) string { return text } }
+
+// missingTasks returns an error if a successful request did not affect all tasks. why says for one
+// of the others what prevented it.
+func missingTasks(err error, why func(tasks.ID) string, asked, did []tasks.ID) error {
 	if err != nil || len(did) >= len(asked) {
 		return nil
 	}
@@ -601,18 +625,18 @@ func missingTasks(err error, why string, asked, did []tasks.ID) error {
 	}
 	for _, id := range asked {
 		if !known[id] {
-			return fmt.Errorf("task %s: %w: it %s", id, tasks.ErrUnknown, why)
+			return fmt.Errorf("task %s: %w: it %s", id, tasks.ErrUnknown, why(id))
 		}
 	}
 	return nil
 }
 
 func (f *taskPauseCmd) Run(ctx context.Context) error {
-	return f.client(func(c *tasks.Client) error { return c.Pause(ctx, f.Function) })
+	return f.change(ctx, f.Function, "paused; running tasks continue", func(c *tasks.Client) error { return c.Pause(ctx, f.Function) })
 }
 
 func (f *taskResumeCmd) Run(ctx context.Context) error {
-	return f.client(func(c *tasks.Client) error { return c.Resume(ctx, f.Function) })
+	return f.change(ctx, f.Function, "its tasks may start", func(c *tasks.Client) error { return c.Resume(ctx, f.Function) })
 }
 
 func (f *taskLimitCmd) Run(ctx context.Context) error {
@@ -624,7 +648,7 @@ func (f *taskLimitCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.client(func(c *tasks.Client) error {
+	return f.change(ctx, f.Function, "limits are set", func(c *tasks.Client) error {
 		return asUsageError(c.SetLimits(ctx, f.Function, tasks.Limits{QueueHigh: f.QueueHigh, QueueNormal: f.QueueNormal, QueueLow: f.QueueLow,
 			Concurrency: f.Concurrency, Rate: f.Rate, Burst: f.Burst, Weight: f.Weight, Needs: f.Needs}))
 	})
@@ -642,5 +666,11 @@ func (f *taskBudgetCmd) Run(ctx context.Context) error {
 	if err := atLeast("the size of budget "+f.Budget+":", f.Size, 0); err != nil {
 		return err
 	}
-	return f.client(func(c *tasks.Client) error { return asUsageError(c.SetBudget(ctx, f.Budget, f.Size)) })
+	return f.client(func(c *tasks.Client) error {
+		if err := c.SetBudget(ctx, f.Budget, f.Size); err != nil {
+			return asUsageError(err)
+		}
+		fmt.Fprintf(os.Stderr, "budget %s: size %d\n", plain.Word(f.Budget), f.Size)
+		return nil
+	})
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/client"
-	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/report"
@@ -150,11 +149,7 @@ func failureLine(record, message string) string {
 
 // beforeReplay returns how the attempt ended on the cluster; nil if that is not known.
 func beforeReplay(ctx context.Context, client *client.Client, a job.Attempt) *report.AttemptView {
-	encoded, err := client.History(ctx, a.Job)
-	if err != nil {
-		return nil
-	}
-	run, err := history.Decode(encoded)
+	run, err := runOf(ctx, client, a.Job)
 	if err != nil {
 		return nil
 	}

@@ -40,6 +40,18 @@ type taskWorkCmd struct {
 	Command  []string `arg:"" help:"Program and its arguments, after --. The input of the task is its standard input, its standard output is the result, and each line on standard error is a warning. Exit code 0 means done; background processes of the command continue. Exit codes of -fatal mean that the task has failed; other codes, and signals, cause a retry. Its environment has LAYSHAFT_TASK_ID, LAYSHAFT_TASK_FUNCTION, LAYSHAFT_TASK_ATTEMPT and LAYSHAFT_TASK_KEY, which is the same for all attempts at a task. A soft limit has no effect; a hard limit of the task acts like -hard-limit."`
 }
 
+// newTaskWorker returns a worker of tasks that logs to standard error. The processes that it starts
+// end with this one.
+func newTaskWorker(cluster tasks.Cluster, logLevel string) (*tasks.Worker, error) {
+	if err := keeper.Start(); err != nil {
+		return nil, err
+	}
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(logLevel)) // the grammar has checked it
+	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return tasks.NewWorker(cluster), nil
+}
+
 func (f *taskWorkCmd) Run(ctx context.Context) error {
 	if _, err := exec.LookPath(f.Command[0]); err != nil {
 		return usageError{err}
@@ -48,14 +60,10 @@ func (f *taskWorkCmd) Run(ctx context.Context) error {
 		atLeast("-hard-limit", f.HardLimit, 0), atLeast("-drain", f.Drain, 0)); err != nil {
 		return err
 	}
-	if err := keeper.Start(); err != nil {
+	w, err := newTaskWorker(tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files())}, f.LogLevel)
+	if err != nil {
 		return err
 	}
-	cluster := tasks.Cluster{Address: f.Cluster, TLS: tasks.TLSFiles(f.files())}
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(f.LogLevel)) // the grammar has checked it
-	cluster.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	w := tasks.NewWorker(cluster)
 	w.SlotsOf = f.SlotsOf
 	for _, address := range f.Join {
 		if err := checkAddress(address); err != nil {

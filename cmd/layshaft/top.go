@@ -177,7 +177,7 @@ func (s *topScreen) run(ctx context.Context, keys <-chan byte, look func(context
 	}
 }
 
-// stale is how long an answer may take before the screen says so.
+// stale is how long an answer may take before the screen shows a warning.
 const stale = 2 * time.Second
 
 // draw writes the screen in place, in one write.
@@ -206,7 +206,7 @@ func (s *topScreen) lines(width, height int, now time.Time) []string {
 	}
 	head := []string{
 		spread(cmp.Or(s.now.members.Summary(), "coordinator "+s.cluster), now.Format(time.TimeOnly), width),
-		spread(fmt.Sprintf("%d of %s busy %s  %s, %s", busy, report.Plural(slots, "slot"), bar(busy, slots, 20), report.Plural(attempts, "attempt"), report.Plural(queued, "queued task")), "q leaves", width),
+		spread(fmt.Sprintf("%d of %s busy %s  %s, %s", busy, report.Plural(slots, "slot"), bar(busy, slots, 20), report.Plural(attempts, "attempt"), report.Plural(queued, "queued task")+" run"+backlog(s.now.functions)), "q leaves", width),
 	}
 	switch {
 	case s.err != nil:

@@ -60,7 +60,7 @@ func TestTopShows(t *testing.T) {
 	for _, want := range []string{
 		"coordinator c1:7070 ",
 		" 12:00:00\n",
-		"90 of 120 slots busy ███████████████░░░░░  30 attempts, 60 queued tasks ",
+		"90 of 120 slots busy ███████████████░░░░░  30 attempts, 60 queued tasks run",
 		"\ncount-1a  running  ████░░░░░░░░░░░░   2/8 ",
 		" 15  all slots are busy\n",
 		"\n関数29\\x1b[31m       29        0        0     100       0     0        1\n",

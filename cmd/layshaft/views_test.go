@@ -266,7 +266,7 @@ func TestViewsAgree(t *testing.T) {
 		t.Errorf("members:\n%s", text)
 	}
 	const summary = "3 coordinators, c2:7070 leads; c1:7070 is 5000 log entries behind; c3:7070 is unreachable"
-	if text := table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, nil) }); !strings.HasPrefix(text, summary+"\n") {
+	if text := table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, nil, nil) }); !strings.HasPrefix(text, summary+"\n") {
 		t.Errorf("status:\n%s", text)
 	}
 	var status struct {
@@ -411,6 +411,10 @@ func TestGolden(t *testing.T) {
 	for i := range jobs {
 		views[i] = report.ViewJob(&jobs[i])
 	}
+	overview, err := x.tasks.Overview(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"schedule-list.txt": table(t, func(w *tabwriter.Writer) { scheduleTable(w, schedules) }),
 		"schedules.html":    x.get("/schedules", "text/html"),
@@ -419,7 +423,7 @@ func TestGolden(t *testing.T) {
 		"jobs.html":         x.get("/jobs", "text/html"),
 		"members.txt":       table(t, func(w *tabwriter.Writer) { memberTable(w, members.Members) }),
 		"worker-list.txt":   table(t, func(w *tabwriter.Writer) { workerTable(w, workers) }),
-		"status.txt":        table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, views) }),
+		"status.txt":        table(t, func(w *tabwriter.Writer) { statusTable(w, &members, workers, views, overview.Functions) }),
 		"overview.html":     x.get("/", "text/html"),
 		"job.html":          x.get("/jobs/nightly", "text/html"),
 		"functions.html":    x.get("/tasks", "text/html"),
