@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/layshaft/layshaft/report"
 )
 
 var update = flag.Bool("update", false, "rewrite the recipes of cookbook.md from the examples")
@@ -82,6 +84,34 @@ func example(path, name string) (string, error) {
 		return strings.TrimSpace(string(out)) + "\n", err
 	}
 	return "", fmt.Errorf("%s has no %s", path, name)
+}
+
+var functionList = regexp.MustCompile("(?s)<!-- functions -->\n.*?<!-- end of functions -->")
+
+// TestFunctions checks that reports.md lists the functions of the dialect.
+func TestFunctions(t *testing.T) {
+	page, err := os.ReadFile("reports.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, kind := "<!-- functions -->\n", ""
+	for _, f := range report.Functions() {
+		if f.Kind != kind {
+			kind = f.Kind
+			list += "\n" + kind + ":\n"
+		}
+		list += " " + f.Name + "\n"
+	}
+	updated := functionList.ReplaceAllLiteralString(string(page), strings.Replace(list, "\n", "\n```", 1)+"```\n<!-- end of functions -->")
+	if !*update {
+		if updated != string(page) {
+			t.Error("the list of functions in reports.md is old; run go test ./docs -update")
+		}
+		return
+	}
+	if err := os.WriteFile("reports.md", []byte(updated), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```")

@@ -47,7 +47,7 @@ func (p *programs) buildFormer(ctx context.Context, dir, commit string) (err err
 	return nil
 }
 
-// regressCommands returns the programs that do a workload, those of the former commit first.
+// regressCommands returns the programs of a workload, the former commit first.
 func (p *programs) regressCommands(work workload, set string, input input) []compare.Command {
 	commands := func(name string, p *programs) compare.Command {
 		if q := work.query; q.text != "" {

@@ -15,6 +15,9 @@ import (
 // TestWorksAgainstPlainGo runs the small works over 1/64 of the data, with and without spilling.
 // The outputs must be those of a few lines of Go.
 func TestWorksAgainstPlainGo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs programs")
+	}
 	dir := t.TempDir()
 	const all = "github.com/layshaft/layshaft/bench/cmd/"
 	if err := goBuild(t.Context(), "", "CGO_ENABLED=0", dir+string(filepath.Separator), all+"gen", all+"pipelines"); err != nil {
@@ -60,6 +63,9 @@ func TestWorksAgainstPlainGo(t *testing.T) {
 // TestProgramsAgree runs every work that has a hand-written program on 1/64 of the data. The outputs
 // of the pipeline, with and without state, must equal the hand-written one's.
 func TestProgramsAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs programs")
+	}
 	t.Setenv("LAYSHAFT_BENCH_DATA", t.TempDir())
 	chosen := slices.DeleteFunc(slices.Clone(workloads), func(work workload) bool {
 		return work.dev || work.noLimit || work.query.text != "" && work.query.limit == "" || work.query.dev || slices.Contains(work.files, parquetFile)

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// Multipliers without pattern, those of wyhash.
+// Multipliers without pattern, from wyhash.
 const mul0, mul1 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
 
 func mix(a, b uint64) uint64 {
