@@ -88,9 +88,9 @@ func (c *Coordinator) forgetAway(ctx context.Context, lasting string) error {
 }
 
 // Join offers the slots of a worker. outputs are the attempts with a sealed output on the worker:
-// the coordinator keeps those that count and drops the others. No other living worker may have the
-// name; the same name again replaces the former worker and loses its attempts. From then on the
-// worker calls Heartbeat more often than every LeaseTTL/3.
+// the coordinator keeps the outputs that count and drops the others. No other living worker may
+// have the name; the same name again replaces the former worker and loses its attempts. From then
+// on the worker calls Heartbeat more often than every LeaseTTL/3.
 func (c *Coordinator) Join(name string, slots int, zone string, outputs []job.Attempt, w Worker) error {
 	if name == "" || slots < 1 || w == nil {
 		return fmt.Errorf("coordinator: worker %q with %d slots: must have a name, a slot or more, and a Worker", name, slots)

@@ -208,7 +208,7 @@ func anchors(t *testing.T, path string) map[string]bool {
 // A message in troubleshooting.md begins a section as a title in code.
 var symptom = regexp.MustCompile("(?m)^### `(.*)`$")
 
-// TestSymptoms checks that the messages in troubleshooting.md are still those of the code.
+// TestSymptoms checks that the code still has the messages in troubleshooting.md.
 func TestSymptoms(t *testing.T) {
 	page, err := os.ReadFile("troubleshooting.md")
 	if err != nil {

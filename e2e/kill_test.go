@@ -56,7 +56,7 @@ func contents(t *testing.T, dir string) string {
 }
 
 // TestKill kills a run at random moments with SIGKILL and starts it again until it is done, over
-// and over. Every result must be that of an undisturbed run, to the byte, every record must be
+// and over. Every result must equal the result of an undisturbed run, to the byte, every record must be
 // counted once, and work that was committed must not be done again.
 func TestKill(t *testing.T) {
 	t.Parallel()

@@ -29,7 +29,7 @@ var killedReports = map[string]string{
 }
 
 // TestKillReport kills reports with -state at random moments and starts them again, while each
-// operator runs. The answer must be that of an undisturbed run, to the byte, and a file that COPY
+// operator runs. The answer must equal the answer of an undisturbed run, to the byte, and a file that COPY
 // writes is whole or absent.
 func TestKillReport(t *testing.T) {
 	t.Parallel()

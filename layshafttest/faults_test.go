@@ -571,7 +571,7 @@ func (in numbers) detach(t *testing.T, c *Cluster) string {
 	return said.String()
 }
 
-// A job whose output was removed, or is that of another job by now, runs anew when its command is
+// A job whose output was removed, or belongs to another job by now, runs anew when its command is
 // given again; else that finds the job.
 func TestOutputGone(t *testing.T) {
 	dir := t.TempDir()

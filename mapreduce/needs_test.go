@@ -65,8 +65,8 @@ type limited struct {
 
 func (l limited) Budget() (string, int, int) { return l.name, l.n, l.size }
 
-// A source with a budget declares its size: no more attempts run at once, also with those of another
-// source of the same budget. A size that is set counts instead.
+// A source with a budget declares its size: no more attempts run at once, together with
+// attempts of another source of the same budget. A size that is set counts instead.
 func TestDeclaredBudget(t *testing.T) {
 	for _, x := range []struct {
 		set  map[string]int

@@ -115,7 +115,7 @@ type keeping struct {
 	dir       string            // of the key; empty if nothing is kept
 	why       string            // the reason then
 	undivided bool              // all records are kept together
-	drop      bool              // all records are kept, so those of the steps before are not needed
+	drop      bool              // all records are kept, so the records of earlier steps are not needed
 	files     map[string]string // FILE by path, in all spellings
 	// looked has size and time of the local files at the time when they were read.
 	looked map[string]fs.FileInfo

@@ -10,7 +10,7 @@ import (
 )
 
 // TestBounds checks which row groups of Parquet are read for a condition, and that the rows are
-// those of the same data in a format without statistics.
+// the results for the same data in a format without statistics.
 func TestBounds(t *testing.T) {
 	files(t, nil)
 	const rows = "SELECT range AS i, (range * 1.25)::decimal(12,2) AS d, (range / 2.0)::double AS f, 'k' || lpad(range::text, 3, '0') AS s, DATE '2024-01-01' + range AS day, nullif(range, 5) AS n, range - 50 AS m FROM range(100)"

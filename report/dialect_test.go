@@ -9,7 +9,7 @@ import (
 	"github.com/layshaft/layshaft/mapreduce"
 )
 
-// TestDialect runs forms that users of DuckDB and PostgreSQL type, beside those of TestStatements.
+// TestDialect runs forms that users of DuckDB and PostgreSQL type, beyond the statements of TestStatements.
 func TestDialect(t *testing.T) {
 	files(t, map[string]string{"p.jsonl": products, "o.csv": orders})
 	for _, c := range []struct{ text, want string }{

@@ -10,7 +10,7 @@ import (
 	"github.com/layshaft/layshaft/report"
 )
 
-// Sums of one column plus various constants are those of single statements, and an addition that
+// Sums of one column plus various constants equal the sums of single statements, and an addition that
 // overflows is an error among them, too.
 func TestShiftedSums(t *testing.T) {
 	var b strings.Builder

@@ -166,8 +166,8 @@ func EnqueueAll[In any](ctx context.Context, c *Client, function string, inputs 
 
 // Attach waits for a task submitted earlier, or for a group and its followers, and returns the
 // result. A task that has ended is known for the time set by [Keep]. Attach takes the options
-// [Deadline] and [OnUpdate]; updates from before the call are not repeated. Errors are those of
-// [Do], and [ErrUnknown]. If the caller stops waiting, the task continues.
+// [Deadline] and [OnUpdate]; updates from before the call are not repeated. It returns the errors
+// of [Do], and [ErrUnknown]. If the caller stops waiting, the task continues.
 func Attach[Out any](ctx context.Context, c *Client, id ID, options ...Option) (Out, error) {
 	return attach[Out](ctx, c, taskName{id: id}, options)
 }

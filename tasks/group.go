@@ -42,7 +42,7 @@ func OpenGroup(ctx context.Context, c *Client, options ...Option) (*Group, error
 func (g *Group) ID() ID { return g.id }
 
 // Close closes the group: no more tasks can be added. Closing a closed group is no error. Errors
-// are those of [Enqueue].
+// are the errors of [Enqueue].
 func (g *Group) Close(ctx context.Context) error { return g.c.closeGroup(ctx, g.id) }
 
 // AddToGroup is [EnqueueAll] for tasks of a group. The results are gathered in the order of the

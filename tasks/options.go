@@ -165,8 +165,8 @@ func Unique(key string) Option { return option(func(s *spec) { s.unique, s.fresh
 // at a time, and none reads what was there before a submit and leaves it at that.
 //
 // The ID and [IdempotencyKey] stay the same, and [Do] and [Attach] return the last result. All
-// submits of a key should have the same input, since that of the first counts: the key of the row,
-// not its content.
+// submits of a key should have the same input, since the input of the first submit counts: the key
+// of the row, not its content.
 func Coalesce(key string) Option { return option(func(s *spec) { s.unique, s.fresh = key, true }) }
 
 // Once makes a submit safe to repeat: the first submit of a function with the key makes a task, and

@@ -196,8 +196,8 @@ func TestKeptCodeIsHashedOnce(t *testing.T) {
 	}
 }
 
-// User code on the machine of one worker reaches the files of all; the network those of the worker
-// that is asked.
+// User code on the machine of one worker reaches the files of all; over the
+// network each worker serves its own.
 func TestFiles(t *testing.T) {
 	noLeaks(t)
 	b := startBoss(t, "127.0.0.1:0")

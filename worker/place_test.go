@@ -10,7 +10,7 @@ import (
 	"github.com/layshaft/layshaft/worker/internal/shuffle"
 )
 
-// Segments of a worker on the same machine are read from their files, and those of others are not.
+// Segments of a worker on the same machine are read from their files, and segments of other machines are not.
 // A worker is on the same machine if the mark of its store is found where it says.
 func TestFilesOfNeighbour(t *testing.T) {
 	noLeaks(t)

@@ -289,7 +289,7 @@ func TestRefused(t *testing.T) {
 type hidden struct{ n int }
 
 // TestOtherType runs a step again whose result has another type in the new program, and takes names
-// that are those of other files.
+// of other files.
 func TestOtherType(t *testing.T) {
 	c := workflow.Config{Dir: t.TempDir() + "/a[b"}
 	fail := errors.New("not today")

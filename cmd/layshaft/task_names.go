@@ -112,7 +112,7 @@ func whyNoRetry(ctx context.Context, c *tasks.Client, id tasks.ID) string {
 	return "has no input any more, or a task with its unique key has not ended"
 }
 
-// waitingTasks counts the tasks that wait for a slot, and those that wait for their time.
+// waitingTasks counts the tasks that wait for a slot, and the tasks that wait for their time.
 func waitingTasks(functions []tasks.Function) (ready, delayed int) {
 	for _, f := range functions {
 		ready += int(f.WaitingHigh + f.WaitingNormal + f.WaitingLow)

@@ -17,8 +17,8 @@ import (
 )
 
 // While tasks come and are cancelled, the page, /api/status, the command line and the metrics have
-// totals of one instant each: they conserve, and counts that only grow lie between those of the
-// looks before and after.
+// totals of one instant each: they conserve, and counts that only grow lie between the
+// counts before and after.
 func TestTotalsAgreeUnderLoad(t *testing.T) {
 	x := startCluster(t)
 	rpc := tasksv1.NewTasksServiceClient(x.client.Conn())

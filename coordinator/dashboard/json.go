@@ -16,7 +16,7 @@ type Status struct {
 	Cluster string           `json:"cluster"`          // name of the cluster
 	Version string           `json:"version"`          // version of the coordinator's program
 	Notice  string           `json:"notice,omitempty"` // a warning for the operator, as on the pages
-	Workers []report.Worker  `json:"workers"`          // present ones by name, then those that are away by ID
+	Workers []report.Worker  `json:"workers"`          // present ones by name, then workers that are away by ID
 	Jobs    []report.JobView `json:"jobs"`             // the newest first, at most 100
 
 	// Queued tasks, all at one instant.

@@ -16,7 +16,7 @@ import (
 )
 
 // Member is the data directory of one of several coordinators. The directory contains code/, lock
-// and place like that of a single coordinator, and
+// and place as in a single coordinator, and
 //
 //	replica/   the replicated state; see package replica
 //

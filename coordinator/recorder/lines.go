@@ -132,7 +132,7 @@ func (r *Recorder) writeLines(id job.ID) error {
 }
 
 // Lines returns the lines of a job with numbers above after. The caller must not change them. Its
-// errors are those of Open.
+// It returns the errors of Open.
 func (r *Recorder) Lines(id job.ID, after int64) ([]report.Line, error) {
 	run, err := r.Open(id)
 	if err != nil {

@@ -27,8 +27,8 @@ import (
 // the job's handle in X-Gearman-Job-Handle, and X-Gearman-Joined: true if the request joined a job
 // by its key. A foreground job's answer has the result as body, or status 500 with the error. With
 // "Prefer: wait=SECONDS" (RFC 7240) it has status 504 after that time, with the reason why the job
-// waits; the job then ends like that of any caller that left. HEAD / answers 200 without a body. Of
-// opt it does not use MayWork and Exceptions.
+// waits; the job then ends as it does for any caller that left. HEAD / answers 200 without a body.
+// Of opt it does not use MayWork and Exceptions.
 func (t *Server) ServeGearmanHTTP(ctx context.Context, l net.Listener, opt GearmanOptions) error {
 	front := &httpFront{b: t.broker(opt), maxBody: int64(cmp.Or(opt.MaxPayload, maxBody)), prefix: gearman.DefaultHandlePrefix(), stop: ctx.Done()}
 	s := &http.Server{Handler: webpage.GuardHost(sameOrigin(front)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute,

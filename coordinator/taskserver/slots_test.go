@@ -199,7 +199,7 @@ func TestSharedSlots(t *testing.T) {
 			t.Errorf("%d low tasks ran beside a job that could use all slots, of about 30 starts", n)
 		}
 
-		// A job of a high priority goes before tasks, and those of its time wait.
+		// A job of a high priority starts before tasks; tasks submitted meanwhile wait.
 		if err := c.Cancel(t.Context(), "batch", "enough"); err != nil {
 			t.Fatal(err)
 		}
@@ -490,7 +490,7 @@ func TestImpossibleBudgets(t *testing.T) {
 }
 
 // BenchmarkSharedSlots is one call after the other of a function that does nothing, whose worker has slots of its own (33 µs in the median on an EPYC) or
-// shares those of another (39 µs).
+// shares the slots of another (39 µs).
 func BenchmarkSharedSlots(b *testing.B) {
 	for _, slotsOf := range []string{"", "m"} {
 		b.Run("of="+slotsOf, func(b *testing.B) {

@@ -14,7 +14,7 @@ const (
 )
 
 // logWaiting logs functions whose tasks cannot start before somebody acts, with the reason and the
-// command that helps. Many clients, such as those of Gearman, cannot get it in their protocol. A
+// command that helps. Many clients, such as Gearman clients, cannot get it in their protocol. A
 // function is logged when two looks in a row found it stuck, and once for each reason.
 func (t *Server) logWaiting() {
 	tick := time.NewTicker(lookEvery)

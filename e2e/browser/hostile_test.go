@@ -65,7 +65,7 @@ func (c *cluster) worker(t *testing.T) string {
 	return workers[0].Worker
 }
 
-// lookWhileRunning visits the pages while a job waits for a worker, and those of hostile tasks.
+// lookWhileRunning visits the pages while a job waits for a worker, and the pages of hostile tasks.
 func (b *browser) lookWhileRunning(t *testing.T, c *cluster, root string) {
 	t.Helper()
 	for name, id := range c.inputs {

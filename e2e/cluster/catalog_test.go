@@ -31,8 +31,8 @@ var catalogProducts = flag.Int("products", 4000, "number of products of TestCata
 
 // TestCatalog runs examples/catalog as docs/catalogue.md does: the night on three workers, the day
 // by a follower. Products change meanwhile, one document in ten is refused for a moment, the
-// connection of the snapshot is cut, and workers and the coordinator are killed. The documents are
-// those of one SQL statement. The database and the search server never see more at once than
+// connection of the snapshot is cut, and workers and the coordinator are killed. The documents
+// equal the result of one SQL statement. The database and the search server never see more at once than
 // allowed.
 func TestCatalog(t *testing.T) {
 	// A night of fewer products may have read everything before its snapshot is cut.
@@ -229,7 +229,7 @@ func changeProducts(t *testing.T, db *pgtest.DB, n int) {
 	}
 }
 
-// compareDocuments compares all documents with those of the reference of examples/catalog.
+// compareDocuments compares all documents with the documents of the reference of examples/catalog.
 func compareDocuments(t *testing.T, db *pgtest.DB, docs map[string]string, n int) {
 	t.Helper()
 	reference, err := os.ReadFile("../../examples/catalog/testdata/reference.sql")

@@ -20,7 +20,7 @@ type group struct {
 	term               int // of its tenure
 }
 
-// startGroup starts three coordinators. m.coord and m.http are those of the leader.
+// startGroup starts three coordinators. m.coord and m.http belong to the leader.
 func (m *members) startGroup() {
 	m.t.Helper()
 	g := &group{}

@@ -26,7 +26,7 @@ type run struct {
 	detached bool // the job goes on when the client has ended
 }
 
-// prepare makes a run that is not started yet. Flags are those of the probe.
+// prepare makes a run that is not started yet. It passes flags to the probe.
 func (m *members) prepare(flags ...string) *run {
 	m.t.Helper()
 	r := &run{t: m.t, m: m, dir: m.t.TempDir(), args: flags}
@@ -146,7 +146,7 @@ func (r *run) succeeds() {
 	r.consistent()
 }
 
-// awaitDone waits for the end of the client and compares its rows with those of a run inside one
+// awaitDone waits for the end of the client and compares its rows with the rows of a run inside one
 // process, and its counters: what did not become a task's output must not be counted.
 func (r *run) awaitDone() {
 	r.t.Helper()
@@ -187,7 +187,7 @@ func (r *run) consistent() {
 	}
 }
 
-// results are those of runs inside one process, by their flags.
+// results are results of runs inside one process, by their flags.
 var results sync.Map
 
 // embedded returns the rows and the counters of a run inside one process with the same flags.

@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package cluster tests clusters as people run them: real processes, real signals, real sockets and
-// disks. Every result must be, to the byte, that of a run inside one process, and no more may run
+// disks. Every result must equal, to the byte, the result of a run inside one process, and no more may run
 // again than the loss explains.
 package cluster
 

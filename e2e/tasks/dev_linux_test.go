@@ -13,7 +13,7 @@ import (
 )
 
 // A local cluster that is killed leaves no process: not its own, although they are stopped, and not
-// those of a command that has a session of its own and ignores signals.
+// children of a command that has a session of its own and ignores signals.
 func TestKillDev(t *testing.T) {
 	dir, listen := t.TempDir(), porttest.Free(t)
 	begun := filepath.Join(dir, "begun")

@@ -53,7 +53,7 @@ func TestPython(t *testing.T) {
 	}
 }
 
-// The generated Python code is that of the schema.
+// The generated Python code fits the schema.
 func TestPythonStubs(t *testing.T) {
 	t.Parallel()
 	cmd := pythonCommand(t, "-c", "import sys; from layshaft.v1 import tasks_pb2; sys.stdout.buffer.write(tasks_pb2.DESCRIPTOR.serialized_pb)")

@@ -48,7 +48,7 @@ func TestTutorial(t *testing.T) {
 				continue
 			}
 			if strings.HasPrefix(command, "go install") || strings.HasPrefix(command, "go test") {
-				continue // binDir has the program, and the tests of package scaffold run that of a module
+				continue // binDir has the program, and the tests of package scaffold run the program of a module
 			}
 			cmd := exec.CommandContext(t.Context(), "sh", "-c", replace.Replace(command))
 			cmd.Dir, cmd.Env = at, environment

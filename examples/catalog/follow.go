@@ -30,7 +30,7 @@ type follower struct {
 }
 
 // currentProducts reads the state of products: its version, the product unless it is deleted or not
-// sold in the market, and the median of its category. The tables are those of fromDatabase. A
+// sold in the market, and the median of its category. It reads the tables of fromDatabase. A
 // single statement sees a single state.
 const currentProducts = `
 	WITH chosen AS MATERIALIZED (SELECT id, sku, title, brand_id, category_id, rating, updated_at FROM products WHERE id = ANY ($1::bigint[])),

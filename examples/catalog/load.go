@@ -19,7 +19,7 @@ import (
 var schema string
 
 // load makes the tables of schema.sql and fills them with n products, in one transaction. The
-// database must not have the tables yet. The products are those of Generate, but each has its own
+// database must not have the tables yet. The products come from Generate, but each has its own
 // SKU.
 func load(ctx context.Context, name string, n int64, seed uint64) error {
 	c, err := pgio.Connect(ctx, name)

@@ -19,7 +19,7 @@ const lateChanges = `
 		AND changed_by < pg_snapshot_xmax(pg_current_snapshot())`
 
 // nightly builds everything anew from a database: report, listings, and indexes. Changes go on
-// meanwhile. Those that the job's snapshot does not show are in the former index of the search
+// meanwhile. Changes missing in the job's snapshot are in the former index of the search
 // server alone, so they are queued again for the new one.
 func nightly(ctx context.Context, w io.Writer, target mapreduce.Target, in Params, top int, index IndexParams) error {
 	db := openDatabase(in.Database, 1)

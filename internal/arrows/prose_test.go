@@ -26,7 +26,7 @@ var (
 	// person matches verbs for people. Values and methods do not speak, hear or know.
 	person = regexp.MustCompile(`(?i)\b(says?|said|tells?|told|hears?|heard|knows?|sees? to|goes on|go on|went on|lets? go|asks?|wants?|gives? up|speaks?)\b`)
 	// pointing matches phrases that point at a thing in place of its name.
-	pointing = regexp.MustCompile(`(?i)\b(those who|be it|any more|for ever|is told|are told|hears that|it is whose|one that is|such as are)\b`)
+	pointing = regexp.MustCompile(`(?i)\b(those who|those of|that of|those that|be it|any more|for ever|is told|are told|hears that|it is whose|one that is|such as are)\b`)
 )
 
 const (

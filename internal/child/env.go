@@ -7,7 +7,7 @@ import (
 )
 
 // common lists the variables that every child gets. A name that ends in * is a prefix. Secrets of
-// the worker, such as its gossip key, are not among them. Those of object stores, databases and
+// the worker, such as its gossip key, are not among them. Secrets of object stores, databases and
 // search servers are, because pipelines read and write there.
 var common = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TZDIR", "ZONEINFO", "TMPDIR", "TMP", "TEMP",

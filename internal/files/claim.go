@@ -13,13 +13,13 @@ import (
 
 // A process may stand still while it publishes, and go on when another one has published, or even a
 // later job. So each Finish claims the output first: it makes a directory of its own and removes
-// those of the others. All changes that could do harm begin with a rename from or to this
+// the files of the others. All changes that could do harm begin with a rename from or to this
 // directory:
 //
 //	.layshaft-JOB/publish-A/manifest.json   becomes manifest.json
 //	part-00007.txt of an earlier job        becomes .layshaft-JOB/publish-A/part-00007.txt
 //
-// They fail without the directory. Other file systems than that of the machine make missing
+// They fail without the directory. Other file systems than the machine's make missing
 // directories, or rename in two steps. There, each change is preceded by a look at the claim.
 
 // claimPrefix begins the names of directories of claims.

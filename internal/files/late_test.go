@@ -10,7 +10,7 @@ import (
 )
 
 // A process stands still while it publishes, and its work is given to another one. When it goes on,
-// it changes nothing: neither the output of its job, nor that of a later job.
+// it changes nothing: neither the output of its job, nor the output of a later job.
 func TestFinishOvertaken(t *testing.T) {
 	defer func() { step = func(string) {} }()
 	for _, kind := range []string{"dir", "one"} {

@@ -459,7 +459,7 @@ func TestWriterSizes(t *testing.T) {
 	}
 }
 
-// A result is in place until its files are removed, cut, or those of another job.
+// A result is in place until its files are removed, cut, or replaced by another job.
 func TestPublished(t *testing.T) {
 	dir := t.TempDir()
 	for _, out := range []Output{&Dir{Path: filepath.Join(dir, "many"), Ext: "txt"}, &One{Path: filepath.Join(dir, "one.txt")}} {

@@ -27,7 +27,7 @@ func explainMissing(path string, err error) error {
 	return &e
 }
 
-// similar returns a file of the same directory whose name is similar to that of path, which does
+// similar returns a file of the same directory whose name is similar to path, which does
 // not exist. It is empty if there is none, and for patterns and files elsewhere.
 func similar(path string) string {
 	if filesys.Scheme(path) != "" || strings.ContainsAny(path, "*?[") {

@@ -52,8 +52,8 @@ func Merge(jobID string, encoded ...[]byte) (*profile.Profile, error) {
 	return p, nil
 }
 
-// ByStage splits a profile of Merge. The part -1 has the samples outside attempts, such as those of
-// the garbage collector.
+// ByStage splits a profile of Merge. The part -1 has the samples outside attempts, such as samples
+// of the garbage collector.
 func ByStage(p *profile.Profile) map[int]*profile.Profile {
 	parts := map[int]*profile.Profile{}
 	for _, s := range p.Sample {

@@ -47,7 +47,7 @@ type ends struct {
 	Updated string `json:"updated_at"`
 }
 
-// catalog returns lines like those of a shop's export, followed by readable padding.
+// catalog returns lines like a shop's export, followed by readable padding.
 func catalog(size int) []byte {
 	if name := os.Getenv("CATALOG"); name != "" {
 		b, _ := os.ReadFile(name)

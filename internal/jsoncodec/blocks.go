@@ -26,8 +26,8 @@ const blocksAtOnce = 8
 // leastFast is the length from which isWhole is faster than a check byte by byte.
 const leastFast = 24
 
-// follow returns the bits of the next bytes after those of x that are no blanks. carry is that of
-// the block before, and then of this one.
+// follow returns the bits of the next bytes that are no blanks, after the bits of x. carry comes
+// from the block before, and then of this one.
 func follow(x, blanks uint64, carry *uint64) uint64 {
 	after := x<<1 | *carry
 	*carry = x >> 63

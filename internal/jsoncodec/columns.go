@@ -168,7 +168,8 @@ func (c *Column) setNull(row int) {
 	}
 }
 
-// fill ends a row: the columns of the missing keys become NULL, and those of other keys do not.
+// fill ends a row: the columns of the missing keys become NULL, and the columns of other keys do
+// not.
 func (o *object) fill(row int, missing uint64) {
 	o.nullable |= missing
 	for _, k := range o.keys {

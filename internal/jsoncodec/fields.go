@@ -125,7 +125,7 @@ func btoi(b bool) int {
 func fold(name string) string {
 	out := make([]byte, 0, 32)
 	for _, r := range name {
-		for { // find the smallest rune of those that fold to each other
+		for { // find the smallest rune of the runes that fold to each other
 			before := r
 			if r = unicode.SimpleFold(r); r <= before {
 				break

@@ -45,7 +45,7 @@ func Over(conn grpc.ClientConnInterface) func(context.Context, *tasksv1.SubmitTa
 }
 
 const (
-	// windowRows limits the rows of one transaction. Those that coalesce within it become one task.
+	// windowRows limits the rows of one transaction. Rows that coalesce within it become one task.
 	windowRows = 100_000
 	// batchTasks and batchBytes limit the tasks of one message.
 	batchTasks = 2000
@@ -178,7 +178,7 @@ func (f *forwarder) session(ctx context.Context) error {
 			}
 			continue
 		}
-		n, err = f.batch(ctx, c) // of those that committed before the lock was taken
+		n, err = f.batch(ctx, c) // of transactions that committed before the lock was taken
 		for n == 0 && err == nil && len(f.full) == 0 {
 			if err = f.wait(ctx, c, idlePoll); err == nil {
 				n, err = f.batch(ctx, c)
@@ -212,8 +212,8 @@ func (f *forwarder) wait(ctx context.Context, c *postgres.Conn, d time.Duration)
 	return err
 }
 
-// window opens a transaction, locks the next rows, and puts those that become one task into one
-// group: the rows of changes that are brought up to date by the same task. Rows that another
+// window opens a transaction, locks the next rows, and puts the rows that become one task into
+// one group: the rows of changes that are brought up to date by the same task. Rows that another
 // forwarder has are skipped. Groups are small, so payloads are read later, in batches. The commit
 // needs no sync: rows that come back after a crash have the same tokens.
 const window = `BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
@@ -259,7 +259,7 @@ type group struct {
 	token    uint64
 }
 
-// batch queues one window of tasks, except those of full functions, and returns how many rows it
+// batch queues one window of tasks, except tasks of full functions, and returns how many rows it
 // offered. If it fails in the middle, what is queued so far is removed.
 func (f *forwarder) batch(ctx context.Context, c *postgres.Conn) (n int, err error) {
 	rows, err := c.Query(ctx, fmt.Sprintf(window, postgres.Literal(strings.Join(f.full, "\x1f")), windowRows)+fetch)

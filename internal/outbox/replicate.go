@@ -55,7 +55,7 @@ const (
 var ErrSlot = errors.New("changes are lost")
 
 // Replicate queues one task for each changed row of the tables of a publication, until ctx ends,
-// and then returns nil. It needs no triggers, only a slot. The tasks are like those of the SQL
+// and then returns nil. It needs no triggers, only a slot. The tasks are like tasks of the SQL
 // function layshaft.watch. After a failure a change may be queued again; tasks of one row are
 // coalesced. The error wraps ErrSlot.
 func Replicate(ctx context.Context, cfg Replication) error {
@@ -396,7 +396,7 @@ func (r *replicator) flush(ctx context.Context) error {
 	return nil
 }
 
-// spec returns the task of a changed row, like that of the SQL function layshaft.watch.
+// spec returns the task of a changed row, like the SQL function layshaft.watch.
 func (r *replicator) spec(payload string) *tasksv1.TaskSpec {
 	key := payload
 	if len(key) > 512 {

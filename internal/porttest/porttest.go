@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// The ports lie below those that a system gives to connections (on Linux ip_local_port_range, from
-// 32768), so that no connection takes one before the server listens. They are reserved in blocks:
-// some programs also listen on the ports that follow.
+// The ports lie below the ports that a system gives to connections (on Linux ip_local_port_range,
+// from 32768), so that no connection takes one before the server listens. They are reserved in
+// blocks: some programs also listen on the ports that follow.
 const first, last, block = 20_000, 32_000, 4
 
 // Free returns an address on 127.0.0.1 on which nobody listens. No other test on this machine gets

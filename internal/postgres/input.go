@@ -153,7 +153,7 @@ func (in *Input) read(ctx context.Context, label string, data []byte, open func(
 	if err := c.Begin(ctx, o, p.Snapshot); err != nil {
 		return err
 	}
-	// An ALTER TABLE that waits for the end of the job holds up all later readers, also those of
+	// An ALTER TABLE that waits for the end of the job holds up all later readers, also readers of
 	// the job. So they must not wait for long.
 	if _, err := c.Query(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockWait.Milliseconds())); err != nil {
 		return err

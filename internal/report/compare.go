@@ -9,7 +9,7 @@ import (
 type Comparison struct {
 	Before *RunView       `json:"before"` // the earlier run
 	After  *RunView       `json:"after"`  // the later one
-	Stages []StageCompare `json:"stages"` // of After, then those that only Before has
+	Stages []StageCompare `json:"stages"` // of After, then the stages that only Before has
 	// Findings are sentences about what got slower or faster, the largest change first.
 	Findings []string `json:"findings"`
 }

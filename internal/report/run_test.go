@@ -78,7 +78,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// A coordinator that started again counts failures from then; the view has those of the record.
+// A coordinator that started again counts failures from then; the view has the failures of the record.
 func TestViewRunAfterRestart(t *testing.T) {
 	r := sampleRun(time.Second)
 	live := r.job()

@@ -20,7 +20,7 @@ type Output interface {
 	// Its error wraps job.ErrDiskFull if the disk has no room.
 	Grow(n int64) (path string, err error)
 	// AppendStored adds a block of raw bytes whose frame of stored bytes is in the segment. The
-	// other arguments are those of job.Output.
+	// job.Output describes the other arguments.
 	AppendStored(port, run, part int, raw, stored int64, records int, first []byte) error
 	// SetSum sets the hash of all blocks; see Sum.
 	SetSum(sum uint64)

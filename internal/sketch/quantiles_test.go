@@ -22,7 +22,7 @@ func drawNumbers(t *rapid.T) []float64 {
 	return rapid.SliceOfN(numbers, n, n).Draw(t, "xs")
 }
 
-// TestQuantiles compares quantiles with those of the sorted numbers.
+// TestQuantiles compares quantiles with quantiles of the sorted numbers.
 func TestQuantiles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		xs := drawNumbers(t)

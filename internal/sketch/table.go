@@ -29,7 +29,7 @@ type table struct {
 	zero    bool
 	// isSearched is set when somebody asked for a key. The table then has no list.
 	isSearched bool
-	// waiting holds keys to add to a large hash table; see addWaiting. Those of nums are in lo.
+	// waiting holds keys to add to a large hash table; see addWaiting. Keys of nums are in lo.
 	waiting []slot
 }
 

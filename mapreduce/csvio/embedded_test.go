@@ -23,7 +23,7 @@ func TestEmbeddedMethods(t *testing.T) {
 	}
 }
 
-// code has the text methods of its own, and stamp those of its field.
+// code has the text methods of its own, and stamp has the text methods of its field.
 type code struct{ n int }
 
 func (c code) MarshalText() ([]byte, error) { return []byte{byte(c.n)}, nil }

@@ -17,7 +17,7 @@
 // filtered and counted as a whole, number for ranges and order. Other fields are only returned.
 //
 // Each task builds one shard, some hundred documents at a time, so the memory does not depend on
-// the size of the index. Shards are files like those of the other sinks: they appear when the job
+// the size of the index. Shards are files, as in the other sinks: they appear when the job
 // is done, all or none. The index is made by bleve (github.com/blevesearch/bleve), which
 // adds 13 MB to a program that imports this package, and nothing to others.
 package indexio

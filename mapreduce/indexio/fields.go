@@ -165,7 +165,7 @@ func mappingOf(fields []field) mapping.IndexMapping {
 	m := bleve.NewIndexMapping()
 	// without stop words: a product may be called The Who
 	if err := m.AddCustomAnalyzer("words", map[string]any{"type": custom.Name, "tokenizer": unicode.Name, "token_filters": []string{lowercase.Name}}); err != nil {
-		panic(err) // the names are those of registered parts
+		panic(err) // the names belong to registered parts
 	}
 	m.DefaultMapping = doc
 	m.IndexDynamic, m.StoreDynamic, m.DocValuesDynamic = false, false, false

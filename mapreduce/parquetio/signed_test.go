@@ -16,8 +16,8 @@ import (
 )
 
 // TestDecimalsOfBytes writes negative decimals as bytes. The library's least and greatest value
-// would be wrong, so readers would skip rows: the file has none of a row group, and those of the
-// type in the index of pages.
+// would be wrong, so readers would skip rows: the file has none for a row group, and the
+// bounds of the type in the index of pages.
 func TestDecimalsOfBytes(t *testing.T) {
 	type inner struct {
 		Wide [12]byte `parquet:"wide,decimal(2:28)"`

@@ -364,7 +364,8 @@ func (l *link) remove(ctx context.Context, name string) error {
 	return err
 }
 
-// clean deletes former indexes beyond those to keep, and those that jobs left unfinished a day ago.
+// clean deletes former indexes beyond the ones to keep, and indexes that jobs left unfinished a day
+// ago.
 func (r *Rebuild) clean(ctx context.Context, l *link, list []index, live string) error {
 	var errs []error
 	kept := 0

@@ -254,7 +254,7 @@ type writer[T any] struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	bad     func(err error, record []byte) error
-	bytes   int // most bytes of a request; less than those of the sink if the server refused one
+	bytes   int // most bytes of a request; less than in the sink if the server refused one
 	cur     *batch
 	free    []*batch
 	flying  int

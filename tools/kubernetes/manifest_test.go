@@ -84,7 +84,7 @@ func read(text string) (m manifest, err error) {
 	return m, nil
 }
 
-// strict decodes as the API server does when it is asked to be strict: names are those of the API
+// strict decodes as the API server does when it is asked to be strict: names belong to the API
 // in every letter.
 func strict(doc string, to any) error {
 	b, err := yaml.YAMLToJSONStrict([]byte(doc))

@@ -112,7 +112,7 @@ func run(ctx context.Context, w io.Writer, chosen []workload, c config) error {
 	var slow error
 	for _, work := range chosen {
 		if c.base != "" && (work.dev || work.query.dev) {
-			continue // its time is mostly that of the processes' work, measured without them
+			continue // its time is mostly the processes' work, measured without them
 		}
 		err := measure(ctx, w, work, data, p, c)
 		if errors.Is(err, errSlower) {

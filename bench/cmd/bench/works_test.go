@@ -13,7 +13,7 @@ import (
 )
 
 // TestWorksAgainstPlainGo runs the small works over 1/64 of the data, with and without spilling.
-// The outputs must be those of a few lines of Go.
+// The outputs must equal the outputs of a few lines of Go.
 func TestWorksAgainstPlainGo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs programs")

@@ -11,7 +11,7 @@ import (
 // scope is what expressions may refer to.
 type scope struct {
 	cols []column
-	// inner reports that the scope is that of a subquery, which has no further subqueries.
+	// inner reports that the scope belongs to a subquery, which has no further subqueries.
 	inner bool
 }
 

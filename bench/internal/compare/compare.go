@@ -18,7 +18,7 @@ import (
 type Command struct {
 	Name string   // name in the table
 	Args []string // program first
-	Env  []string // variables beside those of this process
+	Env  []string // variables added to the variables of this process
 }
 
 // Config configures Measure.

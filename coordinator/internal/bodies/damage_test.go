@@ -13,7 +13,7 @@ import (
 )
 
 // stored returns the directory of a store with n durable tasks as a killed process leaves it: all
-// is in Badger's log, and not any more in that of the store.
+// is in Badger's log, and no longer in the log of the store.
 func stored(t *testing.T, n uint64) string {
 	t.Helper()
 	running, dir := t.TempDir(), t.TempDir()

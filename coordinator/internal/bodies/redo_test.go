@@ -31,7 +31,7 @@ func records(dir string) (map[string]int, error) {
 }
 
 // TestBadgerIsBehind gives the log of a store an earlier state of Badger, as a power cut leaves
-// one. The tasks are those of the log, or the difference is found.
+// one. The tasks equal the log, or the difference is found.
 func TestBadgerIsBehind(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 0))

@@ -230,7 +230,7 @@ func (d *Desk) isDurable() bool { return d.cfg.Dir != "" || d.cfg.Replica != nil
 
 // restore loads the records of the previous process.
 func (d *Desk) restore() error {
-	if !d.isDurable() { // task IDs must differ from those of an earlier process: start at a random count below 2^37
+	if !d.isDurable() { // task IDs must differ from IDs of an earlier process: start at a random count below 2^37
 		var b [8]byte
 		_, _ = crand.Read(b[3:])
 		b[3] &= 0x1f

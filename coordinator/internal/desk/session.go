@@ -12,7 +12,7 @@ import (
 )
 
 // Session is one connection of the native protocol: a client, a worker, or both. Notes to it wait
-// in its Outbox. Methods of Session need the lock of the desk, except those of Outbox,
+// in its Outbox. Methods of Session need the lock of the desk, except the methods of Outbox,
 // ConfirmTaken and WaitForRoom.
 type Session struct {
 	Outbox

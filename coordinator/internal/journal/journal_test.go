@@ -272,7 +272,7 @@ func TestSnapshotsBesideReplays(t *testing.T) {
 	}
 }
 
-// TestSyncs checks that every frame counts, also those of calls and events longer than a frame.
+// TestSyncs checks that every frame counts, also frames of calls and events longer than a frame.
 func TestSyncs(t *testing.T) {
 	j := open(t, t.TempDir(), quick)
 	half := strings.Repeat("x", frameLimit/2)

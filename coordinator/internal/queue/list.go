@@ -137,7 +137,7 @@ type FunctionInfo struct {
 	Counts Counts // tasks ever submitted, by state
 	Queued [3]int // waiting tasks, by Priority
 	Dead   int    // number of dead letters
-	// Active is the number of runs, including those of tasks that were cancelled or timed out and
+	// Active is the number of runs, including runs of tasks that were cancelled or timed out and
 	// have not stopped yet.
 	Active  int
 	Workers int    // number of peers that can run the function

@@ -40,7 +40,7 @@ type naiveTask struct {
 	timer    int       // order of setting the timer
 	on       int
 	attempts int
-	// lost attempts, and those of them without other tasks beside
+	// lost attempts, and how many of them ran without other tasks beside
 	lost, lostAlone int
 	suspect         bool
 }

@@ -22,8 +22,8 @@ func (s *Scheduler) explainBlock(w *worker) string {
 	return fmt.Sprintf("since %s until %s UTC, unless it restarts", w.blockedUntil.Add(-s.cfg.BlockFor).UTC().Format(time.TimeOnly), w.blockedUntil.UTC().Format(time.TimeOnly))
 }
 
-// longestBlocked returns the worker that is blocked for the longest time, of those that meet a
-// need. There must be one.
+// longestBlocked returns the worker that is blocked for the longest time, of the
+// workers that meet a need. There must be one.
 func (s *Scheduler) longestBlocked(n *need) *worker {
 	for e := s.blocked.Front(); ; e = e.Next() {
 		if w := e.Value.(*worker); w.slots > 0 && w.drain == nil && w.kind.meets[n] {

@@ -9,7 +9,7 @@ import (
 )
 
 // A client may miss an output: the result of a finished job, or a side output of an earlier stage.
-// Then the output's task runs again, together with the tasks of those of its inputs that were lost
+// Then the output's task runs again, together with the tasks of its lost inputs
 // or dropped, and no others. The job is running meanwhile. Its counters stay, since each task
 // counts once. The outputs of a released job are not needed, so nothing is kept to make them again.
 

@@ -25,7 +25,7 @@
 //
 //   - A schedule has one unended task at most, except that a replaced one may still be ending.
 //   - Each time of a schedule since its definition is fired, skipped, missed or waits. The counts
-//     of its Info add up to the times that were due, plus those of RunNow.
+//     of its Info add up to the times that were due, plus the runs of RunNow.
 package schedule
 
 import (

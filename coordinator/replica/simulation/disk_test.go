@@ -69,7 +69,7 @@ type store struct {
 	marked map[string][]byte // content at a moment after that; nil means none
 }
 
-// newDisk returns an empty disk. It draws its own source from that of the caller: a process that was
+// newDisk returns an empty disk. It draws its own source from the caller's source: a process that was
 // killed may still write to its former disk.
 func newDisk(from *rand.Rand) *disk {
 	rng := rand.New(rand.NewPCG(from.Uint64(), from.Uint64()))

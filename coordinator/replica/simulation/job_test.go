@@ -254,7 +254,7 @@ func (s *server) stateOf(ctx context.Context, op jobOperation, id job.ID) (jobOu
 		return jobOutput{state: stateFailed, text: st.Failure.Error()}, nil
 	}
 	var all []string
-	for _, p := range s.jobs.Commits(id, 1) { // those of the first stage have been dropped, or will be
+	for _, p := range s.jobs.Commits(id, 1) { // outputs of the first stage have been dropped, or will be
 		if p.Attempt.N == 0 { // its holder has not joined yet
 			return jobOutput{}, wire.ErrUnavailable
 		}

@@ -48,8 +48,9 @@ type Router struct {
 	Find func(ctx context.Context, dataset, glob string) ([]*layshaftv1.FileInfo, error)
 	// Lenders are the clients that offer files to this worker; nil in a client.
 	Lenders *Lenders
-	// Patience is how long a dataset that nobody offers is looked for, such as that of a worker
-	// that is starting. It is then an error that is not retried. Zero means that callers retry.
+	// Patience is how long a dataset that nobody offers is looked for, such as a dataset of a
+	// worker that is starting. It is then an error that is not retried. Zero means that callers
+	// retry.
 	Patience time.Duration
 
 	lists pager
@@ -192,7 +193,7 @@ func (r *Router) isHinted(req *layshaftv1.CallRequest) bool {
 	return len(req.GetHints()) == 0 || slices.Contains(req.GetHints(), r.Self)
 }
 
-// statHinted is stat on those of the holders that are hints, and then on the others.
+// statHinted is stat on the holders that are hints, and then on the others.
 func (r *Router) statHinted(ctx context.Context, dataset, name string, holders, hints []string) (*layshaftv1.FileInfo, error) {
 	var hinted, others []string
 	for _, h := range holders {

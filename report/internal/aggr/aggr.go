@@ -24,7 +24,7 @@
 //   - stddev, variance, corr and the others compute with double arguments, as DuckDB does, but
 //     exactly. They are NaN if a number is infinite or NaN, and NULL where they divide by zero:
 //     corr of a constant is NULL as in PostgreSQL.
-//   - quantile_cont and median of numbers are double; in DuckDB those of decimals are decimals.
+//   - quantile_cont and median of numbers are double; in DuckDB they are decimals for decimals.
 //   - min and max treat NaN as the greatest number and -0 as 0.
 //   - first and last keep NULL; any_value, arg_min and arg_max skip it, as in DuckDB.
 //   - mode is the least of the most frequent values. array_agg(DISTINCT x) without ORDER BY is
@@ -234,7 +234,7 @@ func arity(min, max int) string {
 	return fmt.Sprintf("%d to %d", min, max)
 }
 
-// nearest returns a hint with those of names that are most like name.
+// nearest returns a hint with the names that are most like name.
 func nearest(name string, names []string) string {
 	var like []string
 	for _, n := range spelling.Sort(name, names)[:3] {

@@ -222,7 +222,7 @@ func (t *texts) longer(h uint64, s string) uint32 {
 	}
 }
 
-// ids stores the numbers of all strings in out. nulls marks those that are NULL.
+// ids stores the numbers of all strings in out. nulls marks the NULLs.
 func (t *texts) ids(s []string, nulls []bool, out []uint32) {
 	const step = 64
 	var h, k0, k1 [step]uint64

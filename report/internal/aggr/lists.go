@@ -48,8 +48,8 @@ func init() {
 	})
 }
 
-// bindFirst binds a function that lists the first n values of an order, without those that are
-// NULL. n is the last argument.
+// bindFirst binds a function that lists the first n values of an order, without
+// NULLs. n is the last argument.
 func bindFirst(c *call, f *Func, s *sorter) error {
 	n, err := limit(c, len(c.args)-1)
 	if err != nil {

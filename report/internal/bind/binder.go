@@ -345,7 +345,7 @@ func byName(op *sql.SetOp, left, right Node) (Node, Node, error) {
 	return named(left), named(right), nil
 }
 
-// castColumns casts the columns of a node to those of cols, and gives them their names.
+// castColumns casts the columns of a node to the types of cols, and gives them their names.
 func castColumns(n Node, cols []Column) (Node, error) {
 	p := &Project{In: n, Cols: cols}
 	same := true

@@ -224,7 +224,7 @@ func (c *correlation) compareValues() error {
 	return nil
 }
 
-// hasName reports whether a name is that of one of the columns.
+// hasName reports whether one of the columns has a name.
 func hasName(c *sql.Column, cols []Column) bool {
 	if len(c.Parts) > 1 {
 		if i, err := find(cols, &c.Parts[0], c.Parts[1]); i >= 0 || err != nil {

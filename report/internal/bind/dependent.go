@@ -37,7 +37,7 @@ type dependent struct {
 }
 
 // maxParts is the size of an expression up to which its largest outer parts are looked for, and
-// maxValues the number of values of a subquery. Beyond them, values are those of single columns.
+// maxValues the number of values of a subquery. Beyond them, values belong to single columns.
 const (
 	maxParts  = 1000
 	maxValues = 32
@@ -262,7 +262,7 @@ func (d *dependent) fill(n Node, exprs []*expr.Expr) {
 }
 
 // source returns a node that has all values of the expressions over the columns of n. It leaves out
-// joins that keep every row, such as those of other subqueries, and conditions on their columns.
+// joins that keep every row, such as joins of other subqueries, and conditions on their columns.
 func source(n Node, exprs []*expr.Expr) Node {
 	width := 0
 	for _, x := range exprs {

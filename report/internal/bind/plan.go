@@ -24,7 +24,7 @@ type Column struct {
 }
 
 // Node is an operator. Its expressions number the columns of its input, or the columns of the left
-// input followed by those of the right one.
+// input followed by the columns of the right one.
 type Node interface {
 	Columns() []Column
 	Inputs() []Node

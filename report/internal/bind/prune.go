@@ -251,7 +251,7 @@ func pruneJoin(n *Join, need []bool) (Node, []int) {
 		both = append(both, t)
 	}
 	j.LeftKeys, j.RightKeys, j.Cond = renumberAll(n.LeftKeys, lto), renumberAll(n.RightKeys, rto), renumber(n.Cond, both)
-	// the names of the columns are those of the old join
+	// the columns have the names of the old join
 	name := func(cols []Column, to []int, old []Column) {
 		for i, t := range to {
 			if t >= 0 {

@@ -168,7 +168,7 @@ func pushJoin(n *Join, conds []*expr.Expr) Node {
 // relation is an input of a tree of inner joins.
 type relation struct {
 	node  Node
-	first int // its first column among those of all relations
+	first int // its first column among the columns of all relations
 	width int
 	conds []*expr.Expr
 	size  int64
@@ -307,7 +307,7 @@ func lowest(x *expr.Expr) int {
 	return l
 }
 
-// links reports whether a condition is an equality between placed columns and those of r.
+// links reports whether a condition is an equality between placed columns and columns of r.
 func links(c *expr.Expr, to []int, r *relation) bool {
 	if c.Op != expr.OpCall || c.Name != "=" {
 		return false

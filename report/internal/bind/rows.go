@@ -30,7 +30,7 @@ func rowComparison(x *sql.Binary) (sql.Expr, error) {
 	return compareRows(x.Pos, x.Op, l, r)
 }
 
-// splitRows replaces comparisons of rows in a chain of AND by those of their columns.
+// splitRows replaces comparisons of rows in a chain of AND by comparisons of their columns.
 func splitRows(chain []sql.Expr) (all []sql.Expr, err error) {
 	for _, x := range chain {
 		if b, ok := x.(*sql.Binary); ok {
@@ -154,8 +154,8 @@ func itemsOf(q *sql.Query) int {
 	return len(s.Items)
 }
 
-// existsRow returns EXISTS (SELECT 1 FROM (q) AS t WHERE row = t). The names of its columns cannot
-// be those of others.
+// existsRow returns EXISTS (SELECT 1 FROM (q) AS t WHERE row = t). Other columns cannot
+// have the names of its columns.
 func existsRow(q *sql.Query, row *sql.Row, pos sql.Pos) sql.Expr {
 	const table = "rows of IN"
 	alias := &sql.Alias{Pos: q.Pos, Name: sql.Ident{Pos: q.Pos, Name: table, Quoted: true}}

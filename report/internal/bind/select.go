@@ -259,7 +259,7 @@ func (sel *selection) bindItems(items []*sql.Item, order []*sql.OrderItem, seen 
 	return keys, sets, sel.bindDistinctOn(s, items)
 }
 
-// bindDistinctOn binds the expressions of DISTINCT ON as those of ORDER BY.
+// bindDistinctOn binds the expressions of DISTINCT ON like expressions of ORDER BY.
 func (sel *selection) bindDistinctOn(s *scope, items []*sql.Item) error {
 	if sel.s.Distinct == nil {
 		return nil
@@ -284,7 +284,7 @@ func (sel *selection) bindDistinctOn(s *scope, items []*sql.Item) error {
 }
 
 // orderExpr returns the output column of an expression of ORDER BY. It adds a hidden one if none is
-// equal. The name of an output column goes before that of an input column.
+// equal. The name of an output column goes before the name of an input column.
 func (sel *selection) orderExpr(s *scope, items []*sql.Item, x sql.Expr) (*expr.Expr, error) {
 	output := func(i int) *expr.Expr { return expr.Column(i, sel.cols[i].Type, sel.cols[i].Name, x.At()) }
 	if c, ok := x.(*sql.Column); ok && len(c.Parts) == 1 {

@@ -355,7 +355,7 @@ func (f *fold) emitGroup(key string, states []aggr.State, g int) {
 	f.emit(group{Key: key, Value: f.arena.end(data)})
 }
 
-// states are encoded states of one group: those of several tasks, one after the other.
+// states are encoded states of one group, from several tasks, one after the other.
 type states struct {
 	parts [][]byte
 	merge func(parts [][]byte) ([]byte, error)

@@ -317,9 +317,9 @@ func (s *side) nested(j *joiner) error {
 	return nil
 }
 
-// exists emits the rows of a batch that have a match, or those that have none. rows are the first
-// right rows to look at; -1 for none. All open rows advance together, so few pairs are checked if
-// matches are frequent.
+// exists emits the rows of a batch that have a match, or the rows that have none. rows are the
+// first right rows to look at; -1 for none. All open rows advance together, so few pairs are
+// checked if matches are frequent.
 func (s *side) exists(j *joiner, rows []int32) error {
 	left, right := usedBy(s.n)
 	some := &joiner{left: masked(j.left, left), right: masked(j.right, right)}

@@ -12,7 +12,7 @@ import (
 // A function is one signature of one or several names.
 //
 // The signature lists the kinds of the parameters: "text int [int]". Brackets mark optional ones,
-// and a last kind with dots, such as "any...", may occur any number of times. Kinds are those of
+// and a last kind with dots, such as "any...", may occur any number of times. Kinds are names of
 // types; "any" takes every type, and "num" an integer, a decimal or a float.
 type function struct {
 	names, sig string

@@ -75,8 +75,8 @@ func bindCompare(op string, args []*Expr, offset int) (*Expr, error) {
 // mirrored are the comparisons with the operands exchanged.
 var mirrored = map[string]string{"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
-// withDate turns the comparison of a date with a constant timestamp into that of two dates, which
-// needs no cast of the column, and which the readers of files can use.
+// withDate turns the comparison of a date with a constant timestamp into a comparison of two dates,
+// which needs no cast of the column, and which the readers of files can use.
 func withDate(given string, args []*Expr) (op string, _ []*Expr) {
 	op = given
 	same, known := mirrored[given]

@@ -273,7 +273,7 @@ func extractType(field string) vec.Type {
 
 // bindExtract resolves extract(field, x) and date_part(field, x).
 //
-// As in PostgreSQL, seconds, milliseconds and epoch have a fraction; DuckDB drops that of seconds.
+// As in PostgreSQL, seconds, milliseconds and epoch have a fraction; DuckDB drops it for seconds.
 func bindExtract(name string, args []*Expr, offset int) (*Expr, error) {
 	if err := arity(name, args, 2, 2, offset); err != nil {
 		return nil, err

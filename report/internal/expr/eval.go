@@ -210,7 +210,7 @@ func (e *Expr) dictResult(args []*vec.Vec, at int) *dictResult {
 	return r
 }
 
-// concat returns the rows of a and then those of b, flat.
+// concat returns the rows of a and then the rows of b, flat.
 func concat(a, b *vec.Vec) *vec.Vec {
 	out := vec.NewBuilder(a.Type, a.Len+b.Len)
 	for _, v := range []*vec.Vec{a, b} {

@@ -10,8 +10,8 @@ import (
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
-// Regular expressions are those of Go and RE2: their time is linear in the text, and there are
-// neither back references nor look-around. A dot matches a line break, as in PostgreSQL.
+// Regular expressions have the syntax of Go and RE2: their time is linear in the text, and there
+// are neither back references nor look-around. A dot matches a line break, as in PostgreSQL.
 
 // regexpReason returns the reason why an expression is not valid.
 func regexpReason(err error) string {

@@ -24,7 +24,7 @@ const rowGroup = 128 << 10
 
 // Parquet writes rows as a Parquet file, compressed with zstd unless Codec is another codec. All
 // columns, elements and fields are optional; keys of maps are not. Intervals are written as text,
-// because those of Parquet have milliseconds without a sign.
+// because intervals of Parquet have milliseconds without a sign.
 type Parquet struct {
 	// Codec compresses the pages. RowGroup is the number of rows of a row group. Both may be set
 	// before Begin.
@@ -51,7 +51,7 @@ func NewParquet(w io.Writer) *Parquet {
 	return &Parquet{to: w, Codec: &zstd.Codec{Level: zstd.SpeedFastest}, RowGroup: rowGroup}
 }
 
-// group is a struct whose fields keep their order. Those of a parquet.Group are sorted.
+// group is a struct whose fields keep their order. A parquet.Group sorts its fields.
 type group struct {
 	parquet.Group
 	fields []parquet.Field

@@ -225,7 +225,7 @@ func resolveAvro(ctx context.Context, t *Table, samples []sample, _ int) error {
 	return nil
 }
 
-// addColumns adds the columns of a file to the table. Those of several types are widened.
+// addColumns adds the columns of a file to the table. Columns of several types are widened.
 func (t *Table) addColumns(path string, fields []vec.Field) error {
 	for _, f := range fields {
 		at := slices.IndexFunc(t.Columns, func(c vec.Field) bool { return c.Name == f.Name })
@@ -384,7 +384,7 @@ func (rd *avroReader) flush(r *connector.Reader[vec.Batch]) error {
 	return nil
 }
 
-// tidy stores decimals in Ints where they fit, also those of parts.
+// tidy stores decimals in Ints where they fit, also in parts.
 func tidy(v *vec.Vec) *vec.Vec {
 	if v.Wide != nil {
 		narrow(v, v.Wide)

@@ -18,7 +18,7 @@ var errAvro = errors.New("the block is damaged")
 
 // avroColumn receives values of a node. It is nil where they are skipped.
 type avroColumn struct {
-	typ    vec.Type // what it receives: that of the node, pruned
+	typ    vec.Type // the type of the node, pruned
 	v      *vec.Vec
 	elem   *avroColumn
 	fields []*avroColumn // in the order of the node's fields

@@ -140,7 +140,7 @@ type csvReader struct {
 	d       *Dialect
 	parser  *csvcodec.Parser
 	keep    arena.Arena
-	fillers []*filler // in the order of s.columns; nil for those of the file
+	fillers []*filler // in the order of s.columns; nil for columns of the file
 	file    fileColumns
 	cells   []cell // of the current slice, by position
 	header  []string
@@ -162,7 +162,7 @@ type cell struct {
 	isNumber   bool // in a notation of its own
 }
 
-// newFillers returns fillers for the columns, or nil for those that have one value for a file.
+// newFillers returns fillers for the columns, or nil for columns with one value for a file.
 func (s *source) newFillers(keep *arena.Arena) (fillers []*filler) {
 	for _, c := range s.columns {
 		if s.t.ofFile(c.Name) {

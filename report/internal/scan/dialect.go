@@ -488,7 +488,7 @@ func (t *Table) columns(d *Dialect, known *classifier, firsts [][]string, values
 	t.Columns, t.Unique = all.columns(false), all.unique()
 }
 
-// rename replaces the first names of a file by those that were given.
+// rename replaces the first names of a file by the given names.
 func (d *Dialect) rename(names []string) []string {
 	n := min(len(d.Names), len(names))
 	return append(slices.Clone(d.Names[:n]), names[n:]...)

@@ -133,7 +133,7 @@ type jsonReader struct {
 	s       *source
 	r       *connector.Reader[vec.Batch]
 	root    *jsonColumn
-	columns []*jsonColumn // in the order of s.columns; nil for those of the file
+	columns []*jsonColumn // in the order of s.columns; nil for columns of the file
 	dec     *jsoncodec.Columns
 	at      place
 	path    string

@@ -11,8 +11,8 @@ import (
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
-// common takes the options of all formats out of r: those with types, and those that ask for
-// what is always so. It returns the columns that the option columns declares.
+// common takes the options of all formats out of r: options with types, and options that state a
+// default. It returns the columns that the option columns declares.
 func (r *Request) common() (declared []vec.Field, err error) {
 	options, types := map[string]string{}, map[string]vec.Type{}
 	isDeclared := false // by names in columns, and types beside them

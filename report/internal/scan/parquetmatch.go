@@ -22,7 +22,7 @@ import (
 // parquetColumns are the wanted columns of a file.
 type parquetColumns struct {
 	s     *source
-	nodes []*node // in the order of s.columns; nil for those of the file
+	nodes []*node // in the order of s.columns; nil for columns of the file
 	all   []*leafReader
 	file  fileColumns
 }
@@ -443,7 +443,7 @@ func (l *leafReader) statistic(b []byte, typ vec.Type) (v *vec.Vec, ok bool) {
 }
 
 // extremes returns two rows with the least and the greatest value of each column of a row group, if
-// its statistics have them. Those of floats leave NaN out, and those of texts may be cut.
+// its statistics have them. Statistics of floats leave NaN out, and bounds of texts may be cut.
 func (p *parquetColumns) extremes(file *parquet.File, group int, path string) (b *vec.Batch, ok bool) {
 	if file.Metadata().RowGroups[group].NumRows == 0 {
 		return nil, false

@@ -18,7 +18,7 @@
 //     null are NULL. Objects are structs, or maps if there are more than 12 keys and an object
 //     has less than a quarter of them. Values of several kinds are text, or JSON text if some
 //     are objects or lists.
-//   - parquet, avro: the types are those of the files. Files may differ if one type holds all
+//   - parquet, avro: the files have the types. Files may differ if one type holds all
 //     values.
 //   - stanza: paragraphs of lines such as Package: layshaft. Further lines of a value begin
 //     with a blank. log: the common and the combined format of web servers. text: the column
@@ -118,7 +118,7 @@ type Bound struct {
 	Column int
 	// Op is one of = <> < <= > >=, in, is null, is not null.
 	Op string
-	// Values are one value, or the values of in. The type is that of the column.
+	// Values are one value, or the values of in. They have the type of the column.
 	Values *vec.Vec
 }
 

@@ -174,7 +174,7 @@ type textReader struct {
 	r       *connector.Reader[vec.Batch]
 	at      place
 	path    string
-	fillers []*filler // in the order of s.columns; nil for those of the file
+	fillers []*filler // in the order of s.columns; nil for columns of the file
 	fields  []int     // the index of each column in the fields of a record
 	file    fileColumns
 	n       int

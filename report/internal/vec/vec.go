@@ -253,7 +253,7 @@ type Batch struct {
 	Path         string
 	Line, Offset int64
 	// Where returns the place of a row, such as a.csv:17; nil if it is not known. It may be called
-	// until the reader emits the next batch. Its row is that of Index, if it is not nil: the
+	// until the reader emits the next batch. Its row comes from Index, if it is not nil: the
 	// number of each row in the batch of the reader.
 	Where func(row int) string
 	Index []int32

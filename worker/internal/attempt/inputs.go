@@ -79,7 +79,7 @@ type groupInputs struct {
 	open []job.RunReader
 }
 
-// openPartition closes the runs of the last partition and opens those of the next. It is the
+// openPartition closes the runs of the last partition and opens the runs of the next. It is the
 // attempt's job.Run.Part.
 func (g *groupInputs) openPartition(part int) ([]job.RunReader, error) {
 	g.close()

@@ -106,7 +106,7 @@ func start(t *testing.T, cfg Config) (o *output, stop func() error) {
 	}
 }
 
-// Flags of this process are not those of the others; the object store and the database are the same for all.
+// The others do not get the flags of this process; the object store and the database are the same for all.
 func TestRun(t *testing.T) {
 	t.Setenv("LAYSHAFT_DATA", "mine")
 	t.Setenv("LAYSHAFT_S3_ENDPOINT", "store")
