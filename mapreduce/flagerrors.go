@@ -46,7 +46,7 @@ func (w *shortErrors) hint(name, why string) string {
 	if f == nil {
 		var names []string
 		w.fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
-		if near := spelling.Sort(name, names)[0]; spelling.Distance(name, near) <= 1+len(name)/3 {
+		if near := spelling.Nearest(name, names); near != "" {
 			return fmt.Sprintf("; did you mean -%s?", near)
 		}
 		return ""

@@ -28,7 +28,7 @@ func unknownFunction(name string, known []tasks.Function) string {
 	if len(names) == 0 {
 		return text
 	}
-	if near := spelling.Sort(name, names)[0]; spelling.Distance(name, near) <= 1+len(name)/3 {
+	if near := spelling.Nearest(name, names); near != "" {
 		text += fmt.Sprintf("; did you mean %s?", plain.Word(near))
 	}
 	return text

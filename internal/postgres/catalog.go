@@ -138,16 +138,12 @@ func (c *Conn) noTable(ctx context.Context, from string) error {
 
 // Nearest returns the name that is most like the given one; empty if none is.
 func Nearest(name string, names []string) string {
-	best, distance := "", len(name)/3+2
 	for _, n := range names {
 		if i := strings.LastIndexByte(n, '.'); i >= 0 && strings.EqualFold(n[i+1:], name) {
 			return n
 		}
-		if d := spelling.Distance(name, n); d < distance {
-			best, distance = n, d
-		}
 	}
-	return best
+	return spelling.Nearest(name, names)
 }
 
 func (c *Conn) describeQuery(ctx context.Context, query string) (*Relation, error) {

@@ -234,18 +234,13 @@ func arity(min, max int) string {
 	return fmt.Sprintf("%d to %d", min, max)
 }
 
-// nearest returns a hint with the names that are most like name.
+// nearest returns a hint with the name that is most like name.
 func nearest(name string, names []string) string {
-	var like []string
-	for _, n := range spelling.Sort(name, names)[:3] {
-		if spelling.Distance(name, n) <= max(1, len(name)/3) {
-			like = append(like, n)
-		}
-	}
-	if like == nil {
+	near := spelling.Nearest(name, names)
+	if near == "" {
 		return ""
 	}
-	return "did you mean " + strings.Join(like, ", ") + "?"
+	return "did you mean " + near + "?"
 }
 
 // expand returns v with one value for each row. Text may still be codes.

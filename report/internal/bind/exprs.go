@@ -440,8 +440,8 @@ func constants(args []*expr.Expr) ([]*vec.Vec, error) {
 
 // similarFunction returns a hint with the function whose name is most like name.
 func similarFunction(name string) string {
-	if near := spelling.Sort(name, slices.Concat(aggr.Names(), aggr.WindowNames(), expr.Names())); spelling.Distance(name, near[0]) <= max(1, len(name)/3) {
-		return "did you mean " + near[0] + "?"
+	if near := spelling.Nearest(name, slices.Concat(aggr.Names(), aggr.WindowNames(), expr.Names())); near != "" {
+		return "did you mean " + near + "?"
 	}
 	return "layshaft report -functions lists all"
 }

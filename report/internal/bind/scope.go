@@ -181,7 +181,7 @@ func (s *scope) unknown(c *sql.Column) error {
 		}
 		if !known {
 			hint := nearest(c.Parts[0].Name, tables, "tables are")
-			if names := shown(s.cols); len(names) > 0 && (len(tables) == 0 || isLike(c.Parts[0].Name, names)) {
+			if names := shown(s.cols); len(names) > 0 && (len(tables) == 0 || spelling.Nearest(c.Parts[0].Name, names) != "") {
 				hint = nearest(c.Parts[0].Name, quoted(names), "columns are")
 			}
 			return errAt(c, hint, "there is no table or column %q", c.Parts[0].Name)
@@ -195,15 +195,10 @@ func (s *scope) unknown(c *sql.Column) error {
 		return errAt(c, emptyHint, "there is no column %q, because the files are empty", name.Name)
 	}
 	hint := nearest(name.Name, quoted(names), "columns are")
-	if name.Quoted || !isLike(name.Name, names) {
+	if name.Quoted || spelling.Nearest(name.Name, names) == "" {
 		hint += fmt.Sprintf("; text needs single quotes: '%s'", name.Name)
 	}
 	return errAt(c, hint, "there is no column %q", name.Name)
-}
-
-// isLike reports whether a name of names is like name, so that it may be a misspelling.
-func isLike(name string, names []string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return spelling.Distance(name, n) <= 1+len(name)/3 })
 }
 
 // qualified returns the name of a column with the one of its table.

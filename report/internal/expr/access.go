@@ -3,6 +3,7 @@ package expr
 import (
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -39,7 +40,7 @@ func structField(e *Expr, name string, offset int) (*Expr, error) {
 	}
 	if folded != 1 {
 		what := errorAt(offset, "the struct has no field %s; it has %s", name, strings.Join(names, ", "))
-		if near := nearest(name, append([]string(nil), names...)); near != "" && folded == 0 {
+		if near := spelling.Nearest(name, names); near != "" && folded == 0 {
 			what = errorAt(offset, "the struct has no field %s; did you mean %s? It has %s", name, near, strings.Join(names, ", "))
 		}
 		return nil, what

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -16,7 +17,7 @@ func unitOf(name string, allowed map[string]bool) (string, error) {
 		return u, nil
 	}
 	names := slices.Sorted(maps.Keys(unitSpans))
-	if near := nearest(name, slices.Clone(names)); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		return "", rowError(0, "%s is no unit of time; did you mean %s?", quote(name), near)
 	}
 	return "", rowError(0, "%s is no unit of time; units are %s", quote(name), strings.Join(names, ", "))
@@ -134,7 +135,7 @@ func fieldOf(name string) (string, error) {
 		return u, nil
 	}
 	names := append(slices.Collect(maps.Keys(unitSpans)), slices.Collect(maps.Keys(fieldNames))...)
-	if near := nearest(name, names); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		return "", rowError(0, "%s is no field of a time; did you mean %s?", quote(name), near)
 	}
 	return "", rowError(0, "%s is no field of a time; fields are year, quarter, month, week, day, hour, minute, second, dow, doy, "+

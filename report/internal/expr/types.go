@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/spelling"
 	"github.com/layshaft/layshaft/report/internal/vec"
 )
 
@@ -37,7 +38,7 @@ func TypeByName(name string, params []int) (vec.Type, error) {
 		for n := range typeNames {
 			names = append(names, n)
 		}
-		if near := nearest(name, names); near != "" {
+		if near := spelling.Nearest(name, names); near != "" {
 			return vec.Type{}, errorAt(noOffset, "no type is named %q; did you mean %s?", name, near)
 		}
 		return vec.Type{}, errorAt(noOffset, "no type is named %q; types are bigint, decimal(12,2), double, text, boolean, date, time, "+
@@ -228,47 +229,6 @@ func implicit(e *Expr, to vec.Kind) int {
 		}
 	}
 	return -1
-}
-
-// nearest returns the name with the fewest differences to a misspelt one, or nothing if none is
-// near.
-func nearest(name string, names []string) string {
-	name = strings.ToLower(name)
-	slices.Sort(names)
-	best, found := (len(name)+1)/3+1, ""
-	for _, n := range names {
-		if d := distance(name, n, best); d < best {
-			best, found = d, n
-		}
-	}
-	return found
-}
-
-// distance returns the number of letters to add, drop, change or swap to make b from a, or limit if
-// there are more.
-func distance(a, b string, limit int) int {
-	if max(len(a), len(b))-min(len(a), len(b)) >= limit || len(a) > 100 {
-		return limit
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := last[j-1]
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			row[j] = min(change, last[j]+1, row[j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }
 
 // quote returns a text in single quotes for a message, cut if it is long.

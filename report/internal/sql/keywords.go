@@ -2,6 +2,8 @@ package sql
 
 import (
 	"strings"
+
+	"github.com/layshaft/layshaft/internal/spelling"
 )
 
 // class is how a keyword may be used as a name. The classes are PostgreSQL's, so that a name works
@@ -87,7 +89,7 @@ func nearest(s string) string {
 	}
 	best, at := "", 1+min(2, len(up)/3)
 	for _, k := range clauses {
-		d := distance(up, k)
+		d := spelling.Distance(up, k)
 		if d < at || d == at && best != "" && best[0] != up[0] && k[0] == up[0] {
 			best, at = k, d
 		}
@@ -96,31 +98,4 @@ func nearest(s string) string {
 		return ""
 	}
 	return best
-}
-
-// distance returns how many letters to insert, drop, replace or swap make a out of b; 9 when the
-// words are too long or their lengths too different to be the same.
-func distance(a, b string) int {
-	const most = 16
-	if len(a) > most || len(b) > most || len(a)-len(b) > 2 || len(b)-len(a) > 2 {
-		return 9
-	}
-	var d [most + 1][most + 1]int
-	for i := range len(a) + 1 {
-		for j := range len(b) + 1 {
-			if i == 0 || j == 0 {
-				d[i][j] = i + j
-				continue
-			}
-			change := 1
-			if a[i-1] == b[j-1] {
-				change = 0
-			}
-			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, d[i-1][j-1]+change)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
 }
