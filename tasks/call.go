@@ -15,8 +15,9 @@ import (
 //
 // The error is an [*Error] if the task failed or was cancelled. Other errors wrap [ErrInvalid],
 // [ErrFull], [ErrUnavailable] or the cause of ctx, or report an input or result that cannot be
-// encoded or decoded. If ctx ends before the task has started, the error has the reason: no worker
-// runs the function, it is paused, or what else the task waited for.
+// encoded or decoded. If the deadline of ctx passes before the task has started, the error has the
+// reason: no worker runs the function, it is paused, or what else the task waited for. The
+// coordinator has 100 ms to answer for it.
 //
 // In a handler, pass the context of the handler: while its task waits for tasks of its own worker,
 // its slot is lent to them, so a function may call itself on a worker with one slot. The same holds

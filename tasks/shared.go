@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
@@ -81,6 +83,8 @@ func (s *sharedStreams) wait() { s.family.Wait() }
 type sharedStream struct {
 	stream taskStream
 	work   chan struct{} // has a value when there is something to send
+	// isSending is set while send passes messages to the stream, which may be full.
+	isSending atomic.Bool
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -103,8 +107,10 @@ type sharedCall struct {
 	// stream ends first.
 	end        chan *tasksv1.TaskUpdate
 	background bool
-	// reason explains why the task did not start. sharedStream.mu guards it.
-	reason string
+	// reason explains why the task did not start. explained is closed when the coordinator has
+	// answered a question for it; nil if there was none. sharedStream.mu guards both.
+	reason    string
+	explained chan struct{}
 }
 
 // submit submits a task and returns its index.
@@ -120,6 +126,33 @@ func (c *sharedStream) submit(spec *tasksv1.TaskSpec, call *sharedCall) (int64, 
 	c.tasks = append(c.tasks, spec)
 	c.signal()
 	return i, nil
+}
+
+// explainWithin limits the time in which the coordinator answers why a task has not started, after
+// the deadline of its caller.
+const explainWithin = 100 * time.Millisecond
+
+// explain asks why a task has not started, if that is not known, and waits for the answer. It does
+// not wait for a stream that is full.
+func (c *sharedStream) explain(i int64) {
+	c.mu.Lock()
+	call := c.waiting[i]
+	if call == nil || c.err != nil || call.reason != "" || c.isSending.Load() {
+		c.mu.Unlock()
+		return
+	}
+	explained := make(chan struct{})
+	call.explained = explained
+	c.messages = append(c.messages, &tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Explain{Explain: &tasksv1.TaskIndexes{Indexes: []int64{i}}}})
+	c.signal()
+	c.mu.Unlock()
+	late, stop := awake.After(explainWithin)
+	defer stop()
+	select {
+	case <-explained:
+	case <-call.end: // too late for the result
+	case <-late:
+	}
 }
 
 // leave stops waiting for a task. A foreground task then ends, unless another client waits for it.
@@ -163,6 +196,7 @@ func (c *sharedStream) send(ctx context.Context) {
 		tasks, c.tasks = c.tasks, tasks[:0]
 		says, c.messages = c.messages, says[:0]
 		c.mu.Unlock()
+		c.isSending.Store(true)
 		err := sendTasks(c.stream, tasks)
 		for _, say := range says {
 			if err == nil {
@@ -172,6 +206,7 @@ func (c *sharedStream) send(ctx context.Context) {
 		if err != nil {
 			return // the receiver gets the cause
 		}
+		c.isSending.Store(false)
 		clear(tasks)
 		clear(says)
 	}
@@ -197,7 +232,10 @@ func (c *sharedStream) receive() {
 				continue
 			}
 			if w := u.GetWaiting(); w != nil {
-				call.reason = w.GetReason()
+				if call.reason = w.GetReason(); call.explained != nil {
+					close(call.explained)
+					call.explained = nil
+				}
 			}
 			if isLastUpdate(u) || call.background && u.GetAccepted() != nil {
 				call.end <- u

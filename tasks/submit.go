@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/layshaft/layshaft/internal/awake"
 	"github.com/layshaft/layshaft/internal/plain"
 	"github.com/layshaft/layshaft/internal/spans"
 	"github.com/layshaft/layshaft/internal/wire"
@@ -79,6 +80,9 @@ func (c *Client) do(ctx context.Context, function string, input []byte, s *spec)
 			out, err = last.outcome(function)
 			return err
 		case <-ctx.Done():
+			if ctx.Err() == context.DeadlineExceeded {
+				stream.explain(i)
+			}
 			return notStarted(context.Cause(ctx), function, stream.leave(i))
 		}
 	})
@@ -171,11 +175,25 @@ func unfinished(todo []int) []int {
 // round is one attempt of collect at the inputs of todo. It calls begun when it has reached the
 // coordinator, and sets why to the last reason why a task did not start.
 func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][]byte, todo []int, begun func(), why *string, yield func(i int, u Update, err error) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
+	// After a deadline, the stream lives on for the answer why tasks have not started.
+	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer cancel()
-	stream, err := c.openStream(ctx, &tasksv1.CallTasksOptions{OnlyEnds: s.update == nil})
+	defer context.AfterFunc(ctx, func() {
+		if ctx.Err() != context.DeadlineExceeded {
+			cancel()
+			return
+		}
+		late, stop := awake.After(explainWithin)
+		defer stop()
+		select {
+		case <-late:
+			cancel()
+		case <-streamCtx.Done():
+		}
+	})()
+	stream, err := c.openStream(streamCtx, &tasksv1.CallTasksOptions{OnlyEnds: s.update == nil})
 	if err != nil {
 		return err
 	}
@@ -185,7 +203,14 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 		places = nil
 	}
 	order := slices.Clone(todo)
-	sender.Go(func() { s.send(ctx, stream, function, inputs, order, places) })
+	sender.Go(func() {
+		s.send(ctx, stream, function, inputs, order, places)
+		select {
+		case <-ctx.Done():
+			_ = stream.Send(&tasksv1.CallTasksRequest{Body: &tasksv1.CallTasksRequest_Explain{Explain: &tasksv1.TaskIndexes{}}})
+		case <-streamCtx.Done():
+		}
+	})
 	for left := len(todo); left > 0; {
 		all, err := receive(stream.Recv)
 		if err != nil {
@@ -193,6 +218,10 @@ func (s *spec) round(ctx context.Context, c *Client, function string, inputs [][
 		}
 		c.reached.Store(true)
 		for _, p := range all {
+			if w := p.GetWaiting(); w != nil && ctx.Err() != nil {
+				*why = cmp.Or(w.GetReason(), *why)
+				return context.Cause(ctx)
+			}
 			at := p.GetIndex()
 			if at < 0 || at >= int64(len(todo)) || todo[at] < 0 {
 				continue
@@ -270,7 +299,6 @@ func (s *spec) send(ctx context.Context, stream taskStream, function string, inp
 			}
 		}
 	}
-	_ = stream.CloseSend() // the receiver notices a broken stream
 }
 
 // attach waits for the end of a task submitted earlier.
@@ -281,6 +309,9 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 	var seen follower
 	why := ""
 	defer func() {
+		if ctx.Err() == context.DeadlineExceeded && why == "" {
+			why = c.waitReason(ctx, to)
+		}
 		if ctx.Err() != nil {
 			err = notStarted(err, to.function, why)
 		}
@@ -320,6 +351,18 @@ func (c *Client) attach(ctx context.Context, to taskName, s *spec) (out []byte, 
 		}
 	})
 	return out, err
+}
+
+// waitReason returns why a task does not run, or "" if it runs, has ended, or there is no answer in
+// time. It does not end with ctx.
+func (c *Client) waitReason(ctx context.Context, name taskName) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainWithin)
+	defer cancel()
+	out, err := c.rpc.GetTask(ctx, &tasksv1.GetTaskRequest{Name: name.proto()})
+	if err != nil {
+		return "" // the caller's error is the one that counts
+	}
+	return out.GetTask().GetWaitingReason()
 }
 
 // follower has what the caller of attach has received so far, over all connections.

@@ -109,12 +109,21 @@ func TestWaitingIsExplained(t *testing.T) {
 			{attach(group.ID()), "group", "the group is open"},
 		} {
 			// The error after the end of the context, without updates and with them.
-			for _, own := range [][]tasks.Option{nil, {tasks.OnUpdate(func(tasks.Update) {})}} {
-				within, cancel := context.WithTimeout(ctx, 4*time.Second)
-				if err := tt.call(within, tt.function, own...); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("%s: %v, want it to say %q", tt.function, err, tt.want)
+			for _, limit := range []time.Duration{4 * time.Second, 300 * time.Millisecond} {
+				if limit < time.Second && tt.function == "group" {
+					continue // only tasks have a reason at once
 				}
-				cancel()
+				for _, own := range [][]tasks.Option{nil, {tasks.OnUpdate(func(tasks.Update) {})}} {
+					within, cancel := context.WithTimeout(ctx, limit)
+					begun := time.Now()
+					if err := tt.call(within, tt.function, own...); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), tt.want) {
+						t.Errorf("%s within %v: %v, want it to say %q", tt.function, limit, err, tt.want)
+					}
+					if took := time.Since(begun); took != limit {
+						t.Errorf("%s within %v took %v", tt.function, limit, took)
+					}
+					cancel()
+				}
 			}
 			// The update comes once, after two seconds.
 			var heard []string
@@ -141,6 +150,11 @@ func TestWaitingIsExplained(t *testing.T) {
 		if err := do(ctx, "busy", tasks.Deadline(90*time.Second)); err == nil || strings.Contains(err.Error(), "busy are busy") {
 			t.Errorf("a task that runs: %v", err)
 		}
+		time.Sleep(time.Minute) // the worker is free again
+		if err := do(ctx, "busy", tasks.Deadline(300*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "has not started") {
+			t.Errorf("a task that runs past a short deadline: %v", err)
+		}
+		time.Sleep(time.Minute)
 		leave()
 		if err := errors.Join(<-first, <-left); err != nil {
 			t.Error(err)

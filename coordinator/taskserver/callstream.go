@@ -47,6 +47,8 @@ type clientStream struct {
 	waiting map[queue.ID][]int64
 	// reasons has the last sent reason of tasks that do not start.
 	reasons map[queue.ID]string
+	// answers has the answers to explain.
+	answers chan []*tasksv1.TaskUpdate
 	// inFlight counts tasks without a sent end, or, in the background, without a sent acceptance.
 	inFlight int
 }
@@ -55,7 +57,7 @@ func (t *Server) newClientStream(name string, emit func([]*tasksv1.TaskUpdate, [
 	t.desk.Lock()
 	defer t.desk.Unlock()
 	return &clientStream{t: t, s: t.desk.Join(name), emit: emit, last: make(chan struct{}), tasks: map[int64]queue.ID{},
-		waiting: map[queue.ID][]int64{}, reasons: map[queue.ID]string{}}
+		waiting: map[queue.ID][]int64{}, reasons: map[queue.ID]string{}, answers: make(chan []*tasksv1.TaskUpdate)}
 }
 
 // leave ends the stream.
@@ -128,6 +130,11 @@ func (c *clientStream) receive(stream grpc.BidiStreamingServer[tasksv1.CallTasks
 			c.cancel(msg.Cancel.GetIndexes())
 		case *tasksv1.CallTasksRequest_Leave:
 			c.forget(msg.Leave.GetIndexes())
+		case *tasksv1.CallTasksRequest_Explain:
+			select {
+			case c.answers <- c.explain(msg.Explain.GetIndexes()):
+			case <-stream.Context().Done():
+			}
 		case *tasksv1.CallTasksRequest_Options:
 			err = wire.CheckProtocol("the client", msg.Options.GetProtocol())
 			c.mu.Lock()
@@ -274,6 +281,10 @@ func (c *clientStream) send(gone <-chan struct{}) error {
 				if err := c.sendReasons(); err != nil {
 					return err
 				}
+			case updates := <-c.answers:
+				if err := c.emit(updates, nil); err != nil {
+					return err
+				}
 			case <-gone:
 				return nil
 			}
@@ -335,6 +346,40 @@ func (c *clientStream) sendReasons() error {
 		return nil
 	}
 	return c.emit(updates, nil)
+}
+
+// explain returns why tasks have not started, or, without indexes, why one of the tasks of the
+// stream has not. The reason is empty for a task that runs or has ended.
+func (c *clientStream) explain(indexes []int64) []*tasksv1.TaskUpdate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t.desk.Lock()
+	defer c.t.desk.Unlock()
+	var updates []*tasksv1.TaskUpdate
+	answer := func(i int64, id queue.ID, why string) {
+		updates = append(updates, &tasksv1.TaskUpdate{Index: i, Task: uint64(id), Event: &tasksv1.TaskUpdate_Waiting{Waiting: &tasksv1.TaskWaiting{Reason: why}}})
+	}
+	for _, i := range indexes[:min(len(indexes), maxReasons)] {
+		c.t.desk.WaitReasons([]queue.ID{c.tasks[i]}, func(id queue.ID, why string) { answer(i, id, why) })
+	}
+	if len(indexes) > 0 {
+		return updates
+	}
+	var ids []queue.ID
+	for id := range c.waiting {
+		if ids = append(ids, id); len(ids) == maxReasons {
+			break
+		}
+	}
+	c.t.desk.WaitReasons(ids, func(id queue.ID, why string) {
+		if why != "" && updates == nil {
+			answer(c.waiting[id][0], id, why)
+		}
+	})
+	if updates == nil {
+		answer(0, 0, "")
+	}
+	return updates
 }
 
 // sessionError returns the status for a stream that the desk ended.

@@ -1142,6 +1142,7 @@ type CallTasksRequest struct {
 	//	*CallTasksRequest_Cancel
 	//	*CallTasksRequest_Leave
 	//	*CallTasksRequest_Options
+	//	*CallTasksRequest_Explain
 	Body          isCallTasksRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1229,6 +1230,15 @@ func (x *CallTasksRequest) GetOptions() *CallTasksOptions {
 	return nil
 }
 
+func (x *CallTasksRequest) GetExplain() *TaskIndexes {
+	if x != nil {
+		if x, ok := x.Body.(*CallTasksRequest_Explain); ok {
+			return x.Explain
+		}
+	}
+	return nil
+}
+
 type isCallTasksRequest_Body interface {
 	isCallTasksRequest_Body()
 }
@@ -1260,6 +1270,13 @@ type CallTasksRequest_Options struct {
 	Options *CallTasksOptions `protobuf:"bytes,5,opt,name=options,oneof"`
 }
 
+type CallTasksRequest_Explain struct {
+	// explain asks why tasks of this stream have not started. The stream sends waiting for each of
+	// them at once, with an empty reason if the task runs or has ended. Without indexes it sends one
+	// waiting, for any task that has not started.
+	Explain *TaskIndexes `protobuf:"bytes,6,opt,name=explain,oneof"`
+}
+
 func (*CallTasksRequest_Piece) isCallTasksRequest_Body() {}
 
 func (*CallTasksRequest_Tasks) isCallTasksRequest_Body() {}
@@ -1269,6 +1286,8 @@ func (*CallTasksRequest_Cancel) isCallTasksRequest_Body() {}
 func (*CallTasksRequest_Leave) isCallTasksRequest_Body() {}
 
 func (*CallTasksRequest_Options) isCallTasksRequest_Body() {}
+
+func (*CallTasksRequest_Explain) isCallTasksRequest_Body() {}
 
 // CallTasksOptions apply to all tasks of a stream.
 type CallTasksOptions struct {
@@ -1687,7 +1706,8 @@ type TaskUpdate_Failed struct {
 }
 
 type TaskUpdate_Waiting struct {
-	// waiting is sent while the task does not start for two seconds, and when the reason changes.
+	// waiting is sent while the task does not start for two seconds, when the reason changes, and as
+	// the answer to explain.
 	Waiting *TaskWaiting `protobuf:"bytes,11,opt,name=waiting,oneof"`
 }
 
@@ -6541,13 +6561,14 @@ const file_layshaft_v1_tasks_proto_rawDesc = "" +
 	"\arefused\x18\x03 \x01(\tR\arefused\x12\x12\n" +
 	"\x04full\x18\x04 \x01(\bR\x04full\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x18\n" +
-	"\aattempt\x18\x06 \x01(\x03R\aattempt\"\x83\x02\n" +
+	"\aattempt\x18\x06 \x01(\x03R\aattempt\"\xb9\x02\n" +
 	"\x10CallTasksRequest\x12\x16\n" +
 	"\x05piece\x18\x01 \x01(\fH\x00R\x05piece\x12.\n" +
 	"\x05tasks\x18\x02 \x01(\v2\x16.layshaft.v1.TaskBatchH\x00R\x05tasks\x122\n" +
 	"\x06cancel\x18\x03 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x06cancel\x120\n" +
 	"\x05leave\x18\x04 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\x05leave\x129\n" +
-	"\aoptions\x18\x05 \x01(\v2\x1d.layshaft.v1.CallTasksOptionsH\x00R\aoptionsB\x06\n" +
+	"\aoptions\x18\x05 \x01(\v2\x1d.layshaft.v1.CallTasksOptionsH\x00R\aoptions\x124\n" +
+	"\aexplain\x18\x06 \x01(\v2\x18.layshaft.v1.TaskIndexesH\x00R\aexplainB\x06\n" +
 	"\x04body\"^\n" +
 	"\x10CallTasksOptions\x12\x1b\n" +
 	"\tonly_ends\x18\x02 \x01(\bR\bonlyEnds\x12\x1a\n" +
@@ -7078,121 +7099,122 @@ var file_layshaft_v1_tasks_proto_depIdxs = []int32{
 	18,  // 14: layshaft.v1.CallTasksRequest.cancel:type_name -> layshaft.v1.TaskIndexes
 	18,  // 15: layshaft.v1.CallTasksRequest.leave:type_name -> layshaft.v1.TaskIndexes
 	16,  // 16: layshaft.v1.CallTasksRequest.options:type_name -> layshaft.v1.CallTasksOptions
-	8,   // 17: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
-	20,  // 18: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
-	14,  // 19: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted
-	22,  // 20: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
-	23,  // 21: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
-	24,  // 22: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
-	21,  // 23: layshaft.v1.TaskUpdate.waiting:type_name -> layshaft.v1.TaskWaiting
-	3,   // 24: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
-	3,   // 25: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
-	25,  // 26: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
-	20,  // 27: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
-	9,   // 28: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
-	25,  // 29: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
-	42,  // 30: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
-	1,   // 31: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
-	0,   // 32: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
-	22,  // 33: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
-	6,   // 34: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
-	1,   // 35: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
-	42,  // 36: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	42,  // 37: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
-	93,  // 38: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
-	47,  // 39: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
-	60,  // 40: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	60,  // 41: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
-	61,  // 42: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
-	62,  // 43: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
-	63,  // 44: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
-	61,  // 45: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
-	47,  // 46: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
-	66,  // 47: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
-	68,  // 48: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
-	72,  // 49: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
-	74,  // 50: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
-	69,  // 51: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
-	75,  // 52: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
-	69,  // 53: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
-	71,  // 54: layshaft.v1.TaskHello.attempts:type_name -> layshaft.v1.TaskAttempt
-	70,  // 55: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
-	73,  // 56: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
-	71,  // 57: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
-	22,  // 58: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
-	77,  // 59: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
-	71,  // 60: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
-	78,  // 61: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
-	79,  // 62: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
-	71,  // 63: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
-	3,   // 64: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
-	71,  // 65: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
-	4,   // 66: layshaft.v1.ScheduleSpec.catch_up:type_name -> layshaft.v1.CatchUp
-	5,   // 67: layshaft.v1.ScheduleSpec.overlap:type_name -> layshaft.v1.Overlap
-	0,   // 68: layshaft.v1.ScheduleSpec.priority:type_name -> layshaft.v1.TaskPriority
-	6,   // 69: layshaft.v1.ScheduleSpec.policy:type_name -> layshaft.v1.TaskPolicy
-	80,  // 70: layshaft.v1.SetScheduleRequest.spec:type_name -> layshaft.v1.ScheduleSpec
-	91,  // 71: layshaft.v1.SetScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
-	91,  // 72: layshaft.v1.PauseScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
-	91,  // 73: layshaft.v1.RunScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
-	91,  // 74: layshaft.v1.ListSchedulesResponse.schedules:type_name -> layshaft.v1.Schedule
-	80,  // 75: layshaft.v1.Schedule.spec:type_name -> layshaft.v1.ScheduleSpec
-	92,  // 76: layshaft.v1.Schedule.history:type_name -> layshaft.v1.ScheduleFire
-	12,  // 77: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
-	15,  // 78: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
-	26,  // 79: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
-	28,  // 80: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
-	30,  // 81: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
-	32,  // 82: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
-	36,  // 83: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
-	34,  // 84: layshaft.v1.TasksService.RunTasks:input_type -> layshaft.v1.RunTasksRequest
-	38,  // 85: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
-	40,  // 86: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
-	43,  // 87: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
-	45,  // 88: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
-	48,  // 89: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
-	50,  // 90: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
-	52,  // 91: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
-	54,  // 92: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
-	56,  // 93: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
-	58,  // 94: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
-	64,  // 95: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
-	81,  // 96: layshaft.v1.TasksService.SetSchedule:input_type -> layshaft.v1.SetScheduleRequest
-	83,  // 97: layshaft.v1.TasksService.RemoveSchedule:input_type -> layshaft.v1.RemoveScheduleRequest
-	85,  // 98: layshaft.v1.TasksService.PauseSchedule:input_type -> layshaft.v1.PauseScheduleRequest
-	87,  // 99: layshaft.v1.TasksService.RunSchedule:input_type -> layshaft.v1.RunScheduleRequest
-	89,  // 100: layshaft.v1.TasksService.ListSchedules:input_type -> layshaft.v1.ListSchedulesRequest
-	67,  // 101: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
-	13,  // 102: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
-	19,  // 103: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
-	27,  // 104: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
-	29,  // 105: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
-	31,  // 106: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
-	33,  // 107: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
-	37,  // 108: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
-	35,  // 109: layshaft.v1.TasksService.RunTasks:output_type -> layshaft.v1.RunTasksResponse
-	39,  // 110: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
-	41,  // 111: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
-	44,  // 112: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
-	46,  // 113: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
-	49,  // 114: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
-	51,  // 115: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
-	53,  // 116: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
-	55,  // 117: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
-	57,  // 118: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
-	59,  // 119: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
-	65,  // 120: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
-	82,  // 121: layshaft.v1.TasksService.SetSchedule:output_type -> layshaft.v1.SetScheduleResponse
-	84,  // 122: layshaft.v1.TasksService.RemoveSchedule:output_type -> layshaft.v1.RemoveScheduleResponse
-	86,  // 123: layshaft.v1.TasksService.PauseSchedule:output_type -> layshaft.v1.PauseScheduleResponse
-	88,  // 124: layshaft.v1.TasksService.RunSchedule:output_type -> layshaft.v1.RunScheduleResponse
-	90,  // 125: layshaft.v1.TasksService.ListSchedules:output_type -> layshaft.v1.ListSchedulesResponse
-	76,  // 126: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
-	102, // [102:127] is the sub-list for method output_type
-	77,  // [77:102] is the sub-list for method input_type
-	77,  // [77:77] is the sub-list for extension type_name
-	77,  // [77:77] is the sub-list for extension extendee
-	0,   // [0:77] is the sub-list for field type_name
+	18,  // 17: layshaft.v1.CallTasksRequest.explain:type_name -> layshaft.v1.TaskIndexes
+	8,   // 18: layshaft.v1.TaskBatch.tasks:type_name -> layshaft.v1.TaskSpec
+	20,  // 19: layshaft.v1.CallTasksResponse.updates:type_name -> layshaft.v1.TaskUpdate
+	14,  // 20: layshaft.v1.TaskUpdate.accepted:type_name -> layshaft.v1.Accepted
+	22,  // 21: layshaft.v1.TaskUpdate.progress:type_name -> layshaft.v1.TaskProgress
+	23,  // 22: layshaft.v1.TaskUpdate.retrying:type_name -> layshaft.v1.TaskRetrying
+	24,  // 23: layshaft.v1.TaskUpdate.failed:type_name -> layshaft.v1.TaskFailed
+	21,  // 24: layshaft.v1.TaskUpdate.waiting:type_name -> layshaft.v1.TaskWaiting
+	3,   // 25: layshaft.v1.TaskRetrying.reason:type_name -> layshaft.v1.TaskReason
+	3,   // 26: layshaft.v1.TaskFailed.reason:type_name -> layshaft.v1.TaskReason
+	25,  // 27: layshaft.v1.WaitTaskRequest.name:type_name -> layshaft.v1.TaskName
+	20,  // 28: layshaft.v1.WaitTaskResponse.updates:type_name -> layshaft.v1.TaskUpdate
+	9,   // 29: layshaft.v1.OpenGroupRequest.group:type_name -> layshaft.v1.TaskGroup
+	25,  // 30: layshaft.v1.GetTaskRequest.name:type_name -> layshaft.v1.TaskName
+	42,  // 31: layshaft.v1.GetTaskResponse.task:type_name -> layshaft.v1.TaskInfo
+	1,   // 32: layshaft.v1.TaskInfo.state:type_name -> layshaft.v1.TaskState
+	0,   // 33: layshaft.v1.TaskInfo.priority:type_name -> layshaft.v1.TaskPriority
+	22,  // 34: layshaft.v1.TaskInfo.progress:type_name -> layshaft.v1.TaskProgress
+	6,   // 35: layshaft.v1.TaskInfo.policy:type_name -> layshaft.v1.TaskPolicy
+	1,   // 36: layshaft.v1.ListTasksRequest.states:type_name -> layshaft.v1.TaskState
+	42,  // 37: layshaft.v1.ListTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	42,  // 38: layshaft.v1.ListDeadTasksResponse.tasks:type_name -> layshaft.v1.TaskInfo
+	93,  // 39: layshaft.v1.FunctionLimits.needs:type_name -> layshaft.v1.FunctionLimits.NeedsEntry
+	47,  // 40: layshaft.v1.SetFunctionRequest.limits:type_name -> layshaft.v1.FunctionLimits
+	60,  // 41: layshaft.v1.ListFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	60,  // 42: layshaft.v1.WatchFunctionsResponse.status:type_name -> layshaft.v1.FunctionsStatus
+	61,  // 43: layshaft.v1.FunctionsStatus.totals:type_name -> layshaft.v1.TaskCounts
+	62,  // 44: layshaft.v1.FunctionsStatus.functions:type_name -> layshaft.v1.FunctionStatus
+	63,  // 45: layshaft.v1.FunctionsStatus.budgets:type_name -> layshaft.v1.BudgetStatus
+	61,  // 46: layshaft.v1.FunctionStatus.counts:type_name -> layshaft.v1.TaskCounts
+	47,  // 47: layshaft.v1.FunctionStatus.limits:type_name -> layshaft.v1.FunctionLimits
+	66,  // 48: layshaft.v1.ListTaskWorkersResponse.workers:type_name -> layshaft.v1.TaskWorkerStatus
+	68,  // 49: layshaft.v1.WorkTasksRequest.hello:type_name -> layshaft.v1.TaskHello
+	72,  // 50: layshaft.v1.WorkTasksRequest.reports:type_name -> layshaft.v1.TaskReports
+	74,  // 51: layshaft.v1.WorkTasksRequest.heartbeat:type_name -> layshaft.v1.TaskHeartbeat
+	69,  // 52: layshaft.v1.WorkTasksRequest.abilities:type_name -> layshaft.v1.TaskAbilities
+	75,  // 53: layshaft.v1.WorkTasksRequest.leaving:type_name -> layshaft.v1.TaskLeaving
+	69,  // 54: layshaft.v1.TaskHello.abilities:type_name -> layshaft.v1.TaskAbilities
+	71,  // 55: layshaft.v1.TaskHello.attempts:type_name -> layshaft.v1.TaskAttempt
+	70,  // 56: layshaft.v1.TaskAbilities.functions:type_name -> layshaft.v1.TaskFunction
+	73,  // 57: layshaft.v1.TaskReports.reports:type_name -> layshaft.v1.TaskReport
+	71,  // 58: layshaft.v1.TaskReport.attempt:type_name -> layshaft.v1.TaskAttempt
+	22,  // 59: layshaft.v1.TaskReport.progress:type_name -> layshaft.v1.TaskProgress
+	77,  // 60: layshaft.v1.WorkTasksResponse.welcome:type_name -> layshaft.v1.TaskWelcome
+	71,  // 61: layshaft.v1.WorkTasksResponse.acks:type_name -> layshaft.v1.TaskAttempt
+	78,  // 62: layshaft.v1.WorkTasksResponse.stops:type_name -> layshaft.v1.TaskStop
+	79,  // 63: layshaft.v1.WorkTasksResponse.assigns:type_name -> layshaft.v1.TaskAssign
+	71,  // 64: layshaft.v1.TaskStop.attempt:type_name -> layshaft.v1.TaskAttempt
+	3,   // 65: layshaft.v1.TaskStop.reason:type_name -> layshaft.v1.TaskReason
+	71,  // 66: layshaft.v1.TaskAssign.attempt:type_name -> layshaft.v1.TaskAttempt
+	4,   // 67: layshaft.v1.ScheduleSpec.catch_up:type_name -> layshaft.v1.CatchUp
+	5,   // 68: layshaft.v1.ScheduleSpec.overlap:type_name -> layshaft.v1.Overlap
+	0,   // 69: layshaft.v1.ScheduleSpec.priority:type_name -> layshaft.v1.TaskPriority
+	6,   // 70: layshaft.v1.ScheduleSpec.policy:type_name -> layshaft.v1.TaskPolicy
+	80,  // 71: layshaft.v1.SetScheduleRequest.spec:type_name -> layshaft.v1.ScheduleSpec
+	91,  // 72: layshaft.v1.SetScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
+	91,  // 73: layshaft.v1.PauseScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
+	91,  // 74: layshaft.v1.RunScheduleResponse.schedule:type_name -> layshaft.v1.Schedule
+	91,  // 75: layshaft.v1.ListSchedulesResponse.schedules:type_name -> layshaft.v1.Schedule
+	80,  // 76: layshaft.v1.Schedule.spec:type_name -> layshaft.v1.ScheduleSpec
+	92,  // 77: layshaft.v1.Schedule.history:type_name -> layshaft.v1.ScheduleFire
+	12,  // 78: layshaft.v1.TasksService.SubmitTasks:input_type -> layshaft.v1.SubmitTasksRequest
+	15,  // 79: layshaft.v1.TasksService.CallTasks:input_type -> layshaft.v1.CallTasksRequest
+	26,  // 80: layshaft.v1.TasksService.WaitTask:input_type -> layshaft.v1.WaitTaskRequest
+	28,  // 81: layshaft.v1.TasksService.OpenGroup:input_type -> layshaft.v1.OpenGroupRequest
+	30,  // 82: layshaft.v1.TasksService.CloseGroup:input_type -> layshaft.v1.CloseGroupRequest
+	32,  // 83: layshaft.v1.TasksService.CancelTasks:input_type -> layshaft.v1.CancelTasksRequest
+	36,  // 84: layshaft.v1.TasksService.RetryTasks:input_type -> layshaft.v1.RetryTasksRequest
+	34,  // 85: layshaft.v1.TasksService.RunTasks:input_type -> layshaft.v1.RunTasksRequest
+	38,  // 86: layshaft.v1.TasksService.DropTasks:input_type -> layshaft.v1.DropTasksRequest
+	40,  // 87: layshaft.v1.TasksService.GetTask:input_type -> layshaft.v1.GetTaskRequest
+	43,  // 88: layshaft.v1.TasksService.ListTasks:input_type -> layshaft.v1.ListTasksRequest
+	45,  // 89: layshaft.v1.TasksService.ListDeadTasks:input_type -> layshaft.v1.ListDeadTasksRequest
+	48,  // 90: layshaft.v1.TasksService.SetFunction:input_type -> layshaft.v1.SetFunctionRequest
+	50,  // 91: layshaft.v1.TasksService.PauseFunction:input_type -> layshaft.v1.PauseFunctionRequest
+	52,  // 92: layshaft.v1.TasksService.DropFunction:input_type -> layshaft.v1.DropFunctionRequest
+	54,  // 93: layshaft.v1.TasksService.SetBudget:input_type -> layshaft.v1.SetBudgetRequest
+	56,  // 94: layshaft.v1.TasksService.ListFunctions:input_type -> layshaft.v1.ListFunctionsRequest
+	58,  // 95: layshaft.v1.TasksService.WatchFunctions:input_type -> layshaft.v1.WatchFunctionsRequest
+	64,  // 96: layshaft.v1.TasksService.ListTaskWorkers:input_type -> layshaft.v1.ListTaskWorkersRequest
+	81,  // 97: layshaft.v1.TasksService.SetSchedule:input_type -> layshaft.v1.SetScheduleRequest
+	83,  // 98: layshaft.v1.TasksService.RemoveSchedule:input_type -> layshaft.v1.RemoveScheduleRequest
+	85,  // 99: layshaft.v1.TasksService.PauseSchedule:input_type -> layshaft.v1.PauseScheduleRequest
+	87,  // 100: layshaft.v1.TasksService.RunSchedule:input_type -> layshaft.v1.RunScheduleRequest
+	89,  // 101: layshaft.v1.TasksService.ListSchedules:input_type -> layshaft.v1.ListSchedulesRequest
+	67,  // 102: layshaft.v1.TasksService.WorkTasks:input_type -> layshaft.v1.WorkTasksRequest
+	13,  // 103: layshaft.v1.TasksService.SubmitTasks:output_type -> layshaft.v1.SubmitTasksResponse
+	19,  // 104: layshaft.v1.TasksService.CallTasks:output_type -> layshaft.v1.CallTasksResponse
+	27,  // 105: layshaft.v1.TasksService.WaitTask:output_type -> layshaft.v1.WaitTaskResponse
+	29,  // 106: layshaft.v1.TasksService.OpenGroup:output_type -> layshaft.v1.OpenGroupResponse
+	31,  // 107: layshaft.v1.TasksService.CloseGroup:output_type -> layshaft.v1.CloseGroupResponse
+	33,  // 108: layshaft.v1.TasksService.CancelTasks:output_type -> layshaft.v1.CancelTasksResponse
+	37,  // 109: layshaft.v1.TasksService.RetryTasks:output_type -> layshaft.v1.RetryTasksResponse
+	35,  // 110: layshaft.v1.TasksService.RunTasks:output_type -> layshaft.v1.RunTasksResponse
+	39,  // 111: layshaft.v1.TasksService.DropTasks:output_type -> layshaft.v1.DropTasksResponse
+	41,  // 112: layshaft.v1.TasksService.GetTask:output_type -> layshaft.v1.GetTaskResponse
+	44,  // 113: layshaft.v1.TasksService.ListTasks:output_type -> layshaft.v1.ListTasksResponse
+	46,  // 114: layshaft.v1.TasksService.ListDeadTasks:output_type -> layshaft.v1.ListDeadTasksResponse
+	49,  // 115: layshaft.v1.TasksService.SetFunction:output_type -> layshaft.v1.SetFunctionResponse
+	51,  // 116: layshaft.v1.TasksService.PauseFunction:output_type -> layshaft.v1.PauseFunctionResponse
+	53,  // 117: layshaft.v1.TasksService.DropFunction:output_type -> layshaft.v1.DropFunctionResponse
+	55,  // 118: layshaft.v1.TasksService.SetBudget:output_type -> layshaft.v1.SetBudgetResponse
+	57,  // 119: layshaft.v1.TasksService.ListFunctions:output_type -> layshaft.v1.ListFunctionsResponse
+	59,  // 120: layshaft.v1.TasksService.WatchFunctions:output_type -> layshaft.v1.WatchFunctionsResponse
+	65,  // 121: layshaft.v1.TasksService.ListTaskWorkers:output_type -> layshaft.v1.ListTaskWorkersResponse
+	82,  // 122: layshaft.v1.TasksService.SetSchedule:output_type -> layshaft.v1.SetScheduleResponse
+	84,  // 123: layshaft.v1.TasksService.RemoveSchedule:output_type -> layshaft.v1.RemoveScheduleResponse
+	86,  // 124: layshaft.v1.TasksService.PauseSchedule:output_type -> layshaft.v1.PauseScheduleResponse
+	88,  // 125: layshaft.v1.TasksService.RunSchedule:output_type -> layshaft.v1.RunScheduleResponse
+	90,  // 126: layshaft.v1.TasksService.ListSchedules:output_type -> layshaft.v1.ListSchedulesResponse
+	76,  // 127: layshaft.v1.TasksService.WorkTasks:output_type -> layshaft.v1.WorkTasksResponse
+	103, // [103:128] is the sub-list for method output_type
+	78,  // [78:103] is the sub-list for method input_type
+	78,  // [78:78] is the sub-list for extension type_name
+	78,  // [78:78] is the sub-list for extension extendee
+	0,   // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_layshaft_v1_tasks_proto_init() }
@@ -7206,6 +7228,7 @@ func file_layshaft_v1_tasks_proto_init() {
 		(*CallTasksRequest_Cancel)(nil),
 		(*CallTasksRequest_Leave)(nil),
 		(*CallTasksRequest_Options)(nil),
+		(*CallTasksRequest_Explain)(nil),
 	}
 	file_layshaft_v1_tasks_proto_msgTypes[14].OneofWrappers = []any{
 		(*TaskUpdate_Accepted)(nil),

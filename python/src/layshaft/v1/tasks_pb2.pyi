@@ -200,18 +200,20 @@ class Accepted(_message.Message):
     def __init__(self, task: _Optional[int] = ..., joined: bool = ..., refused: _Optional[str] = ..., full: bool = ..., epoch: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class CallTasksRequest(_message.Message):
-    __slots__ = ("piece", "tasks", "cancel", "leave", "options")
+    __slots__ = ("piece", "tasks", "cancel", "leave", "options", "explain")
     PIECE_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     LEAVE_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     piece: bytes
     tasks: TaskBatch
     cancel: TaskIndexes
     leave: TaskIndexes
     options: CallTasksOptions
-    def __init__(self, piece: _Optional[bytes] = ..., tasks: _Optional[_Union[TaskBatch, _Mapping]] = ..., cancel: _Optional[_Union[TaskIndexes, _Mapping]] = ..., leave: _Optional[_Union[TaskIndexes, _Mapping]] = ..., options: _Optional[_Union[CallTasksOptions, _Mapping]] = ...) -> None: ...
+    explain: TaskIndexes
+    def __init__(self, piece: _Optional[bytes] = ..., tasks: _Optional[_Union[TaskBatch, _Mapping]] = ..., cancel: _Optional[_Union[TaskIndexes, _Mapping]] = ..., leave: _Optional[_Union[TaskIndexes, _Mapping]] = ..., options: _Optional[_Union[CallTasksOptions, _Mapping]] = ..., explain: _Optional[_Union[TaskIndexes, _Mapping]] = ...) -> None: ...
 
 class CallTasksOptions(_message.Message):
     __slots__ = ("only_ends", "protocol")
