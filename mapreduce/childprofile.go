@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/layshaft/layshaft/internal/dirs"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/job"
@@ -104,7 +105,7 @@ func (t *settings) lendProfile(ctx context.Context) error {
 	if t.Profile == "" || t.Explain {
 		return nil
 	}
-	err := os.MkdirAll(t.Profile, 0o755)
+	err := dirs.MkdirAll(t.Profile, 0o755)
 	if err == nil {
 		err = t.removeProfiles()
 	}

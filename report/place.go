@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/layshaft/layshaft/internal/dirs"
 	"github.com/layshaft/layshaft/internal/files"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/state"
@@ -27,7 +28,7 @@ func stageName(target string) string { return "." + filepath.Base(target) + ".la
 // killed runs have left there. job is the end of its name.
 func newStage(target string) (dir, job string, unlock func() error, err error) {
 	parent := filepath.Dir(target)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	if err := dirs.MkdirAll(parent, 0o755); err != nil {
 		return "", "", nil, fmt.Errorf("COPY: %w; choose another place", err)
 	}
 	left, err := os.ReadDir(parent)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/layshaft/layshaft/internal/dirs"
 )
 
 // OS is the file system of this machine: paths without a scheme, and file:///PATH.
@@ -44,7 +46,7 @@ func (osTree) Create(name string) (*os.File, error)         { return os.Create(n
 func (osTree) Rename(from, to string) error                 { return os.Rename(from, to) }
 func (osTree) Remove(name string) error                     { return os.Remove(name) }
 func (osTree) RemoveAll(name string) error                  { return os.RemoveAll(name) }
-func (osTree) MkdirAll(name string, mode fs.FileMode) error { return os.MkdirAll(name, mode) }
+func (osTree) MkdirAll(name string, mode fs.FileMode) error { return dirs.MkdirAll(name, mode) }
 
 // at returns the tree with a path, and the path's name there.
 func (o OS) at(p string) (tree, string, error) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/layshaft/layshaft/internal/dirs"
 )
 
 // Head is the file head in the directory of a store. It holds the number of the last acknowledged
@@ -112,7 +114,7 @@ func MakeDir(dir string, mode os.FileMode) error {
 		}
 		grown = append(grown, filepath.Dir(d))
 	}
-	err := os.MkdirAll(dir, mode)
+	err := dirs.MkdirAll(dir, mode)
 	for _, d := range grown {
 		if err == nil {
 			err = SyncDir(d)

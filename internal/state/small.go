@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/layshaft/layshaft/internal/dirs"
 )
 
 // copySuffix is the end of the name of a file's copy.
@@ -82,7 +84,7 @@ func CheckFile(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := dirs.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("%s: it cannot be written: %w; name another file", path, err)
 	}
 	if err := CheckDir(filepath.Dir(path)); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/google/pprof/profile"
 
+	"github.com/layshaft/layshaft/internal/dirs"
 	"github.com/layshaft/layshaft/internal/flame"
 	"github.com/layshaft/layshaft/internal/inspection"
 	"github.com/layshaft/layshaft/internal/job"
@@ -40,7 +40,7 @@ type profiler struct {
 }
 
 func (tools) StartProfile(dir string) (inspection.Profile, error) {
-	err := os.MkdirAll(dir, 0o755)
+	err := dirs.MkdirAll(dir, 0o755)
 	if err == nil {
 		err = state.CheckDir(dir)
 	}
