@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/layshaft/layshaft/internal/bytesize"
 	"github.com/layshaft/layshaft/internal/dirs"
 	"github.com/layshaft/layshaft/internal/filesys"
 	"github.com/layshaft/layshaft/internal/inspection"
@@ -129,8 +130,8 @@ func (t *settings) removeProfiles() error {
 	return err
 }
 
-// mergeProfiles merges what processes have written.
-func (t *settings) mergeProfiles(spec *job.Spec) error {
+// mergeProfiles merges what processes have written. store keeps the CPU profile at the coordinator.
+func (t *settings) mergeProfiles(spec *job.Spec, store func(profile []byte) error) error {
 	entries, err := os.ReadDir(t.Profile)
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
@@ -157,6 +158,15 @@ func (t *settings) mergeProfiles(spec *job.Spec) error {
 	}
 	if err := inspection.Registered().WriteProfiles(t.Profile, spec, cpu, heap); err != nil {
 		return err
+	}
+	all, err := os.ReadFile(filepath.Join(t.Profile, inspection.CPUProfile))
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	if n := len(all); n > job.MaxProfile {
+		t.note("profile %s: it has %s, too much for the coordinator, which keeps %s; it is only there", t.Profile, bytesize.Format(int64(n)), bytesize.Format(job.MaxProfile))
+	} else if err := store(all); err != nil {
+		t.note("profile %s: the coordinator does not keep it: %v", t.Profile, err)
 	}
 	return t.removeProfiles()
 }

@@ -105,8 +105,10 @@ func (j *Job) watch(ctx context.Context) {
 	if local, ok := j.engine.(*embedded); ok && local.profile != nil {
 		e = errors.Join(e, local.profile.Write(j.spec))
 	}
-	if _, ok := j.engine.(*cluster); ok && j.target.Profile != "" {
-		e = errors.Join(e, j.target.mergeProfiles(j.spec))
+	if remote, ok := j.engine.(*cluster); ok && j.target.Profile != "" {
+		e = errors.Join(e, j.target.mergeProfiles(j.spec, func(profile []byte) error {
+			return remote.client.PutProfile(context.WithoutCancel(ctx), j.spec.ID, profile)
+		}))
 	}
 	if e != nil && err == nil {
 		err = e

@@ -39,6 +39,7 @@ type cli struct {
 		Attempt jobAttemptCmd `cmd:"" help:"Show how an attempt ended: exit, memory, stack, last record, last lines, other workers."`
 		Logs    jobLogsCmd    `cmd:"" help:"Show what the code of a job wrote to its standard output, standard error and log."`
 		Trace   jobTraceCmd   `cmd:"" help:"Write the trace of all attempts of a job, for ui.perfetto.dev or chrome://tracing."`
+		Profile jobProfileCmd `cmd:"" help:"Write the CPU profile of all attempts of a job that ran with -profile, for \"go tool pprof\", or as flame graphs."`
 		Requeue jobRequeueCmd `cmd:"" name:"rerun-quarantine" help:"After a fix, run only the records that a finished job set aside, and add what they give to its output."`
 		Report  jobReportCmd  `cmd:"" help:"Show the input and output of each stage of a job, and its workers."`
 	} `cmd:"" help:"List, show, cancel, await jobs."`

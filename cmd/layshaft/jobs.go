@@ -10,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/layshaft/layshaft/internal/client"
+	"github.com/layshaft/layshaft/internal/flame"
 	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
@@ -40,6 +43,12 @@ type (
 	jobTraceCmd struct {
 		clientFlags
 		ID string `arg:"" help:"ID of the job, or a prefix of it."`
+	}
+	jobProfileCmd struct {
+		clientFlags
+		ID   string `arg:"" help:"ID of the job, or a prefix of it."`
+		File string `placeholder:"FILE" default:"-" help:"Write the profile to FILE; - writes it to standard output, unless -html is set."`
+		HTML string `name:"html" placeholder:"FILE" help:"Write flame graphs of all stages to FILE, as one file for a browser; - writes them to standard output."`
 	}
 	jobReportCmd struct {
 		clientFlags
@@ -214,6 +223,46 @@ func (c *jobTraceCmd) Run(ctx context.Context) error {
 		}
 		return runpage.WriteTrace(os.Stdout, run)
 	})
+}
+
+// Run writes the CPU profile of a job.
+func (c *jobProfileCmd) Run(ctx context.Context) error {
+	if c.HTML == "" && c.File == "-" && term.IsTerminal(int(os.Stdout.Fd())) {
+		return usageError{errors.New("standard output is a terminal, and a profile is not text; name a file with -file, or write flame graphs with -html FILE")}
+	}
+	return c.withJob(ctx, c.ID, func(client *client.Client, st report.Job) error {
+		encoded, err := client.Profile(ctx, st.ID)
+		if err != nil {
+			return err
+		}
+		if c.HTML == "" || c.File != "-" {
+			if err := writeTo(c.File, encoded); err != nil || c.HTML == "" {
+				return err
+			}
+		}
+		all, err := flame.Merge(string(st.ID), encoded)
+		if err != nil {
+			return fmt.Errorf("profile of job %s: %w", st.ID, err)
+		}
+		var b bytes.Buffer
+		if err := flame.WriteHTML(&b, "CPU profile of job "+string(st.ID), flame.Graphs(all, st.StageName)...); err != nil {
+			return err
+		}
+		return writeTo(c.HTML, b.Bytes())
+	})
+}
+
+// writeTo replaces a file, or writes to standard output if its name is -.
+func writeTo(file string, content []byte) error {
+	if file == "-" {
+		_, err := os.Stdout.Write(content)
+		return err
+	}
+	to, err := state.Replaceable(file)
+	if err != nil {
+		return err
+	}
+	return state.Replace(to, content, 0o644)
 }
 
 // writeReport writes the page of a job to a file, or to standard output.

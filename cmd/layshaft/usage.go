@@ -27,6 +27,7 @@ var examples = map[string]string{
 	"job wait":                   "layshaft job wait report-1a2b   (layshaft job list shows the IDs)",
 	"history":                    "layshaft history /var/lib/layshaft   (lists the jobs; add the ID of one)",
 	"job rerun-quarantine":       "layshaft job rerun-quarantine report-1a2b -- ./report -day 2026-11-30",
+	"job profile":                "layshaft job profile report-1a2b -html flame.html",
 	"job trace":                  "layshaft job trace report-1a2b > run.json   (layshaft job list shows the IDs)",
 	"job attempt":                "layshaft job attempt report-1a2b 0/17#2   (layshaft job report shows the attempts)",
 	"job logs":                   "layshaft job logs report-1a2b   (layshaft job list shows the IDs)",

@@ -46,6 +46,9 @@ type Config struct {
 	// History returns the recorded run of a job, or an error that wraps fs.ErrNotExist. Nil means
 	// that no job has one.
 	History func(id job.ID) (*report.Run, error)
+	// Profile returns the CPU profile of a job, or an error that wraps fs.ErrNotExist. Nil means
+	// that no job has one.
+	Profile func(id job.ID) ([]byte, error)
 	// Outboxes returns the outboxes whose tasks are forwarded. Nil means none.
 	Outboxes func() []report.Outbox
 	// Coordinators returns the state of the coordinators; empty for a single one. Nil means one.

@@ -15,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/pprof/profile"
+
+	"github.com/layshaft/layshaft/internal/flame"
 	"github.com/layshaft/layshaft/internal/history"
 	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/page"
@@ -171,6 +174,7 @@ func (d *Dashboard) jobFiles(mux *http.ServeMux) {
 		_, err := w.Write(history.Encode(run))
 		return err
 	})
+	mux.HandleFunc("GET /jobs/{id}/profile", d.flameGraphs)
 	mux.HandleFunc("GET /api/jobs/{id}", func(w http.ResponseWriter, r *http.Request) {
 		run, st, running, ok := d.run(job.ID(r.PathValue("id")))
 		if !ok {
@@ -180,6 +184,34 @@ func (d *Dashboard) jobFiles(mux *http.ServeMux) {
 		}
 		writeJSON(w, report.ViewRun(run, &st, running, time.Now()))
 	})
+}
+
+// flameGraphs sends the page with the flame graphs of a job.
+func (d *Dashboard) flameGraphs(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	_, st, _, ok := d.run(job.ID(id))
+	if !ok {
+		d.answer(w, r, missing(noJob(id)))
+		return
+	}
+	encoded, err := []byte(nil), fs.ErrNotExist
+	if d.cfg.Profile != nil {
+		encoded, err = d.cfg.Profile(job.ID(id))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		d.answer(w, r, missing(fmt.Sprintf("Job %s has no CPU profile; %s.", id, job.NoProfile)))
+		return
+	}
+	var b bytes.Buffer
+	var all *profile.Profile
+	if err == nil {
+		all, err = flame.Merge(id, encoded)
+	}
+	if err == nil {
+		err = flame.WriteHTML(&b, "CPU profile of job "+id, flame.Graphs(all, st.StageName)...)
+	}
+	w.Header().Set("Content-Security-Policy", flame.Policy)
+	d.send(w, r.URL.Path, renderedPage{status: http.StatusOK, body: b.Bytes()}, err)
 }
 
 // fileName returns a job ID without characters that file systems refuse.

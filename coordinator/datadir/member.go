@@ -257,7 +257,7 @@ func (m *Member) pass(t *replica.Tenure) error {
 func (m *Member) passFiles(t *replica.Tenure) error {
 	from := FilesIn(m.Dir)
 	names := []string{"owners"}
-	for _, prefix := range []string{"listed/", recorder.Prefix} {
+	for _, prefix := range []string{"listed/", recorder.Prefix, recorder.ProfilePrefix} {
 		some, err := from.List(prefix)
 		if err != nil {
 			return err

@@ -261,6 +261,56 @@ func (s *Server) GetHistory(r *layshaftv1.GetHistoryRequest, stream grpc.ServerS
 	return nil
 }
 
+// Profiles stores the CPU profiles of jobs.
+type Profiles interface {
+	// PutProfile stores the profile of a job, and returns when it is durable.
+	PutProfile(id job.ID, profile []byte) error
+	// Profile returns the profile of a job, or an error that wraps fs.ErrNotExist.
+	Profile(id job.ID) ([]byte, error)
+}
+
+// PutProfile stores the CPU profile of a job.
+func (s *Server) PutProfile(_ context.Context, r *layshaftv1.PutProfileRequest) (*layshaftv1.PutProfileResponse, error) {
+	id := job.ID(r.GetJob())
+	if _, ok := s.c.Status(id); !ok {
+		return nil, fmt.Errorf("profile of job %s: %w", id, wire.ErrUnknownJob)
+	}
+	if n := len(r.GetProfile()); n > job.MaxProfile {
+		return nil, fmt.Errorf("profile of job %s: %w: it has %d bytes; %d is the most", id, wire.ErrInvalid, n, job.MaxProfile)
+	}
+	if s.cfg.Profiles == nil {
+		return nil, fmt.Errorf("profile of job %s: %w: this coordinator keeps none", id, wire.ErrInvalid)
+	}
+	if err := s.cfg.Profiles.PutProfile(id, r.GetProfile()); err != nil {
+		return nil, fmt.Errorf("profile of job %s: %w", id, err)
+	}
+	return &layshaftv1.PutProfileResponse{}, nil
+}
+
+// GetProfile sends the CPU profile of a job.
+func (s *Server) GetProfile(r *layshaftv1.GetProfileRequest, stream grpc.ServerStreamingServer[layshaftv1.GetProfileResponse]) error {
+	id := job.ID(r.GetJob())
+	if _, ok := s.c.Status(id); !ok {
+		return fmt.Errorf("job %s: %w", id, wire.ErrUnknownJob)
+	}
+	b, err := []byte(nil), fs.ErrNotExist
+	if s.cfg.Profiles != nil {
+		b, err = s.cfg.Profiles.Profile(id)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return status.Errorf(codes.FailedPrecondition, "job %s has no CPU profile; %s", id, job.NoProfile)
+	}
+	if err != nil {
+		return fmt.Errorf("profile of job %s: %w", id, err)
+	}
+	for piece := range slices.Chunk(b, wire.PieceSize) {
+		if err := stream.Send(&layshaftv1.GetProfileResponse{Data: piece}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Commits sends changes in the holders of a stage's outputs.
 func (s *Server) Commits(r *layshaftv1.CommitsRequest, stream grpc.ServerStreamingServer[layshaftv1.CommitsResponse]) error {
 	id, stage := job.ID(r.GetJob()), int(r.GetStage())

@@ -57,6 +57,8 @@ type Config struct {
 	// History returns the history of a job, or an error that wraps fs.ErrNotExist; see package
 	// recorder. Nil means that no job has one.
 	History func(id job.ID) ([]byte, error)
+	// Profiles keeps the CPU profiles of jobs. Nil keeps none.
+	Profiles Profiles
 	// Diagnose returns what this process knows about itself; nil means nothing.
 	Diagnose func() []report.DebugFile
 	// Output keeps the lines that user code writes; nil means that nobody does.

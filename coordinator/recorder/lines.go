@@ -131,7 +131,7 @@ func (r *Recorder) writeLines(id job.ID) error {
 	return err
 }
 
-// Lines returns the lines of a job with numbers above after. The caller must not change them. Its
+// Lines returns the lines of a job with numbers above after. The caller must not change them.
 // It returns the errors of Open.
 func (r *Recorder) Lines(id job.ID, after int64) ([]report.Line, error) {
 	run, err := r.Open(id)

@@ -220,6 +220,9 @@ func (r *Recorder) remove(id job.ID, n int) error {
 	if err != nil {
 		return err
 	}
+	if err := r.files.Remove(profileOf(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	for _, name := range names {
 		if name > r.file(id, n) {
 			continue

@@ -143,10 +143,27 @@ func TestRestarts(t *testing.T) {
 		add(r, n, n+1, "j") // of a cancelled attempt
 		r.write()
 		check(t, New(files, nil), n+1, report.JobDone)
+		for _, p := range []string{"first", "second"} {
+			if err := errors.Join(r.PutProfile("j", []byte(p)), r.PutProfile("other", []byte(p))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check(t, New(files, nil), n+1, report.JobDone) // a profile is no part of the history
+		if p, err := New(files, nil).Profile("j"); err != nil || string(p) != "second" {
+			t.Errorf("the profile is %q, %v", p, err)
+		}
 		r.Forget("j")
 		if _, err := r.Open("j"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("after Forget: %v", err)
 		}
+		r.write()
+		if p, err := r.Profile("j"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the profile after Forget is %q, %v", p, err)
+		}
+		if p, err := r.Profile("other"); err != nil || string(p) != "second" {
+			t.Errorf("the profile of another job is %q, %v", p, err)
+		}
+		r.Forget("other")
 		submit(r)
 		add(r, 0, 5, "j")
 		r.write()

@@ -491,6 +491,21 @@ func (c *Client) History(ctx context.Context, id job.ID) (encoded []byte, err er
 	return encoded, err
 }
 
+// PutProfile stores the CPU profile of a job at the coordinator.
+func (c *Client) PutProfile(ctx context.Context, id job.ID, profile []byte) error {
+	_, err := call(ctx, c, c.rpc.PutProfile, &layshaftv1.PutProfileRequest{Job: string(id), Profile: profile})
+	return err
+}
+
+// Profile returns the CPU profile of a job, in the format of pprof.
+func (c *Client) Profile(ctx context.Context, id job.ID) (profile []byte, err error) {
+	err = receive(ctx, c, c.rpc.GetProfile, &layshaftv1.GetProfileRequest{Job: string(id)}, func() { profile = nil }, func(m *layshaftv1.GetProfileResponse) error {
+		profile = append(profile, m.GetData()...)
+		return nil
+	})
+	return profile, err
+}
+
 // DrainWorker orders a worker to leave: it gets no new attempts, and other workers copy its outputs
 // as far as they are needed.
 func (c *Client) DrainWorker(ctx context.Context, worker string) error {

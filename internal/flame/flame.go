@@ -9,6 +9,8 @@ package flame
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -73,6 +75,22 @@ func ByStage(p *profile.Profile) map[int]*profile.Profile {
 		parts[k] = parts[k].Compact() // without the functions of other parts
 	}
 	return parts
+}
+
+// Graphs returns a graph for each stage of a profile of Merge, and at last one for the samples
+// outside attempts. name returns the name of a stage.
+func Graphs(p *profile.Profile, name func(stage int) string) []Graph {
+	parts := ByStage(p)
+	var graphs []Graph
+	for _, k := range slices.Sorted(maps.Keys(parts)) {
+		if k >= 0 {
+			graphs = append(graphs, Graph{Title: strings.TrimSpace(fmt.Sprintf("stage %d %s", k, name(k))), Profile: parts[k]})
+		}
+	}
+	if parts[-1] != nil {
+		graphs = append(graphs, Graph{Title: "outside attempts", Profile: parts[-1]})
+	}
+	return graphs
 }
 
 // node is a function with its callers below it.
@@ -176,7 +194,7 @@ func amount(p *profile.Profile, v int64) string {
 	return fmt.Sprintf("%d %s", v, p.SampleType[len(p.SampleType)-1].Unit)
 }
 
-// hue is the colour of a package.
+// hue is the colour of a package, below hues.
 func hue(name string) int {
 	dir, base := "", name
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {
@@ -187,18 +205,39 @@ func hue(name string) int {
 	for _, c := range []byte(dir + pkg) {
 		h = (h ^ uint32(c)) * 16777619
 	}
-	return int(h % 360)
+	return int(h % hues)
 }
 
-// short is a function without the folders of its package.
+// short is a function without the folders of its package and without its type arguments.
 func short(name string) string {
 	head, types, generic := strings.Cut(name, "[") // types have folders, too
 	head = head[strings.LastIndexByte(head, '/')+1:]
 	if generic {
-		return head + "[" + types
+		return head + "[…]" + types[strings.LastIndexByte(types, ']')+1:]
 	}
 	return head
 }
+
+// hues is the number of colours.
+const hues = 36
+
+// style is the content of the element style, and Policy the content security policy of a page: it
+// allows this style, and nothing else.
+var style, Policy = func() (string, string) {
+	css := `
+body { font: 14px/1.5 system-ui, sans-serif; margin: 1rem; }
+h1 { font-size: 1.3rem; overflow-wrap: anywhere; } h2 { font-size: 1.05rem; margin: 1.5rem 0 .3rem; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; } .scroll > svg { min-width: 600px; width: 100%; display: block; }
+rect { fill: hsl(var(--h) 60% 82%); } text { font: 11px ui-monospace, monospace; fill: #111; }
+svg svg:hover rect { fill: hsl(var(--h) 80% 70%); }
+@media (prefers-color-scheme: dark) { rect { fill: hsl(var(--h) 35% 30%); } text { fill: #eee; } svg svg:hover rect { fill: hsl(var(--h) 45% 42%); } }
+`
+	for h := range hues {
+		css += fmt.Sprintf(".h%d { --h: %d; }\n", h, h*360/hues)
+	}
+	sum := sha256.Sum256([]byte(css))
+	return css, fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'", base64.StdEncoding.EncodeToString(sum[:]))
+}()
 
 var page = template.Must(template.New("flame").Parse(`<!DOCTYPE html>
 <html lang="en">
@@ -206,23 +245,16 @@ var page = template.Must(template.New("flame").Parse(`<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="{{.Policy}}">
 <title>{{.Title}}</title>
-<style>
-body { font: 14px/1.5 system-ui, sans-serif; margin: 1rem; }
-h1 { font-size: 1.3rem; overflow-wrap: anywhere; } h2 { font-size: 1.05rem; margin: 1.5rem 0 .3rem; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; } .scroll > svg { min-width: 600px; width: 100%; display: block; }
-rect { fill: hsl(var(--h) 60% 82%); } text { font: 11px ui-monospace, monospace; fill: #111; }
-svg svg:hover rect { fill: hsl(var(--h) 80% 70%); }
-@media (prefers-color-scheme: dark) { rect { fill: hsl(var(--h) 35% 30%); } text { fill: #eee; } svg svg:hover rect { fill: hsl(var(--h) 45% 42%); } }
-</style>
+<style>{{.Style}}</style>
 </head>
 <body>
 <h1>{{.Title}}</h1>
 <p>The width of a function is its share, with all that it calls. Callers are above. Point at a function for its numbers.</p>
 {{range .Pictures}}<h2>{{.Title}}: {{.Total}}</h2>
 {{if .Boxes}}<div class="scroll" tabindex="0" role="group" aria-label="Flame graph of {{.Title}}"><svg height="{{.Height}}" role="img" aria-label="{{.Title}}">
-{{range .Boxes}}<svg x="{{printf "%.3f" .X}}%" y="{{.Y}}" width="{{printf "%.3f" .W}}%" height="{{.H}}" style="--h: {{.Hue}}"><title>{{.Note}}</title><rect width="100%" height="100%"/>{{if gt .W 2.0}}<text x="3" y="13">{{.Name}}</text>{{end}}</svg>
+{{range .Boxes}}<svg x="{{printf "%.3f" .X}}%" y="{{.Y}}" width="{{printf "%.3f" .W}}%" height="{{.H}}" class="h{{.Hue}}"><title>{{.Note}}</title><rect width="100%" height="100%"/>{{if gt .W 2.0}}<text x="3" y="13">{{.Name}}</text>{{end}}</svg>
 {{end}}</svg></div>{{end}}{{if .Left}}<p>Not drawn: {{.Left}} functions with less than 0.1 % each, and what they call.</p>{{end}}
 {{end}}</body>
 </html>
@@ -236,5 +268,5 @@ func WriteHTML(w io.Writer, title string, graphs ...Graph) error {
 			pics = append(pics, draw(g))
 		}
 	}
-	return page.Execute(w, map[string]any{"Title": plain.Text(title), "Pictures": pics})
+	return page.Execute(w, map[string]any{"Title": plain.Text(title), "Pictures": pics, "Style": template.CSS(style), "Policy": Policy})
 }

@@ -2,6 +2,8 @@ package flame
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -55,6 +57,16 @@ func TestFlame(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}
+	}
+	graphs := Graphs(all, func(stage int) string { return []string{"read", "reduce"}[stage] })
+	if len(graphs) != 3 || graphs[0].Title != "stage 0 read" || graphs[1].Title != "stage 1 reduce" || graphs[2].Title != "outside attempts" {
+		t.Errorf("graphs %v", graphs)
+	}
+	// The policy allows the style, and elements have none of their own.
+	_, css, _ := strings.Cut(page, "<style>")
+	css, _, _ = strings.Cut(css, "</style>")
+	if sum := sha256.Sum256([]byte(css)); !strings.Contains(Policy, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") || strings.Contains(page, "style=") {
+		t.Errorf("the policy %s does not allow the style of the page", Policy)
 	}
 	if strings.Contains(page, "<script") || strings.Contains(page, "src=") || strings.Contains(page, "http:") {
 		t.Error("the page has a script or refers to others")

@@ -77,5 +77,8 @@ var registered Tools
 // Register sets the tools of this program. Call it from an init function.
 func Register(t Tools) { registered = t }
 
+// CPUProfile is the name of the file with the CPU profile of a whole run.
+const CPUProfile = "cpu.pprof"
+
 // Registered returns the tools of this program, or nil.
 func Registered() Tools { return registered }

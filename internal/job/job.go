@@ -233,6 +233,12 @@ type Extent struct {
 	Blocks               []Block // first keys, only for ports read by Range edges
 }
 
+// MaxProfile is the maximum size in bytes of the CPU profile that a coordinator keeps of a job.
+const MaxProfile = 2 << 20
+
+// NoProfile is what gives a job a CPU profile, for messages about a job without one.
+const NoProfile = "run its program with -profile DIR and -cluster"
+
 // MaxFirst is the maximum size in bytes of a first key in a manifest. All workers must use the same
 // value, to compute the same key ranges.
 const MaxFirst = 1 << 10

@@ -98,6 +98,14 @@ type Job struct {
 	Idle []IdleAttempt
 }
 
+// StageName returns the name of a stage, or "" for an unknown stage.
+func (j *Job) StageName(stage int) string {
+	if stage < 0 || stage >= len(j.Stages) {
+		return ""
+	}
+	return j.Stages[stage].Name
+}
+
 // IdleAttempt is an attempt that makes no progress.
 type IdleAttempt struct {
 	Attempt string  `json:"attempt"` // STAGE/INDEX#N

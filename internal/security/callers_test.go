@@ -32,6 +32,7 @@ var callers = map[string][]Role{
 	"internal/client/client.go#Commits":      {Client},
 	"internal/client/client.go#GetCode":      {Worker}, // in tests only
 	"internal/client/client.go#GetHistory":   {Client, Reader},
+	"internal/client/client.go#GetProfile":   {Client, Reader},
 	"internal/client/output.go#GetOutput":    {Client, Reader},
 	"internal/client/client.go#GetSpec":      {Client, Reader},
 	"internal/client/client.go#ListJobs":     {Client, Reader},

@@ -21,6 +21,8 @@ var methods = map[string][]Role{
 	"/layshaft.v1.CoordinatorService/GetLaunch":   {Client},
 	"/layshaft.v1.CoordinatorService/Diagnose":    {Client}, // logs name inputs and users
 	"/layshaft.v1.CoordinatorService/GetHistory":  {Client, Reader},
+	"/layshaft.v1.CoordinatorService/PutProfile":  {Client},
+	"/layshaft.v1.CoordinatorService/GetProfile":  {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetOutput":   {Client, Reader},
 	"/layshaft.v1.CoordinatorService/GetSpec":     {Client, Reader, Worker},
 	"/layshaft.v1.CoordinatorService/Commits":     {Client},

@@ -5,11 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
-	"slices"
 	"sync"
 	"time"
 
@@ -109,24 +107,22 @@ func (tools) WriteProfiles(dir string, spec *job.Spec, cpu, heap [][]byte) error
 		}
 		return state.Replace(filepath.Join(dir, name), b.Bytes(), 0o644)
 	}
-	if err := put("cpu.pprof", all.Write); err != nil {
+	if err := put(inspection.CPUProfile, all.Write); err != nil {
 		return err
 	}
-	parts := flame.ByStage(all)
-	var graphs []flame.Graph
-	for _, k := range slices.Sorted(maps.Keys(parts)) {
-		title := "outside attempts"
+	for k, part := range flame.ByStage(all) {
 		if k >= 0 && k < len(spec.Stages) {
-			title = fmt.Sprintf("stage %d %s", k, spec.Stages[k].Name)
-			if err := put(fmt.Sprintf("stage-%d.pprof", k), parts[k].Write); err != nil {
+			if err := put(fmt.Sprintf("stage-%d.pprof", k), part.Write); err != nil {
 				return err
 			}
 		}
-		graphs = append(graphs, flame.Graph{Title: title, Profile: parts[k]})
 	}
-	if len(graphs) > 0 && len(parts) > 1 && parts[-1] != nil { // the stages come first
-		graphs = append(graphs[1:], graphs[0])
-	}
+	graphs := flame.Graphs(all, func(stage int) string {
+		if stage >= len(spec.Stages) {
+			return ""
+		}
+		return spec.Stages[stage].Name
+	})
 	var heaps []*profile.Profile
 	for _, b := range heap {
 		if h, err := profile.ParseData(b); err == nil {

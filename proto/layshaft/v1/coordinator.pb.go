@@ -1683,6 +1683,190 @@ func (x *GetHistoryResponse) GetData() []byte {
 	return nil
 }
 
+// PutProfileRequest is the CPU profile of a job.
+type PutProfileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// profile is the merged profile of all attempts, in the format of pprof; at most 2 MiB.
+	Profile       []byte `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutProfileRequest) Reset() {
+	*x = PutProfileRequest{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutProfileRequest) ProtoMessage() {}
+
+func (x *PutProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutProfileRequest.ProtoReflect.Descriptor instead.
+func (*PutProfileRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PutProfileRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *PutProfileRequest) GetProfile() []byte {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+// PutProfileResponse confirms that the profile is stored.
+type PutProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutProfileResponse) Reset() {
+	*x = PutProfileResponse{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutProfileResponse) ProtoMessage() {}
+
+func (x *PutProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutProfileResponse.ProtoReflect.Descriptor instead.
+func (*PutProfileResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+}
+
+// GetProfileRequest names a job.
+type GetProfileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// job is the ID of the job.
+	Job           string `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProfileRequest) Reset() {
+	*x = GetProfileRequest{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProfileRequest) ProtoMessage() {}
+
+func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProfileRequest.ProtoReflect.Descriptor instead.
+func (*GetProfileRequest) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetProfileRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+// GetProfileResponse is a piece of a profile.
+type GetProfileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// data is at most 256 KiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProfileResponse) Reset() {
+	*x = GetProfileResponse{}
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProfileResponse) ProtoMessage() {}
+
+func (x *GetProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProfileResponse.ProtoReflect.Descriptor instead.
+func (*GetProfileResponse) Descriptor() ([]byte, []int) {
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetProfileResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // GetOutputRequest names a job.
 type GetOutputRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1696,7 +1880,7 @@ type GetOutputRequest struct {
 
 func (x *GetOutputRequest) Reset() {
 	*x = GetOutputRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1892,7 @@ func (x *GetOutputRequest) String() string {
 func (*GetOutputRequest) ProtoMessage() {}
 
 func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[25]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1905,7 @@ func (x *GetOutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputRequest.ProtoReflect.Descriptor instead.
 func (*GetOutputRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{25}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetOutputRequest) GetJob() string {
@@ -1749,7 +1933,7 @@ type GetOutputResponse struct {
 
 func (x *GetOutputResponse) Reset() {
 	*x = GetOutputResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1945,7 @@ func (x *GetOutputResponse) String() string {
 func (*GetOutputResponse) ProtoMessage() {}
 
 func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[26]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1958,7 @@ func (x *GetOutputResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutputResponse.ProtoReflect.Descriptor instead.
 func (*GetOutputResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{26}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetOutputResponse) GetLines() []*OutputLine {
@@ -1799,7 +1983,7 @@ type JobCode struct {
 
 func (x *JobCode) Reset() {
 	*x = JobCode{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +1995,7 @@ func (x *JobCode) String() string {
 func (*JobCode) ProtoMessage() {}
 
 func (x *JobCode) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[27]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2008,7 @@ func (x *JobCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobCode.ProtoReflect.Descriptor instead.
 func (*JobCode) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{27}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JobCode) GetSpec() *Spec {
@@ -1861,7 +2045,7 @@ type CommitsRequest struct {
 
 func (x *CommitsRequest) Reset() {
 	*x = CommitsRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2057,7 @@ func (x *CommitsRequest) String() string {
 func (*CommitsRequest) ProtoMessage() {}
 
 func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[28]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2070,7 @@ func (x *CommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsRequest.ProtoReflect.Descriptor instead.
 func (*CommitsRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{28}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CommitsRequest) GetJob() string {
@@ -1919,7 +2103,7 @@ type CommitsResponse struct {
 
 func (x *CommitsResponse) Reset() {
 	*x = CommitsResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2115,7 @@ func (x *CommitsResponse) String() string {
 func (*CommitsResponse) ProtoMessage() {}
 
 func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[29]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2128,7 @@ func (x *CommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitsResponse.ProtoReflect.Descriptor instead.
 func (*CommitsResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{29}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CommitsResponse) GetCommits() []*Producer {
@@ -1983,7 +2167,7 @@ type ReportLostRequest struct {
 
 func (x *ReportLostRequest) Reset() {
 	*x = ReportLostRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2179,7 @@ func (x *ReportLostRequest) String() string {
 func (*ReportLostRequest) ProtoMessage() {}
 
 func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[30]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2192,7 @@ func (x *ReportLostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostRequest.ProtoReflect.Descriptor instead.
 func (*ReportLostRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{30}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReportLostRequest) GetAttempt() *Attempt {
@@ -2034,7 +2218,7 @@ type ReportLostResponse struct {
 
 func (x *ReportLostResponse) Reset() {
 	*x = ReportLostResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2230,7 @@ func (x *ReportLostResponse) String() string {
 func (*ReportLostResponse) ProtoMessage() {}
 
 func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[31]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2243,7 @@ func (x *ReportLostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportLostResponse.ProtoReflect.Descriptor instead.
 func (*ReportLostResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{31}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
 }
 
 // ListWorkersRequest requests a list of workers.
@@ -2071,7 +2255,7 @@ type ListWorkersRequest struct {
 
 func (x *ListWorkersRequest) Reset() {
 	*x = ListWorkersRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2267,7 @@ func (x *ListWorkersRequest) String() string {
 func (*ListWorkersRequest) ProtoMessage() {}
 
 func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[32]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2280,7 @@ func (x *ListWorkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkersRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{32}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
 }
 
 // ListWorkersResponse lists workers by name.
@@ -2112,7 +2296,7 @@ type ListWorkersResponse struct {
 
 func (x *ListWorkersResponse) Reset() {
 	*x = ListWorkersResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2308,7 @@ func (x *ListWorkersResponse) String() string {
 func (*ListWorkersResponse) ProtoMessage() {}
 
 func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[33]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2321,7 @@ func (x *ListWorkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkersResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkersResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{33}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListWorkersResponse) GetWorkers() []*WorkerStatus {
@@ -2167,7 +2351,7 @@ type AwayWorker struct {
 
 func (x *AwayWorker) Reset() {
 	*x = AwayWorker{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2363,7 @@ func (x *AwayWorker) String() string {
 func (*AwayWorker) ProtoMessage() {}
 
 func (x *AwayWorker) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[34]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2376,7 @@ func (x *AwayWorker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwayWorker.ProtoReflect.Descriptor instead.
 func (*AwayWorker) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{34}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AwayWorker) GetId() string {
@@ -2235,7 +2419,7 @@ type WorkerStatus struct {
 
 func (x *WorkerStatus) Reset() {
 	*x = WorkerStatus{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2431,7 @@ func (x *WorkerStatus) String() string {
 func (*WorkerStatus) ProtoMessage() {}
 
 func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[35]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2444,7 @@ func (x *WorkerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerStatus.ProtoReflect.Descriptor instead.
 func (*WorkerStatus) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{35}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WorkerStatus) GetHello() *Hello {
@@ -2330,7 +2514,7 @@ type DetachRequest struct {
 
 func (x *DetachRequest) Reset() {
 	*x = DetachRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2526,7 @@ func (x *DetachRequest) String() string {
 func (*DetachRequest) ProtoMessage() {}
 
 func (x *DetachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[36]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2539,7 @@ func (x *DetachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachRequest.ProtoReflect.Descriptor instead.
 func (*DetachRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{36}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DetachRequest) GetJob() string {
@@ -2374,7 +2558,7 @@ type DetachResponse struct {
 
 func (x *DetachResponse) Reset() {
 	*x = DetachResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2570,7 @@ func (x *DetachResponse) String() string {
 func (*DetachResponse) ProtoMessage() {}
 
 func (x *DetachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[37]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2583,7 @@ func (x *DetachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachResponse.ProtoReflect.Descriptor instead.
 func (*DetachResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{37}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
 }
 
 // DrainWorkerRequest names a worker. If it is away, the coordinator no longer waits for its files.
@@ -2413,7 +2597,7 @@ type DrainWorkerRequest struct {
 
 func (x *DrainWorkerRequest) Reset() {
 	*x = DrainWorkerRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2609,7 @@ func (x *DrainWorkerRequest) String() string {
 func (*DrainWorkerRequest) ProtoMessage() {}
 
 func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[38]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2622,7 @@ func (x *DrainWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerRequest.ProtoReflect.Descriptor instead.
 func (*DrainWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{38}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DrainWorkerRequest) GetWorker() string {
@@ -2457,7 +2641,7 @@ type DrainWorkerResponse struct {
 
 func (x *DrainWorkerResponse) Reset() {
 	*x = DrainWorkerResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2469,7 +2653,7 @@ func (x *DrainWorkerResponse) String() string {
 func (*DrainWorkerResponse) ProtoMessage() {}
 
 func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[39]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2482,7 +2666,7 @@ func (x *DrainWorkerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainWorkerResponse.ProtoReflect.Descriptor instead.
 func (*DrainWorkerResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{39}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
 }
 
 // FindFilesRequest requests a list of a dataset's files.
@@ -2498,7 +2682,7 @@ type FindFilesRequest struct {
 
 func (x *FindFilesRequest) Reset() {
 	*x = FindFilesRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2694,7 @@ func (x *FindFilesRequest) String() string {
 func (*FindFilesRequest) ProtoMessage() {}
 
 func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[40]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2707,7 @@ func (x *FindFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesRequest.ProtoReflect.Descriptor instead.
 func (*FindFilesRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{40}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FindFilesRequest) GetDataset() string {
@@ -2551,7 +2735,7 @@ type FindFilesResponse struct {
 
 func (x *FindFilesResponse) Reset() {
 	*x = FindFilesResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2747,7 @@ func (x *FindFilesResponse) String() string {
 func (*FindFilesResponse) ProtoMessage() {}
 
 func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[41]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2760,7 @@ func (x *FindFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindFilesResponse.ProtoReflect.Descriptor instead.
 func (*FindFilesResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{41}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FindFilesResponse) GetFiles() []*FileInfo {
@@ -2602,7 +2786,7 @@ type PutCodeRequest struct {
 
 func (x *PutCodeRequest) Reset() {
 	*x = PutCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2798,7 @@ func (x *PutCodeRequest) String() string {
 func (*PutCodeRequest) ProtoMessage() {}
 
 func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[42]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2811,7 @@ func (x *PutCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeRequest.ProtoReflect.Descriptor instead.
 func (*PutCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{42}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PutCodeRequest) GetBody() isPutCodeRequest_Body {
@@ -2682,7 +2866,7 @@ type PutCodeResponse struct {
 
 func (x *PutCodeResponse) Reset() {
 	*x = PutCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2878,7 @@ func (x *PutCodeResponse) String() string {
 func (*PutCodeResponse) ProtoMessage() {}
 
 func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[43]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2891,7 @@ func (x *PutCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutCodeResponse.ProtoReflect.Descriptor instead.
 func (*PutCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{43}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
 }
 
 // GetCodeRequest names a program.
@@ -2721,7 +2905,7 @@ type GetCodeRequest struct {
 
 func (x *GetCodeRequest) Reset() {
 	*x = GetCodeRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2733,7 +2917,7 @@ func (x *GetCodeRequest) String() string {
 func (*GetCodeRequest) ProtoMessage() {}
 
 func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[44]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2746,7 +2930,7 @@ func (x *GetCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeRequest.ProtoReflect.Descriptor instead.
 func (*GetCodeRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{44}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GetCodeRequest) GetSha256() string {
@@ -2767,7 +2951,7 @@ type GetCodeResponse struct {
 
 func (x *GetCodeResponse) Reset() {
 	*x = GetCodeResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2779,7 +2963,7 @@ func (x *GetCodeResponse) String() string {
 func (*GetCodeResponse) ProtoMessage() {}
 
 func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[45]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2792,7 +2976,7 @@ func (x *GetCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCodeResponse.ProtoReflect.Descriptor instead.
 func (*GetCodeResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{45}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetCodeResponse) GetData() []byte {
@@ -2811,7 +2995,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +3007,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[46]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +3020,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{46}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
 }
 
 // BackupResponse is a piece of a backup.
@@ -2850,7 +3034,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +3046,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[47]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +3059,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{47}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -2908,7 +3092,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3104,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[48]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3117,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{48}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WorkRequest) GetBody() isWorkRequest_Body {
@@ -3106,7 +3290,7 @@ type OutputLines struct {
 
 func (x *OutputLines) Reset() {
 	*x = OutputLines{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3302,7 @@ func (x *OutputLines) String() string {
 func (*OutputLines) ProtoMessage() {}
 
 func (x *OutputLines) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[49]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3315,7 @@ func (x *OutputLines) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLines.ProtoReflect.Descriptor instead.
 func (*OutputLines) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{49}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *OutputLines) GetJob() string {
@@ -3170,7 +3354,7 @@ type OutputLine struct {
 
 func (x *OutputLine) Reset() {
 	*x = OutputLine{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3182,7 +3366,7 @@ func (x *OutputLine) String() string {
 func (*OutputLine) ProtoMessage() {}
 
 func (x *OutputLine) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[50]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3195,7 +3379,7 @@ func (x *OutputLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputLine.ProtoReflect.Descriptor instead.
 func (*OutputLine) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{50}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *OutputLine) GetText() []byte {
@@ -3296,7 +3480,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +3492,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[51]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +3505,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{51}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Hello) GetWorker() string {
@@ -3484,7 +3668,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3496,7 +3680,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[52]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3509,7 +3693,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{52}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Heartbeat) GetRunning() []*AttemptProgress {
@@ -3548,7 +3732,7 @@ type AttemptProgress struct {
 
 func (x *AttemptProgress) Reset() {
 	*x = AttemptProgress{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3560,7 +3744,7 @@ func (x *AttemptProgress) String() string {
 func (*AttemptProgress) ProtoMessage() {}
 
 func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[53]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3573,7 +3757,7 @@ func (x *AttemptProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProgress.ProtoReflect.Descriptor instead.
 func (*AttemptProgress) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{53}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AttemptProgress) GetAttempt() *Attempt {
@@ -3637,7 +3821,7 @@ type AttemptDone struct {
 
 func (x *AttemptDone) Reset() {
 	*x = AttemptDone{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3649,7 +3833,7 @@ func (x *AttemptDone) String() string {
 func (*AttemptDone) ProtoMessage() {}
 
 func (x *AttemptDone) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[54]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3662,7 +3846,7 @@ func (x *AttemptDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDone.ProtoReflect.Descriptor instead.
 func (*AttemptDone) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{54}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AttemptDone) GetAttempt() *Attempt {
@@ -3706,7 +3890,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3718,7 +3902,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[55]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3731,7 +3915,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{55}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AttemptFailed) GetAttempt() *Attempt {
@@ -3759,7 +3943,7 @@ type Moved struct {
 
 func (x *Moved) Reset() {
 	*x = Moved{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3771,7 +3955,7 @@ func (x *Moved) String() string {
 func (*Moved) ProtoMessage() {}
 
 func (x *Moved) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[56]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3784,7 +3968,7 @@ func (x *Moved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moved.ProtoReflect.Descriptor instead.
 func (*Moved) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{56}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Moved) GetAttempt() *Attempt {
@@ -3803,7 +3987,7 @@ type Leaving struct {
 
 func (x *Leaving) Reset() {
 	*x = Leaving{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3815,7 +3999,7 @@ func (x *Leaving) String() string {
 func (*Leaving) ProtoMessage() {}
 
 func (x *Leaving) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[57]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3828,7 +4012,7 @@ func (x *Leaving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
 func (*Leaving) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{57}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{61}
 }
 
 // WorkResponse is a message to a worker.
@@ -3855,7 +4039,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3867,7 +4051,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[58]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3880,7 +4064,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{58}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *WorkResponse) GetBody() isWorkResponse_Body {
@@ -4069,7 +4253,7 @@ type Producer struct {
 
 func (x *Producer) Reset() {
 	*x = Producer{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4081,7 +4265,7 @@ func (x *Producer) String() string {
 func (*Producer) ProtoMessage() {}
 
 func (x *Producer) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[59]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4094,7 +4278,7 @@ func (x *Producer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Producer.ProtoReflect.Descriptor instead.
 func (*Producer) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{59}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Producer) GetAttempt() *Attempt {
@@ -4122,7 +4306,7 @@ type Peers struct {
 
 func (x *Peers) Reset() {
 	*x = Peers{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4134,7 +4318,7 @@ func (x *Peers) String() string {
 func (*Peers) ProtoMessage() {}
 
 func (x *Peers) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[60]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4147,7 +4331,7 @@ func (x *Peers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peers.ProtoReflect.Descriptor instead.
 func (*Peers) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{60}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Peers) GetAddresses() map[string]string {
@@ -4178,7 +4362,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4190,7 +4374,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[61]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4203,7 +4387,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{61}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Welcome) GetEpoch() int64 {
@@ -4250,7 +4434,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4262,7 +4446,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[62]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4275,7 +4459,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{62}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{66}
 }
 
 // Drained means that a draining worker can leave.
@@ -4287,7 +4471,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[63]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4299,7 +4483,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[63]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4312,7 +4496,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{63}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{67}
 }
 
 // Fault is a detail of the status of a failed RPC, so that both ends see the same error.
@@ -4328,7 +4512,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[64]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4340,7 +4524,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_layshaft_v1_coordinator_proto_msgTypes[64]
+	mi := &file_layshaft_v1_coordinator_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4353,7 +4537,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{64}
+	return file_layshaft_v1_coordinator_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Fault) GetReason() string {
@@ -4487,6 +4671,14 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\x11GetHistoryRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"(\n" +
 	"\x12GetHistoryResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"?\n" +
+	"\x11PutProfileRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x18\n" +
+	"\aprofile\x18\x02 \x01(\fR\aprofile\"\x14\n" +
+	"\x12PutProfileResponse\"%\n" +
+	"\x11GetProfileRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"(\n" +
+	"\x12GetProfileResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\":\n" +
 	"\x10GetOutputRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
@@ -4656,7 +4848,7 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\aDrained\"O\n" +
 	"\x05Fault\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12.\n" +
-	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\x83\f\n" +
+	"\afailure\x18\x02 \x01(\v2\x14.layshaft.v1.FailureR\afailure2\xa3\r\n" +
 	"\x12CoordinatorService\x12C\n" +
 	"\x06Submit\x12\x1a.layshaft.v1.SubmitRequest\x1a\x1b.layshaft.v1.SubmitResponse(\x01\x12;\n" +
 	"\x04Plan\x12\x18.layshaft.v1.PlanRequest\x1a\x19.layshaft.v1.PlanResponse\x12A\n" +
@@ -4668,7 +4860,11 @@ const file_layshaft_v1_coordinator_proto_rawDesc = "" +
 	"\tGetLaunch\x12\x1d.layshaft.v1.GetLaunchRequest\x1a\x1e.layshaft.v1.GetLaunchResponse0\x01\x12I\n" +
 	"\bDiagnose\x12\x1c.layshaft.v1.DiagnoseRequest\x1a\x1d.layshaft.v1.DiagnoseResponse0\x01\x12O\n" +
 	"\n" +
-	"GetHistory\x12\x1e.layshaft.v1.GetHistoryRequest\x1a\x1f.layshaft.v1.GetHistoryResponse0\x01\x12L\n" +
+	"GetHistory\x12\x1e.layshaft.v1.GetHistoryRequest\x1a\x1f.layshaft.v1.GetHistoryResponse0\x01\x12M\n" +
+	"\n" +
+	"PutProfile\x12\x1e.layshaft.v1.PutProfileRequest\x1a\x1f.layshaft.v1.PutProfileResponse\x12O\n" +
+	"\n" +
+	"GetProfile\x12\x1e.layshaft.v1.GetProfileRequest\x1a\x1f.layshaft.v1.GetProfileResponse0\x01\x12L\n" +
 	"\tGetOutput\x12\x1d.layshaft.v1.GetOutputRequest\x1a\x1e.layshaft.v1.GetOutputResponse0\x01\x12F\n" +
 	"\aCommits\x12\x1b.layshaft.v1.CommitsRequest\x1a\x1c.layshaft.v1.CommitsResponse0\x01\x12M\n" +
 	"\n" +
@@ -4694,7 +4890,7 @@ func file_layshaft_v1_coordinator_proto_rawDescGZIP() []byte {
 	return file_layshaft_v1_coordinator_proto_rawDescData
 }
 
-var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_layshaft_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*SubmitRequest)(nil),       // 0: layshaft.v1.SubmitRequest
 	(*SubmitHeader)(nil),        // 1: layshaft.v1.SubmitHeader
@@ -4721,114 +4917,118 @@ var file_layshaft_v1_coordinator_proto_goTypes = []any{
 	(*DiagnoseResponse)(nil),    // 22: layshaft.v1.DiagnoseResponse
 	(*GetHistoryRequest)(nil),   // 23: layshaft.v1.GetHistoryRequest
 	(*GetHistoryResponse)(nil),  // 24: layshaft.v1.GetHistoryResponse
-	(*GetOutputRequest)(nil),    // 25: layshaft.v1.GetOutputRequest
-	(*GetOutputResponse)(nil),   // 26: layshaft.v1.GetOutputResponse
-	(*JobCode)(nil),             // 27: layshaft.v1.JobCode
-	(*CommitsRequest)(nil),      // 28: layshaft.v1.CommitsRequest
-	(*CommitsResponse)(nil),     // 29: layshaft.v1.CommitsResponse
-	(*ReportLostRequest)(nil),   // 30: layshaft.v1.ReportLostRequest
-	(*ReportLostResponse)(nil),  // 31: layshaft.v1.ReportLostResponse
-	(*ListWorkersRequest)(nil),  // 32: layshaft.v1.ListWorkersRequest
-	(*ListWorkersResponse)(nil), // 33: layshaft.v1.ListWorkersResponse
-	(*AwayWorker)(nil),          // 34: layshaft.v1.AwayWorker
-	(*WorkerStatus)(nil),        // 35: layshaft.v1.WorkerStatus
-	(*DetachRequest)(nil),       // 36: layshaft.v1.DetachRequest
-	(*DetachResponse)(nil),      // 37: layshaft.v1.DetachResponse
-	(*DrainWorkerRequest)(nil),  // 38: layshaft.v1.DrainWorkerRequest
-	(*DrainWorkerResponse)(nil), // 39: layshaft.v1.DrainWorkerResponse
-	(*FindFilesRequest)(nil),    // 40: layshaft.v1.FindFilesRequest
-	(*FindFilesResponse)(nil),   // 41: layshaft.v1.FindFilesResponse
-	(*PutCodeRequest)(nil),      // 42: layshaft.v1.PutCodeRequest
-	(*PutCodeResponse)(nil),     // 43: layshaft.v1.PutCodeResponse
-	(*GetCodeRequest)(nil),      // 44: layshaft.v1.GetCodeRequest
-	(*GetCodeResponse)(nil),     // 45: layshaft.v1.GetCodeResponse
-	(*BackupRequest)(nil),       // 46: layshaft.v1.BackupRequest
-	(*BackupResponse)(nil),      // 47: layshaft.v1.BackupResponse
-	(*WorkRequest)(nil),         // 48: layshaft.v1.WorkRequest
-	(*OutputLines)(nil),         // 49: layshaft.v1.OutputLines
-	(*OutputLine)(nil),          // 50: layshaft.v1.OutputLine
-	(*Hello)(nil),               // 51: layshaft.v1.Hello
-	(*Heartbeat)(nil),           // 52: layshaft.v1.Heartbeat
-	(*AttemptProgress)(nil),     // 53: layshaft.v1.AttemptProgress
-	(*AttemptDone)(nil),         // 54: layshaft.v1.AttemptDone
-	(*AttemptFailed)(nil),       // 55: layshaft.v1.AttemptFailed
-	(*Moved)(nil),               // 56: layshaft.v1.Moved
-	(*Leaving)(nil),             // 57: layshaft.v1.Leaving
-	(*WorkResponse)(nil),        // 58: layshaft.v1.WorkResponse
-	(*Producer)(nil),            // 59: layshaft.v1.Producer
-	(*Peers)(nil),               // 60: layshaft.v1.Peers
-	(*Welcome)(nil),             // 61: layshaft.v1.Welcome
-	(*Drain)(nil),               // 62: layshaft.v1.Drain
-	(*Drained)(nil),             // 63: layshaft.v1.Drained
-	(*Fault)(nil),               // 64: layshaft.v1.Fault
-	nil,                         // 65: layshaft.v1.CommitsResponse.AddressesEntry
-	nil,                         // 66: layshaft.v1.Peers.AddressesEntry
-	nil,                         // 67: layshaft.v1.Welcome.PeersEntry
-	(Outcome)(0),                // 68: layshaft.v1.Outcome
-	(*Failure)(nil),             // 69: layshaft.v1.Failure
-	(*Summary)(nil),             // 70: layshaft.v1.Summary
-	(*Attempt)(nil),             // 71: layshaft.v1.Attempt
-	(*Spec)(nil),                // 72: layshaft.v1.Spec
-	(*FileInfo)(nil),            // 73: layshaft.v1.FileInfo
-	(*KeySample)(nil),           // 74: layshaft.v1.KeySample
-	(*Launch)(nil),              // 75: layshaft.v1.Launch
+	(*PutProfileRequest)(nil),   // 25: layshaft.v1.PutProfileRequest
+	(*PutProfileResponse)(nil),  // 26: layshaft.v1.PutProfileResponse
+	(*GetProfileRequest)(nil),   // 27: layshaft.v1.GetProfileRequest
+	(*GetProfileResponse)(nil),  // 28: layshaft.v1.GetProfileResponse
+	(*GetOutputRequest)(nil),    // 29: layshaft.v1.GetOutputRequest
+	(*GetOutputResponse)(nil),   // 30: layshaft.v1.GetOutputResponse
+	(*JobCode)(nil),             // 31: layshaft.v1.JobCode
+	(*CommitsRequest)(nil),      // 32: layshaft.v1.CommitsRequest
+	(*CommitsResponse)(nil),     // 33: layshaft.v1.CommitsResponse
+	(*ReportLostRequest)(nil),   // 34: layshaft.v1.ReportLostRequest
+	(*ReportLostResponse)(nil),  // 35: layshaft.v1.ReportLostResponse
+	(*ListWorkersRequest)(nil),  // 36: layshaft.v1.ListWorkersRequest
+	(*ListWorkersResponse)(nil), // 37: layshaft.v1.ListWorkersResponse
+	(*AwayWorker)(nil),          // 38: layshaft.v1.AwayWorker
+	(*WorkerStatus)(nil),        // 39: layshaft.v1.WorkerStatus
+	(*DetachRequest)(nil),       // 40: layshaft.v1.DetachRequest
+	(*DetachResponse)(nil),      // 41: layshaft.v1.DetachResponse
+	(*DrainWorkerRequest)(nil),  // 42: layshaft.v1.DrainWorkerRequest
+	(*DrainWorkerResponse)(nil), // 43: layshaft.v1.DrainWorkerResponse
+	(*FindFilesRequest)(nil),    // 44: layshaft.v1.FindFilesRequest
+	(*FindFilesResponse)(nil),   // 45: layshaft.v1.FindFilesResponse
+	(*PutCodeRequest)(nil),      // 46: layshaft.v1.PutCodeRequest
+	(*PutCodeResponse)(nil),     // 47: layshaft.v1.PutCodeResponse
+	(*GetCodeRequest)(nil),      // 48: layshaft.v1.GetCodeRequest
+	(*GetCodeResponse)(nil),     // 49: layshaft.v1.GetCodeResponse
+	(*BackupRequest)(nil),       // 50: layshaft.v1.BackupRequest
+	(*BackupResponse)(nil),      // 51: layshaft.v1.BackupResponse
+	(*WorkRequest)(nil),         // 52: layshaft.v1.WorkRequest
+	(*OutputLines)(nil),         // 53: layshaft.v1.OutputLines
+	(*OutputLine)(nil),          // 54: layshaft.v1.OutputLine
+	(*Hello)(nil),               // 55: layshaft.v1.Hello
+	(*Heartbeat)(nil),           // 56: layshaft.v1.Heartbeat
+	(*AttemptProgress)(nil),     // 57: layshaft.v1.AttemptProgress
+	(*AttemptDone)(nil),         // 58: layshaft.v1.AttemptDone
+	(*AttemptFailed)(nil),       // 59: layshaft.v1.AttemptFailed
+	(*Moved)(nil),               // 60: layshaft.v1.Moved
+	(*Leaving)(nil),             // 61: layshaft.v1.Leaving
+	(*WorkResponse)(nil),        // 62: layshaft.v1.WorkResponse
+	(*Producer)(nil),            // 63: layshaft.v1.Producer
+	(*Peers)(nil),               // 64: layshaft.v1.Peers
+	(*Welcome)(nil),             // 65: layshaft.v1.Welcome
+	(*Drain)(nil),               // 66: layshaft.v1.Drain
+	(*Drained)(nil),             // 67: layshaft.v1.Drained
+	(*Fault)(nil),               // 68: layshaft.v1.Fault
+	nil,                         // 69: layshaft.v1.CommitsResponse.AddressesEntry
+	nil,                         // 70: layshaft.v1.Peers.AddressesEntry
+	nil,                         // 71: layshaft.v1.Welcome.PeersEntry
+	(Outcome)(0),                // 72: layshaft.v1.Outcome
+	(*Failure)(nil),             // 73: layshaft.v1.Failure
+	(*Summary)(nil),             // 74: layshaft.v1.Summary
+	(*Attempt)(nil),             // 75: layshaft.v1.Attempt
+	(*Spec)(nil),                // 76: layshaft.v1.Spec
+	(*FileInfo)(nil),            // 77: layshaft.v1.FileInfo
+	(*KeySample)(nil),           // 78: layshaft.v1.KeySample
+	(*Launch)(nil),              // 79: layshaft.v1.Launch
 }
 var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	1,  // 0: layshaft.v1.SubmitRequest.header:type_name -> layshaft.v1.SubmitHeader
 	2,  // 1: layshaft.v1.SubmitHeader.code:type_name -> layshaft.v1.Code
 	1,  // 2: layshaft.v1.PlanRequest.header:type_name -> layshaft.v1.SubmitHeader
 	12, // 3: layshaft.v1.WatchResponse.status:type_name -> layshaft.v1.JobStatus
-	68, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
-	69, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
+	72, // 4: layshaft.v1.JobStatus.outcome:type_name -> layshaft.v1.Outcome
+	73, // 5: layshaft.v1.JobStatus.failure:type_name -> layshaft.v1.Failure
 	14, // 6: layshaft.v1.JobStatus.stages:type_name -> layshaft.v1.StageStatus
 	13, // 7: layshaft.v1.JobStatus.idle:type_name -> layshaft.v1.IdleAttempt
-	70, // 8: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
+	74, // 8: layshaft.v1.StageStatus.sum:type_name -> layshaft.v1.Summary
 	12, // 9: layshaft.v1.ListJobsResponse.jobs:type_name -> layshaft.v1.JobStatus
-	71, // 10: layshaft.v1.GetLaunchRequest.attempt:type_name -> layshaft.v1.Attempt
-	50, // 11: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
-	72, // 12: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
+	75, // 10: layshaft.v1.GetLaunchRequest.attempt:type_name -> layshaft.v1.Attempt
+	54, // 11: layshaft.v1.GetOutputResponse.lines:type_name -> layshaft.v1.OutputLine
+	76, // 12: layshaft.v1.JobCode.spec:type_name -> layshaft.v1.Spec
 	2,  // 13: layshaft.v1.JobCode.code:type_name -> layshaft.v1.Code
-	59, // 14: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
-	65, // 15: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
-	71, // 16: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
-	35, // 17: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
-	34, // 18: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
-	51, // 19: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
-	73, // 20: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
+	63, // 14: layshaft.v1.CommitsResponse.commits:type_name -> layshaft.v1.Producer
+	69, // 15: layshaft.v1.CommitsResponse.addresses:type_name -> layshaft.v1.CommitsResponse.AddressesEntry
+	75, // 16: layshaft.v1.ReportLostRequest.attempt:type_name -> layshaft.v1.Attempt
+	39, // 17: layshaft.v1.ListWorkersResponse.workers:type_name -> layshaft.v1.WorkerStatus
+	38, // 18: layshaft.v1.ListWorkersResponse.away:type_name -> layshaft.v1.AwayWorker
+	55, // 19: layshaft.v1.WorkerStatus.hello:type_name -> layshaft.v1.Hello
+	77, // 20: layshaft.v1.FindFilesResponse.files:type_name -> layshaft.v1.FileInfo
 	2,  // 21: layshaft.v1.PutCodeRequest.header:type_name -> layshaft.v1.Code
-	51, // 22: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
-	52, // 23: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
-	54, // 24: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
-	55, // 25: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
-	30, // 26: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
-	57, // 27: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
-	56, // 28: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
-	62, // 29: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
-	49, // 30: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
-	50, // 31: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
-	71, // 32: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
-	71, // 33: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
-	53, // 34: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
-	71, // 35: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
-	71, // 36: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
-	70, // 37: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
-	74, // 38: layshaft.v1.AttemptDone.keys:type_name -> layshaft.v1.KeySample
-	71, // 39: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
-	69, // 40: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
-	71, // 41: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
-	61, // 42: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
-	75, // 43: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
-	71, // 44: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
-	71, // 45: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
-	71, // 46: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
-	62, // 47: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
-	59, // 48: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
-	60, // 49: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
-	63, // 50: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
-	71, // 51: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
-	66, // 52: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
-	67, // 53: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
-	69, // 54: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
+	55, // 22: layshaft.v1.WorkRequest.hello:type_name -> layshaft.v1.Hello
+	56, // 23: layshaft.v1.WorkRequest.heartbeat:type_name -> layshaft.v1.Heartbeat
+	58, // 24: layshaft.v1.WorkRequest.done:type_name -> layshaft.v1.AttemptDone
+	59, // 25: layshaft.v1.WorkRequest.failed:type_name -> layshaft.v1.AttemptFailed
+	34, // 26: layshaft.v1.WorkRequest.lost:type_name -> layshaft.v1.ReportLostRequest
+	61, // 27: layshaft.v1.WorkRequest.leaving:type_name -> layshaft.v1.Leaving
+	60, // 28: layshaft.v1.WorkRequest.moved:type_name -> layshaft.v1.Moved
+	66, // 29: layshaft.v1.WorkRequest.drain:type_name -> layshaft.v1.Drain
+	53, // 30: layshaft.v1.WorkRequest.output:type_name -> layshaft.v1.OutputLines
+	54, // 31: layshaft.v1.OutputLines.lines:type_name -> layshaft.v1.OutputLine
+	75, // 32: layshaft.v1.Hello.outputs:type_name -> layshaft.v1.Attempt
+	75, // 33: layshaft.v1.Hello.running:type_name -> layshaft.v1.Attempt
+	57, // 34: layshaft.v1.Heartbeat.running:type_name -> layshaft.v1.AttemptProgress
+	75, // 35: layshaft.v1.AttemptProgress.attempt:type_name -> layshaft.v1.Attempt
+	75, // 36: layshaft.v1.AttemptDone.attempt:type_name -> layshaft.v1.Attempt
+	74, // 37: layshaft.v1.AttemptDone.summary:type_name -> layshaft.v1.Summary
+	78, // 38: layshaft.v1.AttemptDone.keys:type_name -> layshaft.v1.KeySample
+	75, // 39: layshaft.v1.AttemptFailed.attempt:type_name -> layshaft.v1.Attempt
+	73, // 40: layshaft.v1.AttemptFailed.failure:type_name -> layshaft.v1.Failure
+	75, // 41: layshaft.v1.Moved.attempt:type_name -> layshaft.v1.Attempt
+	65, // 42: layshaft.v1.WorkResponse.welcome:type_name -> layshaft.v1.Welcome
+	79, // 43: layshaft.v1.WorkResponse.launch:type_name -> layshaft.v1.Launch
+	75, // 44: layshaft.v1.WorkResponse.cancel:type_name -> layshaft.v1.Attempt
+	75, // 45: layshaft.v1.WorkResponse.drop:type_name -> layshaft.v1.Attempt
+	75, // 46: layshaft.v1.WorkResponse.ack:type_name -> layshaft.v1.Attempt
+	66, // 47: layshaft.v1.WorkResponse.drain:type_name -> layshaft.v1.Drain
+	63, // 48: layshaft.v1.WorkResponse.copy:type_name -> layshaft.v1.Producer
+	64, // 49: layshaft.v1.WorkResponse.peers:type_name -> layshaft.v1.Peers
+	67, // 50: layshaft.v1.WorkResponse.drained:type_name -> layshaft.v1.Drained
+	75, // 51: layshaft.v1.Producer.attempt:type_name -> layshaft.v1.Attempt
+	70, // 52: layshaft.v1.Peers.addresses:type_name -> layshaft.v1.Peers.AddressesEntry
+	71, // 53: layshaft.v1.Welcome.peers:type_name -> layshaft.v1.Welcome.PeersEntry
+	73, // 54: layshaft.v1.Fault.failure:type_name -> layshaft.v1.Failure
 	0,  // 55: layshaft.v1.CoordinatorService.Submit:input_type -> layshaft.v1.SubmitRequest
 	7,  // 56: layshaft.v1.CoordinatorService.Plan:input_type -> layshaft.v1.PlanRequest
 	4,  // 57: layshaft.v1.CoordinatorService.Cancel:input_type -> layshaft.v1.CancelRequest
@@ -4839,40 +5039,44 @@ var file_layshaft_v1_coordinator_proto_depIdxs = []int32{
 	19, // 62: layshaft.v1.CoordinatorService.GetLaunch:input_type -> layshaft.v1.GetLaunchRequest
 	21, // 63: layshaft.v1.CoordinatorService.Diagnose:input_type -> layshaft.v1.DiagnoseRequest
 	23, // 64: layshaft.v1.CoordinatorService.GetHistory:input_type -> layshaft.v1.GetHistoryRequest
-	25, // 65: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
-	28, // 66: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
-	30, // 67: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
-	32, // 68: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
-	36, // 69: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
-	38, // 70: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
-	40, // 71: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
-	42, // 72: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
-	44, // 73: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
-	46, // 74: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
-	48, // 75: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
-	3,  // 76: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
-	8,  // 77: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
-	5,  // 78: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
-	9,  // 79: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
-	11, // 80: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
-	16, // 81: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
-	18, // 82: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
-	20, // 83: layshaft.v1.CoordinatorService.GetLaunch:output_type -> layshaft.v1.GetLaunchResponse
-	22, // 84: layshaft.v1.CoordinatorService.Diagnose:output_type -> layshaft.v1.DiagnoseResponse
-	24, // 85: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
-	26, // 86: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
-	29, // 87: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
-	31, // 88: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
-	33, // 89: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
-	37, // 90: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
-	39, // 91: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
-	41, // 92: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
-	43, // 93: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
-	45, // 94: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
-	47, // 95: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
-	58, // 96: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
-	76, // [76:97] is the sub-list for method output_type
-	55, // [55:76] is the sub-list for method input_type
+	25, // 65: layshaft.v1.CoordinatorService.PutProfile:input_type -> layshaft.v1.PutProfileRequest
+	27, // 66: layshaft.v1.CoordinatorService.GetProfile:input_type -> layshaft.v1.GetProfileRequest
+	29, // 67: layshaft.v1.CoordinatorService.GetOutput:input_type -> layshaft.v1.GetOutputRequest
+	32, // 68: layshaft.v1.CoordinatorService.Commits:input_type -> layshaft.v1.CommitsRequest
+	34, // 69: layshaft.v1.CoordinatorService.ReportLost:input_type -> layshaft.v1.ReportLostRequest
+	36, // 70: layshaft.v1.CoordinatorService.ListWorkers:input_type -> layshaft.v1.ListWorkersRequest
+	40, // 71: layshaft.v1.CoordinatorService.Detach:input_type -> layshaft.v1.DetachRequest
+	42, // 72: layshaft.v1.CoordinatorService.DrainWorker:input_type -> layshaft.v1.DrainWorkerRequest
+	44, // 73: layshaft.v1.CoordinatorService.FindFiles:input_type -> layshaft.v1.FindFilesRequest
+	46, // 74: layshaft.v1.CoordinatorService.PutCode:input_type -> layshaft.v1.PutCodeRequest
+	48, // 75: layshaft.v1.CoordinatorService.GetCode:input_type -> layshaft.v1.GetCodeRequest
+	50, // 76: layshaft.v1.CoordinatorService.Backup:input_type -> layshaft.v1.BackupRequest
+	52, // 77: layshaft.v1.CoordinatorService.Work:input_type -> layshaft.v1.WorkRequest
+	3,  // 78: layshaft.v1.CoordinatorService.Submit:output_type -> layshaft.v1.SubmitResponse
+	8,  // 79: layshaft.v1.CoordinatorService.Plan:output_type -> layshaft.v1.PlanResponse
+	5,  // 80: layshaft.v1.CoordinatorService.Cancel:output_type -> layshaft.v1.CancelResponse
+	9,  // 81: layshaft.v1.CoordinatorService.Drop:output_type -> layshaft.v1.DropResponse
+	11, // 82: layshaft.v1.CoordinatorService.Watch:output_type -> layshaft.v1.WatchResponse
+	16, // 83: layshaft.v1.CoordinatorService.ListJobs:output_type -> layshaft.v1.ListJobsResponse
+	18, // 84: layshaft.v1.CoordinatorService.GetSpec:output_type -> layshaft.v1.GetSpecResponse
+	20, // 85: layshaft.v1.CoordinatorService.GetLaunch:output_type -> layshaft.v1.GetLaunchResponse
+	22, // 86: layshaft.v1.CoordinatorService.Diagnose:output_type -> layshaft.v1.DiagnoseResponse
+	24, // 87: layshaft.v1.CoordinatorService.GetHistory:output_type -> layshaft.v1.GetHistoryResponse
+	26, // 88: layshaft.v1.CoordinatorService.PutProfile:output_type -> layshaft.v1.PutProfileResponse
+	28, // 89: layshaft.v1.CoordinatorService.GetProfile:output_type -> layshaft.v1.GetProfileResponse
+	30, // 90: layshaft.v1.CoordinatorService.GetOutput:output_type -> layshaft.v1.GetOutputResponse
+	33, // 91: layshaft.v1.CoordinatorService.Commits:output_type -> layshaft.v1.CommitsResponse
+	35, // 92: layshaft.v1.CoordinatorService.ReportLost:output_type -> layshaft.v1.ReportLostResponse
+	37, // 93: layshaft.v1.CoordinatorService.ListWorkers:output_type -> layshaft.v1.ListWorkersResponse
+	41, // 94: layshaft.v1.CoordinatorService.Detach:output_type -> layshaft.v1.DetachResponse
+	43, // 95: layshaft.v1.CoordinatorService.DrainWorker:output_type -> layshaft.v1.DrainWorkerResponse
+	45, // 96: layshaft.v1.CoordinatorService.FindFiles:output_type -> layshaft.v1.FindFilesResponse
+	47, // 97: layshaft.v1.CoordinatorService.PutCode:output_type -> layshaft.v1.PutCodeResponse
+	49, // 98: layshaft.v1.CoordinatorService.GetCode:output_type -> layshaft.v1.GetCodeResponse
+	51, // 99: layshaft.v1.CoordinatorService.Backup:output_type -> layshaft.v1.BackupResponse
+	62, // 100: layshaft.v1.CoordinatorService.Work:output_type -> layshaft.v1.WorkResponse
+	78, // [78:101] is the sub-list for method output_type
+	55, // [55:78] is the sub-list for method input_type
 	55, // [55:55] is the sub-list for extension type_name
 	55, // [55:55] is the sub-list for extension extendee
 	0,  // [0:55] is the sub-list for field type_name
@@ -4889,11 +5093,11 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*SubmitRequest_Header)(nil),
 		(*SubmitRequest_Spec)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[42].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[46].OneofWrappers = []any{
 		(*PutCodeRequest_Header)(nil),
 		(*PutCodeRequest_Data)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[48].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[52].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Heartbeat)(nil),
 		(*WorkRequest_Done)(nil),
@@ -4904,7 +5108,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 		(*WorkRequest_Drain)(nil),
 		(*WorkRequest_Output)(nil),
 	}
-	file_layshaft_v1_coordinator_proto_msgTypes[58].OneofWrappers = []any{
+	file_layshaft_v1_coordinator_proto_msgTypes[62].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Launch)(nil),
 		(*WorkResponse_Cancel)(nil),
@@ -4922,7 +5126,7 @@ func file_layshaft_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_layshaft_v1_coordinator_proto_rawDesc), len(file_layshaft_v1_coordinator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   68,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,8 @@ const (
 	CoordinatorService_GetLaunch_FullMethodName   = "/layshaft.v1.CoordinatorService/GetLaunch"
 	CoordinatorService_Diagnose_FullMethodName    = "/layshaft.v1.CoordinatorService/Diagnose"
 	CoordinatorService_GetHistory_FullMethodName  = "/layshaft.v1.CoordinatorService/GetHistory"
+	CoordinatorService_PutProfile_FullMethodName  = "/layshaft.v1.CoordinatorService/PutProfile"
+	CoordinatorService_GetProfile_FullMethodName  = "/layshaft.v1.CoordinatorService/GetProfile"
 	CoordinatorService_GetOutput_FullMethodName   = "/layshaft.v1.CoordinatorService/GetOutput"
 	CoordinatorService_Commits_FullMethodName     = "/layshaft.v1.CoordinatorService/Commits"
 	CoordinatorService_ReportLost_FullMethodName  = "/layshaft.v1.CoordinatorService/ReportLost"
@@ -75,6 +77,12 @@ type CoordinatorServiceClient interface {
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiagnoseResponse], error)
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error)
+	// PutProfile stores the CPU profile of a job with its record, in place of an earlier one. The
+	// status is NOT_FOUND for an unknown job.
+	PutProfile(ctx context.Context, in *PutProfileRequest, opts ...grpc.CallOption) (*PutProfileResponse, error)
+	// GetProfile returns the CPU profile of a job, in pieces. The status is NOT_FOUND for an unknown
+	// job, and FAILED_PRECONDITION for a job without a profile.
+	GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetProfileResponse], error)
 	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
 	GetOutput(ctx context.Context, in *GetOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetOutputResponse], error)
 	// Commits sends the holder of each task's output in a stage, as tasks commit and as lost outputs
@@ -260,9 +268,38 @@ func (c *coordinatorServiceClient) GetHistory(ctx context.Context, in *GetHistor
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetHistoryClient = grpc.ServerStreamingClient[GetHistoryResponse]
 
+func (c *coordinatorServiceClient) PutProfile(ctx context.Context, in *PutProfileRequest, opts ...grpc.CallOption) (*PutProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutProfileResponse)
+	err := c.cc.Invoke(ctx, CoordinatorService_PutProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coordinatorServiceClient) GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetProfileResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_GetProfile_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetProfileRequest, GetProfileResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetProfileClient = grpc.ServerStreamingClient[GetProfileResponse]
+
 func (c *coordinatorServiceClient) GetOutput(ctx context.Context, in *GetOutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetOutputResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[6], CoordinatorService_GetOutput_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_GetOutput_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +318,7 @@ type CoordinatorService_GetOutputClient = grpc.ServerStreamingClient[GetOutputRe
 
 func (c *coordinatorServiceClient) Commits(ctx context.Context, in *CommitsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CommitsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[7], CoordinatorService_Commits_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_Commits_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +377,7 @@ func (c *coordinatorServiceClient) DrainWorker(ctx context.Context, in *DrainWor
 
 func (c *coordinatorServiceClient) FindFiles(ctx context.Context, in *FindFilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FindFilesResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[8], CoordinatorService_FindFiles_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_FindFiles_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -359,7 +396,7 @@ type CoordinatorService_FindFilesClient = grpc.ServerStreamingClient[FindFilesRe
 
 func (c *coordinatorServiceClient) PutCode(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutCodeRequest, PutCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[9], CoordinatorService_PutCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[10], CoordinatorService_PutCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -372,7 +409,7 @@ type CoordinatorService_PutCodeClient = grpc.ClientStreamingClient[PutCodeReques
 
 func (c *coordinatorServiceClient) GetCode(ctx context.Context, in *GetCodeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetCodeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[10], CoordinatorService_GetCode_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[11], CoordinatorService_GetCode_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -391,7 +428,7 @@ type CoordinatorService_GetCodeClient = grpc.ServerStreamingClient[GetCodeRespon
 
 func (c *coordinatorServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[11], CoordinatorService_Backup_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[12], CoordinatorService_Backup_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -410,7 +447,7 @@ type CoordinatorService_BackupClient = grpc.ServerStreamingClient[BackupResponse
 
 func (c *coordinatorServiceClient) Work(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WorkRequest, WorkResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[12], CoordinatorService_Work_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &CoordinatorService_ServiceDesc.Streams[13], CoordinatorService_Work_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -452,6 +489,12 @@ type CoordinatorServiceServer interface {
 	Diagnose(*DiagnoseRequest, grpc.ServerStreamingServer[DiagnoseResponse]) error
 	// GetHistory returns what is recorded of the run of a job, in pieces; see package history.
 	GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error
+	// PutProfile stores the CPU profile of a job with its record, in place of an earlier one. The
+	// status is NOT_FOUND for an unknown job.
+	PutProfile(context.Context, *PutProfileRequest) (*PutProfileResponse, error)
+	// GetProfile returns the CPU profile of a job, in pieces. The status is NOT_FOUND for an unknown
+	// job, and FAILED_PRECONDITION for a job without a profile.
+	GetProfile(*GetProfileRequest, grpc.ServerStreamingServer[GetProfileResponse]) error
 	// GetOutput returns the lines that attempts of a job wrote, in order of arrival.
 	GetOutput(*GetOutputRequest, grpc.ServerStreamingServer[GetOutputResponse]) error
 	// Commits sends the holder of each task's output in a stage, as tasks commit and as lost outputs
@@ -518,6 +561,12 @@ func (UnimplementedCoordinatorServiceServer) Diagnose(*DiagnoseRequest, grpc.Ser
 }
 func (UnimplementedCoordinatorServiceServer) GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetHistory not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) PutProfile(context.Context, *PutProfileRequest) (*PutProfileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutProfile not implemented")
+}
+func (UnimplementedCoordinatorServiceServer) GetProfile(*GetProfileRequest, grpc.ServerStreamingServer[GetProfileResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetProfile not implemented")
 }
 func (UnimplementedCoordinatorServiceServer) GetOutput(*GetOutputRequest, grpc.ServerStreamingServer[GetOutputResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetOutput not implemented")
@@ -707,6 +756,35 @@ func _CoordinatorService_GetHistory_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CoordinatorService_GetHistoryServer = grpc.ServerStreamingServer[GetHistoryResponse]
 
+func _CoordinatorService_PutProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoordinatorServiceServer).PutProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoordinatorService_PutProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoordinatorServiceServer).PutProfile(ctx, req.(*PutProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoordinatorService_GetProfile_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetProfileRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CoordinatorServiceServer).GetProfile(m, &grpc.GenericServerStream[GetProfileRequest, GetProfileResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CoordinatorService_GetProfileServer = grpc.ServerStreamingServer[GetProfileResponse]
+
 func _CoordinatorService_GetOutput_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetOutputRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -872,6 +950,10 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _CoordinatorService_ListJobs_Handler,
 		},
 		{
+			MethodName: "PutProfile",
+			Handler:    _CoordinatorService_PutProfile_Handler,
+		},
+		{
 			MethodName: "ReportLost",
 			Handler:    _CoordinatorService_ReportLost_Handler,
 		},
@@ -917,6 +999,11 @@ var CoordinatorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetHistory",
 			Handler:       _CoordinatorService_GetHistory_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetProfile",
+			Handler:       _CoordinatorService_GetProfile_Handler,
 			ServerStreams: true,
 		},
 		{

@@ -197,7 +197,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	}
 	server, err := jobserver.New(jobserver.Config{
 		Coordinator: coord, Members: group, Verify: during.verify, Data: data, Credentials: p.serverCreds(), Authorize: p.authorize(),
-		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes, Output: runs, Diagnose: c.Diagnose.Files,
+		Identity: peerName, Certificate: peerCertificate, Tasks: tasks, History: runs.Bytes, Profiles: runs, Output: runs, Diagnose: c.Diagnose.Files,
 		Dial: p.dial(security.Worker), KeepCode: c.KeepCode, ClientLease: c.ClientLease, MaxCode: c.MaxCode, Audit: c.Audit, Log: c.Log,
 	})
 	if err != nil {
@@ -207,7 +207,7 @@ func (c *CoordinatorConfig) coordinate(ctx context.Context, p *ports, l *served,
 	backups := &datadir.Schedule{To: c.BackupTo, Every: c.BackupEvery, Keep: c.BackupKeep, Cluster: data.Cluster, Log: c.Log,
 		Write: func(ctx context.Context, w io.Writer) error { return datadir.Backup(ctx, coord, data, tasks, w) }}
 	board, err := dashboard.New(dashboard.Config{Coordinator: coord, Server: server, Tasks: tasks, Cluster: data.Cluster, Version: c.Version,
-		Syncs: data.Journal.Syncs, History: runs.Open, Outboxes: outboxes.States, Backups: backups.State, Disk: func() string { return diskNotice(data) }, Coordinators: coordinators, Notice: p.notice, Caller: p.caller, Hosts: c.hosts(p), ReadOnly: c.ReadOnly, Log: c.Log})
+		Syncs: data.Journal.Syncs, History: runs.Open, Profile: runs.Profile, Outboxes: outboxes.States, Backups: backups.State, Disk: func() string { return diskNotice(data) }, Coordinators: coordinators, Notice: p.notice, Caller: p.caller, Hosts: c.hosts(p), ReadOnly: c.ReadOnly, Log: c.Log})
 	if err != nil {
 		return err
 	}
