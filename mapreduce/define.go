@@ -148,6 +148,7 @@ func (d *definition) repeat(target Target, canStartOver func() bool, run func(se
 	if err != nil {
 		return err
 	}
+	t.numberFiles()
 	for n := 1; ; n++ {
 		err := run(t)
 		var lost *job.Failure
@@ -308,6 +309,7 @@ func (d *Definition[P, T]) Start(ctx context.Context, t Target, params P) (*Job,
 	if err != nil {
 		return nil, err
 	}
+	run.numberFiles()
 	return d.untyped.start(ctx, run, &params, d.untyped.gather)
 }
 

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/inspection"
@@ -25,6 +28,47 @@ func (t *settings) checkInspection() error {
 		}
 	}
 	return nil
+}
+
+// maxRunFiles is the number of runs of a process whose files are kept. Each later run replaces the
+// last file.
+const maxRunFiles = 100
+
+// runFiles counts the runs of this process for each path of a report, trace or profile.
+var runFiles struct {
+	mu   sync.Mutex
+	uses map[string]int
+}
+
+// numberFiles gives the run files of its own if an earlier run of this process has the paths:
+// run-2.html for run.html. Otherwise the last run of a program would replace the files of the
+// others.
+func (t *settings) numberFiles() {
+	if t.Explain {
+		return
+	}
+	for _, f := range []struct {
+		flag string
+		path *string
+	}{{"report", &t.Report}, {"trace", &t.Trace}, {"profile", &t.Profile}} {
+		if *f.path == "" {
+			continue
+		}
+		runFiles.mu.Lock()
+		if runFiles.uses == nil {
+			runFiles.uses = map[string]int{}
+		}
+		key := f.flag + " " + absolute(*f.path)
+		n := min(runFiles.uses[key]+1, maxRunFiles)
+		runFiles.uses[key] = n
+		runFiles.mu.Unlock()
+		if n > 1 {
+			ext := filepath.Ext(*f.path)
+			numbered := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(*f.path, ext), n, ext)
+			t.note("%s %s is of an earlier run of this program; this run gets %s", f.flag, *f.path, numbered)
+			*f.path = numbered
+		}
+	}
 }
 
 // recordsRun reports whether somebody wants the record of the run.

@@ -69,7 +69,8 @@ type Local struct {
 	// Profile is a directory for profiles of this process during the run: cpu.pprof and one
 	// stage-N.pprof for each stage, with the labels job, stage, task and attempt; heap.pprof, taken
 	// when the heap was largest; and flame.html, which draws them. A process has one profile at a
-	// time. Empty means none. It needs the import of mapreduce/inspect.
+	// time. Further runs of this process get directories with numbers, such as DIR-2. Empty means
+	// none. It needs the import of mapreduce/inspect.
 	Profile string
 	// Hidden makes sources read names that start with a dot or an underscore, too. Otherwise they
 	// are left out unless a path spells them, and their number is printed.
@@ -124,8 +125,9 @@ type Reporting struct {
 	Counters bool
 	// Report is a file for the page of the job: stages, attempts, spread and failures, as one HTML
 	// file. Trace is a file for the attempts as a trace, for ui.perfetto.dev. Both are written at
-	// the end of the job, also if it fails. Empty means none. They need the import of
-	// mapreduce/inspect.
+	// the end of the job, also if it fails. A further run of this process with the same paths gets
+	// numbers in the names, such as run-2.html; from the 100th run on, runs share the last number.
+	// Empty means none. They need the import of mapreduce/inspect.
 	Report, Trace string
 	// Quarantine is the file for bad records. A run that fails writes it, too, with records of
 	// failed attempts, up to 16 MiB from each worker. Empty means a file beside the output of the

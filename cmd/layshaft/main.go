@@ -25,6 +25,7 @@ import (
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/wire"
 	"github.com/layshaft/layshaft/mapreduce"
+	_ "github.com/layshaft/layshaft/mapreduce/inspect" // profiles of reports on a cluster
 	"github.com/layshaft/layshaft/tasks"
 )
 

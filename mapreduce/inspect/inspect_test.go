@@ -1,7 +1,9 @@
 package inspect_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +36,43 @@ func TestReportAndTrace(t *testing.T) {
 	var events struct{ TraceEvents []map[string]any }
 	if err != nil || json.Unmarshal(b, &events) != nil || len(events.TraceEvents) < 4 {
 		t.Errorf("trace of %d bytes: %v", len(b), err)
+	}
+}
+
+// Several runs of one program have files of their own, and the program prints their names.
+func TestRunsHaveTheirOwnFiles(t *testing.T) {
+	dir := t.TempDir()
+	plan := mapreduce.Define("several", func(p *mapreduce.Plan, n int) mapreduce.Dataset[int] {
+		return mapreduce.Read(p, memio.Of(n))
+	})
+	page, trace, profile := filepath.Join(dir, "run.html"), filepath.Join(dir, "run.json"), filepath.Join(dir, "profile")
+	var out bytes.Buffer
+	target := mapreduce.Local{Profile: profile, Reporting: mapreduce.Reporting{Report: page, Trace: trace, Err: &out, Progress: "none"}}
+	for n := range 2 {
+		if _, err := plan.Collect(t.Context(), target, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j, err := plan.Start(t.Context(), target, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := j.ID()
+	if err := errors.Join(j.Wait(), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"run.html", "run.json", "profile/cpu.pprof", "run-2.html", "run-2.json", "profile-2/cpu.pprof", "run-3.html", "run-3.json", "profile-3/cpu.pprof"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	third, err := os.ReadFile(filepath.Join(dir, "run-3.html"))
+	first, firstErr := os.ReadFile(page)
+	if err != nil || firstErr != nil || !strings.Contains(string(third), id) || strings.Contains(string(first), id) {
+		t.Errorf("the page of the third run, %s, has %d bytes, %v; the first has %d, %v", id, len(third), err, len(first), firstErr)
+	}
+	if want := "report " + page + " is of an earlier run of this program; this run gets " + filepath.Join(dir, "run-2.html"); !strings.Contains(out.String(), want) {
+		t.Errorf("%q lacks %q", out.String(), want)
 	}
 }
 
