@@ -310,7 +310,7 @@ func (e *cluster) submit(ctx context.Context, t *settings, volume string, missin
 	}
 	if t.Quarantine != "" && !t.cluster.Detach {
 		host, _ := os.Hostname() // empty if unknown
-		opt.Quarantine = host + ":" + absolute(t.Quarantine)
+		opt.Quarantine = host + ":" + absolute(t.quarantineOf(e.spec.ID, false))
 	}
 	for range 3 {
 		got, err := e.client.Submit(ctx, e.spec, opt)

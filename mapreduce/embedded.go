@@ -207,7 +207,7 @@ func (c *compiled) checkPlaces(ctx context.Context, t *settings) error {
 	}
 	if c.plan.allowsBad() {
 		if t.Quarantine == "" {
-			t.Quarantine = c.defaultQuarantine(t)
+			t.Quarantine, t.defaultQuarantine = c.defaultQuarantine(t), true
 		}
 		return checkQuarantine(t.Quarantine)
 	}

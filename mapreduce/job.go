@@ -274,6 +274,7 @@ func (j *Job) quarantine(manifests []*job.Manifest, producers []job.Producer) er
 	if bad == 0 {
 		return nil
 	}
+	j.target.Quarantine = j.target.quarantineOf(j.spec.ID, true)
 	path, err := state.Replaceable(j.target.Quarantine)
 	if err != nil {
 		return fmt.Errorf("quarantine %w", err)
@@ -348,6 +349,7 @@ func (j *Job) keepBadRecords(ctx context.Context) {
 	if n == 0 {
 		return
 	}
+	j.target.Quarantine = j.target.quarantineOf(j.spec.ID, true)
 	if err = checkQuarantine(j.target.Quarantine); err == nil {
 		err = os.WriteFile(j.target.Quarantine, text, 0o600)
 	}

@@ -70,3 +70,31 @@ func TestQuarantineOfFailedRun(t *testing.T) {
 		t.Errorf("files in the working directory: %v", here)
 	}
 }
+
+// Jobs of one process that name the same quarantine file keep their records apart. The same job
+// replaces its own file.
+func TestQuarantinesOfSeveralJobs(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "bad.jsonl")
+	plan := mapreduce.Define("quarantines", func(p *mapreduce.Plan, n int) mapreduce.Dataset[int64] {
+		return mapreduce.TryMap(mapreduce.Read(p, upTo(int64(n))), func(context.Context, int64) (int64, error) {
+			return 0, mapreduce.Skip(errors.New("ugly"))
+		})
+	}, mapreduce.MaxBad(10))
+	for _, c := range []struct {
+		n    int
+		file string
+	}{{1, "bad.jsonl"}, {2, "bad-2.jsonl"}, {3, "bad-3.jsonl"}, {2, "bad-2.jsonl"}} {
+		var out bytes.Buffer
+		if _, err := plan.Collect(t.Context(), mapreduce.Local{Reporting: mapreduce.Reporting{Quarantine: file, Err: &out}}, c.n); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, c.file))
+		if n := bytes.Count(b, []byte("\n")); err != nil || n != c.n || !strings.Contains(out.String(), "set aside in "+filepath.Join(dir, c.file)) {
+			t.Errorf("%s has %d records, %v, want %d; printed %q", c.file, n, err, c.n, out.String())
+		}
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "*.jsonl")); len(files) != 3 {
+		t.Errorf("files %v", files)
+	}
+}

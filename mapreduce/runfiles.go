@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/layshaft/layshaft/internal/inspection"
+	"github.com/layshaft/layshaft/internal/job"
 	"github.com/layshaft/layshaft/internal/report"
 	"github.com/layshaft/layshaft/internal/state"
 )
@@ -63,12 +65,54 @@ func (t *settings) numberFiles() {
 		runFiles.uses[key] = n
 		runFiles.mu.Unlock()
 		if n > 1 {
-			ext := filepath.Ext(*f.path)
-			numbered := fmt.Sprintf("%s-%d%s", strings.TrimSuffix(*f.path, ext), n, ext)
-			t.note("%s %s is of an earlier run of this program; this run gets %s", f.flag, *f.path, numbered)
-			*f.path = numbered
+			own := numbered(*f.path, n)
+			t.note("%s %s is of an earlier run of this program; this run gets %s", f.flag, *f.path, own)
+			*f.path = own
 		}
 	}
+}
+
+// numbered returns the n-th name of a file: run.html, run-2.html and so on.
+func numbered(path string, n int) string {
+	if n == 1 {
+		return path
+	}
+	ext := filepath.Ext(path)
+	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(path, ext), n, ext)
+}
+
+// quarantines has the job of each quarantine file that this process has written, by absolute path.
+var quarantines struct {
+	mu   sync.Mutex
+	jobs map[string]job.ID
+}
+
+// quarantineOf returns the quarantine file of a job. If the program has named the file, and another
+// job of this process has written it, the job gets another number of it. A job that runs again
+// replaces its own file. claim reserves the file.
+func (t *settings) quarantineOf(id job.ID, claim bool) string {
+	path := t.Quarantine
+	if t.defaultQuarantine || t.requeue != nil {
+		return path // it belongs to the output, which the job replaces as well
+	}
+	q := &quarantines
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	own := path
+	for n := 1; n <= maxRunFiles; n++ {
+		own = numbered(path, n)
+		by, ok := q.jobs[absolute(own)]
+		if _, err := os.Stat(own); !ok || by == id || err != nil {
+			break
+		}
+	}
+	if claim {
+		if q.jobs == nil {
+			q.jobs = map[string]job.ID{}
+		}
+		q.jobs[absolute(own)] = id
+	}
+	return own
 }
 
 // recordsRun reports whether somebody wants the record of the run.

@@ -133,7 +133,8 @@ type Reporting struct {
 	// failed attempts, up to 16 MiB from each worker. Empty means a file beside the output of the
 	// first sink on this machine, OUTPUT-quarantine.jsonl. Without such a sink it is
 	// NAME-quarantine.jsonl in Local.State, or a file below the user's cache directory,
-	// layshaft/quarantine. A run that sets records aside prints its path.
+	// layshaft/quarantine. A run that sets records aside prints its path. If another job of this
+	// process has written a file that is named here, the name gets a number, such as bad-2.jsonl.
 	Quarantine string
 	// Requeue is the quarantine file of an earlier run. After a fix, a run with it reads only the
 	// records in this file, through the same plan, and adds what they give to the finished output
@@ -170,7 +171,9 @@ type settings struct {
 	written      string       // place of a sink of this process that is not part of the plan; may be empty
 	tracer       spans.Tracer // nil makes no spans
 	requeue      *requeue     // the records of Requeue; nil means all
-	zones        int          // number of zones for another tier of merging; zero means no such tier
+	// defaultQuarantine means that the program did not name the quarantine file.
+	defaultQuarantine bool
+	zones             int // number of zones for another tier of merging; zero means no such tier
 }
 
 // settingsOf returns the settings of t for a run of a plan. Its errors name the plan.
