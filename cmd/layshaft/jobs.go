@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,14 @@ func formatTook(v *report.JobView) string {
 	return formatSince(time.Since(*v.Submitted))
 }
 
+// formatStart formats the time of the submit, in the zone of this machine.
+func formatStart(v *report.JobView) string {
+	if v.Submitted == nil {
+		return "-"
+	}
+	return v.Submitted.Local().Format(time.DateTime)
+}
+
 // formatDone formats the number of finished tasks. In planning it is unknown.
 func formatDone(v *report.JobView) string {
 	if v.Outcome == report.JobPlanning.String() {
@@ -80,11 +89,11 @@ func formatDone(v *report.JobView) string {
 }
 
 func jobTable(w io.Writer, jobs []report.JobView) {
-	row(w, "JOB", "OUTCOME", "DONE", "TOOK", "OWNER", "NOTE")
+	row(w, "JOB", "OUTCOME", "DONE", "STARTED", "TOOK", "OWNER", "NOTE")
 	for i := range jobs {
 		v := &jobs[i]
 		note, _, _ := strings.Cut(v.Failure, "\n")
-		row(w, v.Job, v.Outcome, formatDone(v), formatTook(v), v.Owner, note+stallReason(v))
+		row(w, v.Job, v.Outcome, formatDone(v), formatStart(v), formatTook(v), v.Owner, note+stallReason(v))
 	}
 }
 
@@ -145,6 +154,7 @@ func (f *clientFlags) withJob(ctx context.Context, id string, do func(*client.Cl
 // shownJob is a job with what its record adds.
 type shownJob struct {
 	report.JobView
+	Query   string            `json:"query,omitempty"` // of a report
 	HotKeys []report.KeyShare `json:"hot_keys,omitempty"`
 }
 
@@ -154,6 +164,7 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 		v, hot := shownJob{JobView: report.ViewJob(&st)}, &report.RunView{}
 		if run, err := runOf(ctx, client, st.ID); err == nil {
 			run.CountFailed(&v.JobView) // the coordinator counts from its start
+			v.Query = queryOf(run)
 			hot = report.ViewRun(run, &st, nil, time.Now())
 			for i := range hot.Runs {
 				v.HotKeys = append(v.HotKeys, hot.Runs[i].HotKeys...)
@@ -161,6 +172,11 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 		}
 		return c.print(v, func(w io.Writer) {
 			writeHead(w, &v.JobView)
+			name := "query"
+			for line := range strings.Lines(v.Query) {
+				row(w, name, strings.TrimSpace(line))
+				name = ""
+			}
 			row(w)
 			row(w, "STAGE", "TASKS", "WAITING", "RUNNING", "DONE", "FAILED", "CANCELLED", "FAILED ATTEMPTS", "LOST OUTPUTS")
 			for _, s := range v.Stages {
@@ -184,11 +200,21 @@ func (c *jobShowCmd) Run(ctx context.Context) error {
 	})
 }
 
+// queryOf returns the statement of a report, and "" for other jobs.
+func queryOf(run *report.Run) string {
+	var params struct{ Text string }
+	if run.Name != job.ReportPipeline || json.Unmarshal(run.Params, &params) != nil {
+		return ""
+	}
+	return params.Text
+}
+
 // writeHead writes the general state of a job.
 func writeHead(w io.Writer, v *report.JobView) {
 	row(w, "job", v.Job)
 	row(w, "outcome", v.Outcome)
 	row(w, "tasks done", formatDone(v))
+	row(w, "started", formatStart(v))
 	row(w, "took", formatTook(v))
 	reason := "waits"
 	if v.Outcome == report.JobPlanning.String() {

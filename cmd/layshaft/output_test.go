@@ -39,7 +39,7 @@ func TestTablesEscape(t *testing.T) {
 			taskWorkerTable(w, []tasks.WorkerStatus{{Name: hostile, Functions: []string{hostile, hostile}}})
 		}},
 		"job list": {2, func(w io.Writer) { jobTable(w, []report.JobView{view}) }},
-		"job show": {14, func(w io.Writer) { writeHead(w, &view) }},
+		"job show": {15, func(w io.Writer) { writeHead(w, &view) }},
 		"hot keys": {3, func(w io.Writer) {
 			writeHotKeys(w, &report.RunView{JobView: view, Runs: []report.StageRun{{HotKeys: []report.KeyShare{{Key: hostile, Share: 0.5, For: hostile, To: 1}}}}})
 		}},
