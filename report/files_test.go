@@ -61,7 +61,7 @@ func TestEmptyFiles(t *testing.T) {
 		"SELECT b, z FROM read_json('DIR/b.jsonl', columns={'b':'text','z':'int'})": "b,z\nx,",
 		"SELECT a FROM 'DIR/a.jsonl'":                                               `line 1, column 8: there is no column "a", because the files are empty (name other files as well, or the columns, as in read_json('…', columns={'a': 'bigint'}))`,
 		"SELECT * FROM 'DIR/d.json'":                                                `line 1, column 8: * stands for all columns, and the files are empty (name other files as well, or the columns, as in read_json('…', columns={'a': 'bigint'}))`,
-		"SELECT c FROM 'DIR/b.jsonl'":                                               `line 1, column 8: there is no column "c" (columns are a, b)`,
+		"SELECT c FROM 'DIR/b.jsonl'":                                               `line 1, column 8: there is no column "c" (columns are a, b; text needs single quotes: 'c')`,
 	} {
 		if got := csvOf(t, dir, text); got != want {
 			t.Errorf("%s: got\n%s\nwant\n%s", text, got, want)

@@ -47,10 +47,10 @@ func statusOf(p *tasksv1.TaskInfo) Status {
 		Reason: p.GetWaitingReason(), Input: p.GetInput(), Result: p.GetResult(),
 	}
 	if p.GetDueNanos() != 0 {
-		s.Due = time.Unix(0, p.GetDueNanos())
+		s.Due = time.Unix(0, p.GetDueNanos()).UTC()
 	}
 	if p.GetEndedNanos() != 0 {
-		s.Ended = time.Unix(0, p.GetEndedNanos())
+		s.Ended = time.Unix(0, p.GetEndedNanos()).UTC()
 	}
 	return s
 }
