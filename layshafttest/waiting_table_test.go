@@ -100,6 +100,16 @@ func TestRunSaysWhatItWaitsFor(t *testing.T) {
 				if err := <-mine; !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("the error is %v, want it to contain %q", err, tt.want)
 				}
+				if !tt.away { // a short time is enough for the reason
+					brief, stop := context.WithTimeout(ctx, 700*time.Millisecond)
+					defer stop()
+					target.Err = io.Discard
+					params := tt.params
+					params.Number = 100
+					if _, err := needy.Collect(brief, target, params); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), tt.want) {
+						t.Errorf("after a short time the error is %v, want it to contain %q", err, tt.want)
+					}
+				}
 				cancel()
 				for range others {
 					<-ended
