@@ -231,6 +231,20 @@ class TestTasks(Base):
             async for outcome in self.client.scatter("py-nobody", [1], timeout=4):
                 self.assertRegex(str(outcome.error), want)
 
+        async def brief() -> None:
+            want = "no result within 0.3 s; no worker can run function py-nobody; start one"
+            with self.assertRaisesRegex(TimeoutError, want):
+                await self.client.do("py-nobody", timeout=0.3)
+            heard: list[layshaft.Update] = []
+            with self.assertRaisesRegex(TimeoutError, want):
+                await self.client.do("py-nobody", timeout=0.3, on_update=heard.append)
+            self.assertEqual(heard, [])
+            id = await self.client.enqueue("py-nobody")
+            with self.assertRaisesRegex(TimeoutError, want):
+                await self.client.attach(id, timeout=0.3)
+            async for outcome in self.client.scatter("py-nobody", range(20), timeout=0.3):
+                self.assertRegex(str(outcome.error), want)
+
         async def lost() -> None:
             async with layshaft.Client(free_address()) as client:
                 with self.assertRaisesRegex(TimeoutError, "no result within 2 s; coordinator 127.0.0.1:"):
@@ -246,7 +260,7 @@ class TestTasks(Base):
                     with self.assertRaisesRegex(layshaft.UnavailableError, f"coordinator {address}: .*timed out"):
                         await client.enqueue("py-nobody")
 
-        await asyncio.gather(do(), attach(), scatter(), lost(), silent())
+        await asyncio.gather(do(), attach(), scatter(), brief(), lost(), silent())
 
     async def test_process_is_killed(self) -> None:
         path = self.dir / "pid"

@@ -38,6 +38,10 @@ R = TypeVar("R")
 
 # The limit of a call with a small answer, in seconds.
 _RPC_TIMEOUT = 30.0
+# How long a client waits for the reason of a task that has not started, after its timeout, in seconds,
+# and for how many tasks of a scatter it asks.
+_EXPLAIN_WITHIN = 0.1
+_MAX_QUESTIONS = 16
 # How much of one try counts against the patience of a client, in seconds. No try with the pause before
 # it takes longer: in the rest, this process was stopped or asleep.
 _LONGEST_TRY = 45.0
@@ -238,6 +242,7 @@ class _Stream:
         self._next = 0
         self._out: list[Any] = []
         self._leaves: list[int] = []
+        self._questions: list[int] = []
         self._work = asyncio.Event()
         self.error: BaseException | None = None
         options = pb.CallTasksOptions(only_ends=only_ends, protocol=PROTOCOL)
@@ -264,6 +269,11 @@ class _Stream:
             self._leaves.append(i)
             self._work.set()
 
+    def explain(self, i: int) -> None:
+        """Asks why a task has not started. The handler gets the answer as a waiting update."""
+        self._questions.append(i)
+        self._work.set()
+
     async def _send(self, first: Any) -> None:
         try:
             await self._call.write(first)
@@ -273,7 +283,10 @@ class _Stream:
                 self._work.clear()
                 out, self._out = self._out, []
                 leaves, self._leaves = self._leaves, []
+                questions, self._questions = self._questions, []
                 await _write_tasks(self._call, out)
+                if questions:
+                    await self._call.write(pb.CallTasksRequest(explain=pb.TaskIndexes(indexes=questions)))
                 if leaves:
                     await self._call.write(pb.CallTasksRequest(leave=pb.TaskIndexes(indexes=leaves)))
         except (grpc.RpcError, asyncio.InvalidStateError):
@@ -465,6 +478,8 @@ class Client:
                 future.set_exception(_Ended(error))
 
         i = stream.submit(spec, handle, lost)
+        if delay:
+            delay.ask = lambda: stream.explain(i)
         try:
             return await future
         except asyncio.CancelledError:
@@ -488,15 +503,19 @@ class Client:
                 if spec is None:
                     return False
 
+                delay = delays.setdefault(index, _Delay())
+
                 def handle(u: Any) -> None:
-                    delays.setdefault(index, _Delay()).note(u)
+                    delay.note(u)
                     if _is_last(u):
                         stream.forget(place, leave=False)
+                        delays.pop(index, None)
                         ends.put_nowait((index, u))
-                    elif on_update and (public := _public(u, index)):
+                    elif on_update and not delay.asked and (public := _public(u, index)):
                         on_update(public)
 
                 place = stream.submit(spec, handle, ends.put_nowait)
+                delay.ask = lambda: stream.explain(place)
                 return True
 
             while open < _WINDOW and submit_next():
@@ -534,7 +553,7 @@ class Client:
             try:
                 while left:
                     wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-                    index, u = await asyncio.wait_for(ends.__anext__(), wait)
+                    index, u = await _next_end(ends, wait, delays)
                     self._reached = True
                     del left[index]
                     try:
@@ -543,8 +562,9 @@ class Client:
                         yield Outcome(index, error=error)
             except (asyncio.TimeoutError, TimeoutError):
                 await ends.aclose()  # type: ignore[attr-defined]
+                known = next((why for delay in delays.values() if (why := delay.suffix())), "")
                 for index in left:
-                    why = delays.get(index, away).suffix()
+                    why = delays.get(index, away).suffix() or known
                     yield Outcome(index, error=LayshaftError(f"input {index} of {function}: no result within {timeout} s{why}"))
                 return
             except _Ended as error:
@@ -647,7 +667,21 @@ class Client:
                 call.cancel()
             raise _Ended(UnavailableError("the coordinator closed the stream"))
 
-        payload = await _limited(self._retry(wait, delay), timeout, f"task {id or function}", delay)
+        def ask() -> None:
+            async def answer() -> None:
+                t = (await self._unary("GetTask", pb.GetTaskRequest(name=name), pb.GetTaskResponse)).task
+                delay.note(pb.TaskUpdate(waiting=pb.TaskWaiting(reason=t.waiting_reason)))
+
+            questions.append(asyncio.ensure_future(answer()))
+
+        questions: list[asyncio.Future[None]] = []
+        delay.ask = ask
+        try:
+            payload = await _limited(self._retry(wait, delay), timeout, f"task {id or function}", delay)
+        finally:
+            for question in questions:
+                question.cancel()
+            await asyncio.gather(*questions, return_exceptions=True)
         return decode(payload, out)
 
     async def status(self, id: str = "", *, function: str = "", unique: str = "") -> Status:
@@ -752,6 +786,10 @@ class _Delay:
     def __init__(self) -> None:
         self._why = ""
         self._channel: Channel | None = None
+        self.ask: Callable[[], None] | None = None
+        """Asks the coordinator for the reason; note gets the answer."""
+        self.asked = False
+        self._answered = asyncio.Event()
 
     def trying(self, channel: Channel) -> None:
         """Takes the channel of the next try."""
@@ -760,6 +798,19 @@ class _Delay:
     def note(self, update: Any) -> None:
         """Takes the reason in an update. Any other update means that there is none."""
         self._why = update.waiting.reason if update.WhichOneof("event") == "waiting" else ""
+        self._answered.set()
+
+    async def explain(self) -> None:
+        """Asks for a reason that is not known, and waits a little for the answer."""
+        if self._why or not self.ask:
+            return
+        self.asked = True
+        self._answered.clear()
+        self.ask()
+        try:
+            await asyncio.wait_for(self._answered.wait(), _EXPLAIN_WITHIN)
+        except asyncio.TimeoutError:
+            pass  # the caller's error is the one that counts
 
     def failed(self, channel: Channel, error: BaseException) -> None:
         """Takes the error of a try."""
@@ -774,12 +825,34 @@ class _Delay:
         return f"; {why}" if why else ""
 
 
+async def _next_end(ends: AsyncIterator[R], timeout: float | None, delays: dict[int, _Delay]) -> R:
+    """Returns the next end, or raises TimeoutError after timeout seconds, when delays have their reasons."""
+    task = asyncio.ensure_future(ends.__anext__())
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if done:
+            return task.result()
+        await asyncio.gather(*(delay.explain() for delay in list(delays.values())[:_MAX_QUESTIONS]))
+        raise TimeoutError
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 async def _limited(call: Awaitable[R], timeout: float | None, what: str, delay: _Delay) -> R:
     """Returns the result of a call, or raises TimeoutError with the reason after timeout seconds."""
+    task = asyncio.ensure_future(call)
     try:
-        return await asyncio.wait_for(call, timeout)
-    except asyncio.TimeoutError:
-        raise TimeoutError(f"{what}: no result within {timeout} s{delay.suffix()}") from None
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if done:
+            return task.result()
+        await delay.explain()
+        raise TimeoutError(f"{what}: no result within {timeout} s{delay.suffix()}")
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _number(id: str) -> int:
