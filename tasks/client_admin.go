@@ -15,8 +15,9 @@ import (
 	tasksv1 "github.com/layshaft/layshaft/proto/layshaft/tasks/v1"
 )
 
-// Status returns the status of a task. The error wraps [ErrUnknown] if the task does not exist or
-// is no longer kept; see [Keep].
+// Status returns the status of a task. A group that has not ended is [StateWaiting], and has only
+// its Reason. The error wraps [ErrUnknown] if the task does not exist or is no longer kept; see
+// [Keep].
 func (c *Client) Status(ctx context.Context, id ID) (Status, error) {
 	return c.status(ctx, taskName{id: id}, false)
 }

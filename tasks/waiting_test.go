@@ -110,9 +110,6 @@ func TestWaitingIsExplained(t *testing.T) {
 		} {
 			// The error after the end of the context, without updates and with them.
 			for _, limit := range []time.Duration{4 * time.Second, 300 * time.Millisecond} {
-				if limit < time.Second && tt.function == "group" {
-					continue // only tasks have a reason at once
-				}
 				for _, own := range [][]tasks.Option{nil, {tasks.OnUpdate(func(tasks.Update) {})}} {
 					within, cancel := context.WithTimeout(ctx, limit)
 					begun := time.Now()

@@ -1,6 +1,7 @@
 package taskserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -307,12 +308,15 @@ func (t *Server) GetTask(ctx context.Context, r *tasksv1.GetTaskRequest) (*tasks
 	if n.GetTask() == 0 && n.GetUnique() != "" {
 		info, ok = t.desk.StatusUnique(n.GetFunction(), n.GetUnique())
 	}
-	worker, why, written := t.desk.PeerName(info.Worker), t.desk.WaitReason(info.ID), t.desk.LastBatch()
+	worker, why, written := t.desk.PeerName(info.Worker), t.desk.WaitReason(cmp.Or(info.ID, queue.ID(n.GetTask()))), t.desk.LastBatch()
 	t.desk.Unlock()
 	if info.Durable { // the reported state must survive a restart
 		if err := t.awaitDurable(ctx, written); err != nil {
 			return nil, err
 		}
+	}
+	if !ok && why != "" { // a group that has not ended
+		return &tasksv1.GetTaskResponse{Task: &tasksv1.TaskInfo{Task: n.GetTask(), State: tasksv1.TaskState_TASK_STATE_WAITING, WaitingReason: why}}, nil
 	}
 	if !ok {
 		return nil, status.Errorf(codes.NotFound, "task %x, function %q, unique %q: %v", n.GetTask(), n.GetFunction(), n.GetUnique(), desk.ErrUnknown)

@@ -83,8 +83,8 @@ type TasksServiceClient interface {
 	RunTasks(ctx context.Context, in *RunTasksRequest, opts ...grpc.CallOption) (*RunTasksResponse, error)
 	// DropTasks forgets ended tasks, including dead letters.
 	DropTasks(ctx context.Context, in *DropTasksRequest, opts ...grpc.CallOption) (*DropTasksResponse, error)
-	// GetTask returns the state of a task. The status is NOT_FOUND if the task is unknown or no
-	// longer kept.
+	// GetTask returns the state of a task; of a group that has not ended, what it waits for. The
+	// status is NOT_FOUND if the task is unknown or no longer kept.
 	GetTask(ctx context.Context, in *GetTaskRequest, opts ...grpc.CallOption) (*GetTaskResponse, error)
 	// ListTasks lists tasks in pages, in no particular order. A task present during the whole listing
 	// is listed exactly once.
@@ -444,8 +444,8 @@ type TasksServiceServer interface {
 	RunTasks(context.Context, *RunTasksRequest) (*RunTasksResponse, error)
 	// DropTasks forgets ended tasks, including dead letters.
 	DropTasks(context.Context, *DropTasksRequest) (*DropTasksResponse, error)
-	// GetTask returns the state of a task. The status is NOT_FOUND if the task is unknown or no
-	// longer kept.
+	// GetTask returns the state of a task; of a group that has not ended, what it waits for. The
+	// status is NOT_FOUND if the task is unknown or no longer kept.
 	GetTask(context.Context, *GetTaskRequest) (*GetTaskResponse, error)
 	// ListTasks lists tasks in pages, in no particular order. A task present during the whole listing
 	// is listed exactly once.
