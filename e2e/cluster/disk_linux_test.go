@@ -53,7 +53,7 @@ func TestAllDisksFull(t *testing.T) {
 	small(t, m.workerDir(0), "60m")
 	m.startWorker()
 	m.awaitWorkers(1)
-	r := m.prepare("-maps", "24", "-each", "30000", "-size", "200", "-keys", "8", "-parts", "2").start()
+	r := m.prepare("-maps", "8", "-each", "30000", "-size", "200", "-keys", "8", "-parts", "2").start()
 	if code := r.Wait(t); code != 1 || !strings.Contains(r.Err.String(), "disk full") {
 		t.Errorf("exit code %d, want 1 and an error that says that the disk is full", code)
 	}
